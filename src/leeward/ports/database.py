@@ -1,0 +1,40 @@
+"""One region's instance of an application's database, through its instance manager."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from leeward.core.values import InstanceStatus, Order
+
+
+class InstanceUnavailableError(Exception):
+    """The instance manager did not answer in time."""
+
+
+class StaleEpochError(Exception):
+    """The instance has accepted a newer epoch; the order or the lease is refused."""
+
+
+class Database(Protocol):
+    """Feed it orders and leases; watch its status. Orders are levels: repeat them freely."""
+
+    async def status(self, *, timeout_s: float) -> InstanceStatus:
+        """Return the status now. Raises InstanceUnavailableError."""
+        ...
+
+    def changes(self) -> AsyncIterator[InstanceStatus]:
+        """Yield a status at once and whenever it changes, and at least every second. Ends only when closed;
+
+        raises InstanceUnavailableError when the instance manager is gone (call again to reconnect).
+        """
+        ...
+
+    async def order(self, order: Order, *, timeout_s: float) -> InstanceStatus:
+        """Accept an order; it settles later. Raises StaleEpochError, InstanceUnavailableError."""
+        ...
+
+    async def lease(self, epoch: int, until_s: float, *, timeout_s: float) -> InstanceStatus:
+        """Let a primary of ``epoch`` accept writes until ``until_s`` of the *instance's* boot clock.
+
+        Never shortens a lease of the same epoch. Raises StaleEpochError, InstanceUnavailableError.
+        """
+        ...

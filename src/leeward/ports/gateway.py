@@ -1,0 +1,45 @@
+"""The region's gateway: where users' requests and database connections go."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from leeward.core.values import App, Region
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How this region's gateway treats one application.
+
+    Requests that change something (any method but GET, HEAD, OPTIONS) go to the primary region; the others
+    stay here while ``pods`` has somebody ready, and go to ``fallbacks`` in order otherwise.
+    """
+
+    app: App
+    epoch: int
+    pods: tuple[Address, ...]
+    """Ready pods of this region."""
+    instance: Address
+    """This region's PostgreSQL."""
+    primary: Region | None
+    """Where writes and the database's primary route go; None: nowhere, answer 503 at once."""
+    fallbacks: tuple[Region, ...] = ()
+    """Other regions fit to serve, nearest first."""
+
+
+class Gateway(Protocol):
+    """Configuration as a level: the whole of it, each time."""
+
+    async def apply(self, routes: tuple[Route, ...], *, timeout_s: float) -> None:
+        """Make the gateway serve exactly these routes; return when it was told.
+
+        Connections on the primary route that lead to a region that is no longer the primary are closed.
+        """
+        ...
