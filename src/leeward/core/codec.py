@@ -1,4 +1,4 @@
-"""The protocol's values as JSON and back: one reversible, stable form for the store, the wire and the logs."""
+"""The protocol's values as JSON and back: one reversible, stable form for store, wire and logs."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def decode(kind: type[T], text: str | bytes) -> T:
 
 
 def from_plain(kind: type[T], raw: Any) -> T:
-    """Return the value written by ``plain``. Unknown keys (of a newer writer) are ignored. Raises DecodeError."""
+    """Return the value ``plain`` wrote. Unknown keys (of a newer writer) are ignored. Raises DecodeError."""
     try:
         return typing.cast("T", _build(kind, raw))
     except (KeyError, TypeError, ValueError) as error:

@@ -1,0 +1,76 @@
+"""What one region's agent is told when it starts: compiled from the user's files, one JSON document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from leeward.core.values import App, Region, ReplicationMode
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """The protocol's durations in seconds, derived from the objectives (``leeward.core.timers``)."""
+
+    lease_s: float
+    """L: a primary may accept writes until it sent its last committed heartbeat plus this."""
+    margin_s: float
+    """An observer waits this much longer than L after it saw that heartbeat."""
+    heartbeat_s: float
+    probe_timeout_s: float
+    promise_wait_s: float
+    """How long an election waits for replicas that are alive but have not promised (async)."""
+    ramp_s: float
+    """How long a region that came back takes to get its full share of traffic."""
+    hold_down_s: float
+    """How long a region must be healthy before it gets traffic again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSettings:
+    """One region of the fleet, as its peers address it."""
+
+    name: Region
+    witness: bool
+    agent_url: str
+    rtt_s: float
+    """Round trip between the region that reads this and this one; 0 for itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """One application, as far as the agents' decisions need it."""
+
+    name: App
+    namespace: str
+    data_regions: tuple[Region, ...]
+    """Regions with a replica, in order of preference; the first is the first primary."""
+    mode: ReplicationMode
+    rto_s: float
+    rpo_s: float
+    instance_url: str | None
+    """This region's instance manager; None where there is no replica."""
+    instance_host: str | None
+    instance_port: int
+    residency: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """Everything one agent needs to know before it looks at the world."""
+
+    fleet: str
+    region: Region
+    regions: tuple[RegionSettings, ...]
+    timers: Timers
+    apps: tuple[AppSettings, ...]
+    quorum_url: str
+    """The local etcd member."""
+    cluster_url: str
+    """The local Kubernetes API."""
+    cluster_token_file: str
+    identity_dir: str
+    """Holds ca.crt, tls.crt, tls.key."""
+    gateway_dir: str
+    """Where Envoy watches for its configuration."""
+    listen_host: str
+    listen_port: int
+    residencies: Mapping[Region, str] = field(default_factory=dict)
