@@ -179,8 +179,9 @@ class Cluster(Protocol):
         field_selector: str = "",
         timeout_s: float,
     ) -> AsyncIterator[WatchEvent]:
-        """Yield every change after ``resource_version``, in order. Without one, what exists comes first, as ADDED.
+        """Yield every change after ``resource_version``, in order.
 
+        Without a resource version, what exists comes first, as ADDED.
         Reconnects and goes on from where it was. Raises ExpiredError when it cannot, and
         ClusterUnavailableError when the API server was out of reach for ``timeout_s``.
         """

@@ -1,1 +1,1 @@
-"""TBD"""
+"""The Cluster port over the Kubernetes REST API."""
