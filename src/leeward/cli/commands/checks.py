@@ -1,0 +1,85 @@
+"""Verbs that need no world: doctor, schema, validate."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leeward.cli.commands.common import console
+
+
+class DoctorOutput(StrEnum):
+    """How the doctor reports."""
+
+    TABLE = "table"
+    SHORT = "short"
+    JSON = "json"
+
+
+class Kind(StrEnum):
+    """The kinds a user writes."""
+
+    FLEET = "fleet"
+    APPLICATION = "application"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this group."""
+    app.command()(doctor)
+    app.command()(schema)
+    app.command()(validate)
+
+
+def doctor(
+    context: typer.Context,
+    output: Annotated[
+        DoctorOutput, typer.Option("-o", "--output", help="A table, only what is wrong, or JSON.")
+    ] = DoctorOutput.TABLE,
+) -> None:
+    """Check whether this machine can run a world; every finding has its fix.
+
+    Works offline and within three seconds. Exit status 1: something must be mended first.
+
+    \b
+    Examples:
+      leeward doctor
+      leeward doctor -o short
+      leeward doctor -o json | jq '.checks[] | select(.outcome != "ok")'
+    """
+    from leeward.cli import doctor as examination
+
+    raise typer.Exit(examination.report(console(context), output))
+
+
+def schema(
+    context: typer.Context,
+    kind: Annotated[Kind | None, typer.Argument(metavar="[fleet|application]", help="Default: both.")] = None,
+) -> None:
+    """Print the JSON Schema of the files you write, for your editor.
+
+    \b
+    Examples:
+      leeward schema fleet > fleet.schema.json
+      leeward schema | jq keys
+    """
+    from leeward.cli import files
+
+    console(context).data(files.schema(kind))
+
+
+def validate(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds the Fleet and the Applications.")],
+) -> None:
+    """Check the files of a directory and show everything that is wrong with them at once.
+
+    Exit status 1: there are errors.
+
+    \b
+    Examples:
+      leeward validate examples/payments
+    """
+    from leeward.cli import files
+
+    raise typer.Exit(files.validate(console(context), directory))

@@ -1,0 +1,76 @@
+"""Where words go: data to stdout, progress and problems to stderr; colour only where it is welcome."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:  # the package around it imports pydantic: too slow for help
+    from leeward.spec.problem import Problem
+
+
+class Colour(StrEnum):
+    """The user's wish, from ``--color``."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Style(StrEnum):
+    """The few styles we use, as ANSI codes."""
+
+    BAD = "31"
+    GOOD = "32"
+    WARNING = "33"
+    STRONG = "1"
+    FAINT = "2"
+
+
+def _coloured(stream: TextIO, wish: Colour) -> bool:
+    """Decide once per stream. NO_COLOR beats ``--color``, which beats FORCE_COLOR."""
+    if os.environ.get("NO_COLOR") or wish is Colour.NEVER:
+        return False
+    if wish is Colour.ALWAYS or os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The terminal of one command."""
+
+    colour: Colour = Colour.AUTO
+    started_s: float = field(default_factory=time.monotonic)
+
+    def data(self, text: str) -> None:
+        """Print the answer."""
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+    def progress(self, text: str) -> None:
+        """Say what is going on, with the seconds since the command began."""
+        passed_s = time.monotonic() - self.started_s
+        self.note(f"{self.mark(f'{passed_s:6.1f}s', Style.FAINT, to=sys.stderr)}  {text}")
+
+    def note(self, text: str) -> None:
+        """Say something that is not part of the answer."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def problems(self, problems: "Iterable[Problem]") -> None:
+        """Show problems in their one form."""
+        for number, problem in enumerate(problems):
+            style = Style.BAD if problem.severity == "error" else Style.WARNING
+            head, *rest = str(problem).splitlines()
+            if number:
+                self.note("")
+            self.note("\n".join([self.mark(head, style, to=sys.stderr), *rest]))
+
+    def mark(self, text: str, style: Style, *, to: TextIO | None = None) -> str:
+        """Return the text in a style, where colour is welcome."""
+        stream = sys.stdout if to is None else to
+        return f"\x1b[{style}m{text}\x1b[0m" if _coloured(stream, self.colour) else text

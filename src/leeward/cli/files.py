@@ -1,0 +1,45 @@
+"""The user's files on the command line: their schema, and whether they hold together."""
+
+import json
+from pathlib import Path
+
+from leeward.cli.commands.checks import Kind
+from leeward.cli.console import Console
+from leeward.cli.exits import ExitCode
+from leeward.cli.render import duration
+from leeward.spec import ProblemsError, Spec, json_schema, load
+from leeward.spec.application import Application
+
+
+def schema(kind: Kind | None) -> str:
+    """Return the JSON Schema of one kind, or of all of them by name."""
+    if kind is not None:
+        return json.dumps(json_schema(kind.value.capitalize()), indent=2)
+    return json.dumps({each.value: json_schema(each.value.capitalize()) for each in Kind}, indent=2)
+
+
+def validate(console: Console, directory: Path) -> ExitCode:
+    """Print what the files say when they are right, or all that is wrong with them."""
+    try:
+        spec = load(directory)
+    except ProblemsError as error:
+        console.problems(error.problems)
+        return ExitCode.NO
+    console.data("\n".join([_fleet(spec), *(_application(spec, each) for each in spec.applications)]))
+    return ExitCode.DONE
+
+
+def _fleet(spec: Spec) -> str:
+    witnesses = sum(region.witness for region in spec.regions)
+    kinds = f"{len(spec.regions)} regions" + (f" ({witnesses} of them witness)" if witnesses else "")
+    return f"fleet/{spec.fleet.metadata.name} valid: {kinds}, round trips up to {duration(spec.rtt_max_s)}"
+
+
+def _application(spec: Spec, application: Application) -> str:
+    primary, *standbys = spec.placement(application)
+    wanted = application.spec
+    return (
+        f"application/{application.metadata.name} valid: {wanted.database.replication}, "
+        f"primary {primary}, standbys {', '.join(standbys) or 'none'}\n"
+        f"  RTO {duration(wanted.objectives.rto)}, predicted: {spec.budget(application).arithmetic()}"
+    )

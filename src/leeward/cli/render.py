@@ -1,0 +1,82 @@
+"""Answers as text: tables in kubectl's manner, JSON and YAML with every key, durations for people."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+API_VERSION = "leeward.dev/v1alpha1"
+NOTHING = "-"
+_GAP = "   "
+
+
+class Output(StrEnum):
+    """The forms most commands can answer in."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return columns aligned to the left, three spaces apart, without trailing blanks."""
+    lines = [tuple(map(str, head)), *(tuple(map(_cell, row)) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
+    """Return ``name:  value`` lines, the values aligned."""
+    listed = [(name, _cell(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in listed), default=0) + 1
+    return "\n".join(f"{name + ':':<{width}}  {value}".rstrip() for name, value in listed)
+
+
+def as_json(kind: str, body: Mapping[str, object]) -> str:
+    """Return a versioned document, readable and stable."""
+    return json.dumps({"apiVersion": API_VERSION, "kind": kind, **body}, indent=2)
+
+
+def as_line(kind: str, body: Mapping[str, object]) -> str:
+    """Return a versioned document on one line, for streams."""
+    return json.dumps({"apiVersion": API_VERSION, "kind": kind, **body}, separators=(",", ":"))
+
+
+def as_yaml(document: Mapping[str, object]) -> str:
+    """Return YAML in the order of the keys."""
+    import yaml
+
+    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True)
+
+
+def duration(seconds: float) -> str:
+    """Return ``340 ms``, ``3.2 s``, ``12m5s`` or ``4h2m``, without blanks: cells hold one word."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 99.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60}s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60}m"
+    return f"{whole // 86400}d"
+
+
+def size(octets: float) -> str:
+    """Return a size in binary units: ``0B``, ``4.0KiB``, ``1.2GiB``."""
+    if octets < 1024:
+        return f"{octets:.0f}B"
+    for unit in ("KiB", "MiB", "GiB"):
+        octets /= 1024
+        if octets < 1024:
+            return f"{octets:.1f}{unit}"
+    return f"{octets / 1024:.1f}TiB"
+
+
+def _cell(value: object) -> str:
+    return NOTHING if value is None or value == "" else str(value)
