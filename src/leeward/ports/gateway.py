@@ -6,6 +6,10 @@ from typing import Protocol
 from leeward.core.values import App, Region
 
 
+class GatewayUnavailableError(Exception):
+    """The gateway did not confirm in time. What was asked stands: it follows as soon as it can."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where something listens."""
@@ -26,8 +30,8 @@ class Route:
     epoch: int
     pods: tuple[Address, ...]
     """Ready pods of this region."""
-    instance: Address
-    """This region's PostgreSQL."""
+    instance: Address | None
+    """This region's PostgreSQL; None where there is no replica."""
     primary: Region | None
     """Where writes and the database's primary route go; None: nowhere, answer 503 at once."""
     fallbacks: tuple[Region, ...] = ()
@@ -38,7 +42,7 @@ class Gateway(Protocol):
     """Configuration as a level: the whole of it, each time."""
 
     async def apply(self, routes: tuple[Route, ...], *, timeout_s: float) -> None:
-        """Make the gateway serve exactly these routes; return when it was told.
+        """Make the gateway serve exactly these routes; return when it does. Raises GatewayUnavailableError.
 
         Connections on the primary route that lead to a region that is no longer the primary are closed.
         """

@@ -1,0 +1,206 @@
+"""Envoy's clusters: whom the gateway can send something to. Pure.
+
+The clusters of peers are always all there, whoever is primary: a failover changes routes only, and
+finds its connections open. For that, ``warm.X`` checks X's health *through* this gateway's own listener
+``warm`` every few seconds: such a request uses the pools that real traffic uses, and refills them after
+a loss. It says nothing of the peer's fitness and nothing is decided by it.
+"""
+
+from typing import Any
+
+from leeward.adapters.envoy.bootstrap import config_source
+from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.core.values import App, Region
+from leeward.ports.gateway import Address, Route
+
+CONNECT_TIMEOUT = "1s"
+WARM_HOST = "warm.leeward"
+WARM_INTERVAL = "2s"
+NOWHERE = "nowhere"
+"""A cluster without endpoints: a connection routed here is closed at once."""
+LOCAL_POSTGRES = "postgres"
+
+# A request in flight to a region that became a black hole fails after interval + timeout at most.
+HTTP_KEEPALIVE = {"interval": "1s", "timeout": "1s"}
+# Replication shall outlive cuts shorter than a lease; any frame that arrives extends the timeout, so a
+# base backup over a slow link is safe.
+POSTGRES_KEEPALIVE = {"interval": "1s", "timeout": "5s"}
+
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def pods_cluster(app: App) -> str:
+    """Return the name of the cluster of an application's pods of this region."""
+    return f"pods.{app}"
+
+
+def reads_cluster(app: App) -> str:
+    """Return the name of the cluster that reads go to: local pods, then the fallbacks in order."""
+    return f"reads.{app}"
+
+
+def http_peer(region: Region) -> str:
+    """Return the name, as cluster and as SNI, of a region's pods behind its gateway."""
+    return f"http.{region}"
+
+
+def postgres_peer(region: Region) -> str:
+    """Return the name, as cluster and as SNI, of a region's PostgreSQL behind its gateway."""
+    return f"postgres.{region}"
+
+
+def pods_file(app: App) -> str:
+    """Return the name of the file with an application's ready pods."""
+    return f"eds.{app}.json"
+
+
+def warm_address(settings: GatewaySettings) -> dict[str, Any]:
+    """Return the address of the listener ``warm``: an abstract socket, so it needs no port and no file."""
+    return {"pipe": {"path": f"@leeward-warm-{settings.host}:{settings.admin_port}"}}
+
+
+def tcp_address(address: Address) -> dict[str, Any]:
+    """Return an address as Envoy writes it."""
+    return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def typed(kind: str, **fields: Any) -> dict[str, Any]:
+    """Return a message that carries its own type."""
+    return {"@type": f"type.googleapis.com/{kind}", **fields}
+
+
+def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[str, Any]]:
+    """Return every cluster of this gateway."""
+    result = [_static(NOWHERE, ())]
+    for route in routes:
+        result += [_pods(settings, route.app), _reads(route)]
+        if route.app == settings.app and route.instance is not None:
+            result.append(_static(LOCAL_POSTGRES, (tcp_address(route.instance),)))
+    for region, address in sorted(settings.peers.items()):
+        result.append(_peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
+        result.append(_peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
+        result += [_warm(settings, name) for name in (http_peer(region), postgres_peer(region))]
+    return result
+
+
+def pods(route: Route) -> dict[str, Any]:
+    """Return the ready pods of an application, as Envoy's endpoint discovery wants them."""
+    endpoints = [{"endpoint": {"address": tcp_address(pod)}} for pod in sorted(route.pods, key=str)]
+    return typed(
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        cluster_name=pods_cluster(route.app),
+        endpoints=[{"lb_endpoints": endpoints}] if endpoints else [],
+        # One healthy pod keeps all reads here; the default would send a share abroad when a third is ejected.
+        policy={"overprovisioning_factor": 10000},
+    )
+
+
+def _pods(settings: GatewaySettings, app: App) -> dict[str, Any]:
+    return _cluster(
+        pods_cluster(app),
+        type="EDS",
+        eds_cluster_config={"eds_config": config_source(settings.config_dir, pods_file(app))},
+        lb_policy="LEAST_REQUEST",
+        # Below the keep-alive of common servers (uvicorn: 5 s): a request must not meet a closing connection.
+        typed_extension_protocol_options={
+            _OPTIONS: typed(
+                _OPTIONS,
+                common_http_protocol_options={"idle_timeout": "3s"},
+                explicit_http_config={"http_protocol_options": {}},
+            )
+        },
+        outlier_detection={
+            "consecutive_5xx": 5,
+            "interval": "1s",
+            "base_ejection_time": "2s",
+            "max_ejection_time": "30s",
+            "max_ejection_percent": 50,
+        },
+        common_lb_config={"healthy_panic_threshold": {"value": 50}},
+    )
+
+
+def _reads(route: Route) -> dict[str, Any]:
+    return _cluster(
+        reads_cluster(route.app),
+        lb_policy="CLUSTER_PROVIDED",
+        cluster_type={
+            "name": "envoy.clusters.aggregate",
+            "typed_config": typed(
+                "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                clusters=[pods_cluster(route.app), *(http_peer(region) for region in route.fallbacks)],
+            ),
+        },
+    )
+
+
+def _peer(
+    settings: GatewaySettings, region: Region, name: str, address: Address, keepalive: dict[str, str]
+) -> dict[str, Any]:
+    tls = typed(
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        sni=name,
+        common_tls_context=tls_context(settings, (region,)),
+    )
+    http2 = typed(_OPTIONS, explicit_http_config={"http2_protocol_options": {"connection_keepalive": keepalive}})
+    return {
+        **_static(name, (tcp_address(address),)),
+        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+        "typed_extension_protocol_options": {_OPTIONS: http2},
+    }
+
+
+def _warm(settings: GatewaySettings, name: str) -> dict[str, Any]:
+    check = {
+        "timeout": "2s",
+        "interval": WARM_INTERVAL,
+        "no_traffic_interval": WARM_INTERVAL,
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "http_health_check": {"host": name, "path": "/"},
+    }
+    return {**_static(f"warm.{name}", (warm_address(settings),)), "health_checks": [check]}
+
+
+def tls_context(settings: GatewaySettings, regions: tuple[Region, ...]) -> dict[str, Any]:
+    """Return a TLS context that shows this region's certificate and accepts only those of ``regions``."""
+    directory = settings.identity_dir
+    return {
+        "alpn_protocols": ["h2"],
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+        "tls_certificates": [
+            {
+                "certificate_chain": {"filename": f"{directory}/tls.crt"},
+                "private_key": {"filename": f"{directory}/tls.key"},
+            }
+        ],
+        "validation_context": {
+            "trusted_ca": {"filename": f"{directory}/ca.crt"},
+            "match_typed_subject_alt_names": [
+                {"san_type": "DNS", "matcher": {"exact": str(region)}} for region in regions
+            ],
+        },
+    }
+
+
+def _static(name: str, addresses: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    endpoints = [{"endpoint": {"address": address}} for address in addresses]
+    return _cluster(
+        name,
+        type="STATIC",
+        load_assignment={
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": endpoints}] if endpoints else [],
+        },
+    )
+
+
+def _cluster(name: str, **fields: Any) -> dict[str, Any]:
+    limits = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 4096, "max_retries": 32}
+    return typed(
+        "envoy.config.cluster.v3.Cluster",
+        name=name,
+        connect_timeout=CONNECT_TIMEOUT,
+        circuit_breakers={"thresholds": [limits]},
+        **fields,
+    )

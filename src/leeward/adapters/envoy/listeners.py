@@ -1,0 +1,174 @@
+"""Envoy's listeners: who may say what to the gateway, and on which port. Pure.
+
+Only the primary's TCP listener ever changes with a failover. Its filter chain is replaced in place,
+and with a drain time of zero (``bootstrap.command``) Envoy closes the connections of the old chain at once,
+whether or not the old region still answers.
+"""
+
+from typing import Any
+
+from leeward.adapters.envoy import routes as tables
+from leeward.adapters.envoy.bootstrap import config_source
+from leeward.adapters.envoy.clusters import (
+    HTTP_KEEPALIVE,
+    LOCAL_POSTGRES,
+    NOWHERE,
+    POSTGRES_KEEPALIVE,
+    http_peer,
+    postgres_peer,
+    tcp_address,
+    tls_context,
+    typed,
+    warm_address,
+)
+from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.core.values import Region
+from leeward.ports.gateway import Address, Route
+
+_HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+# No address is trusted with Envoy's own request headers, which could make a write be retried.
+_NOBODY_INTERNAL = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
+
+
+def routes_file(table: str) -> str:
+    """Return the name of the file with a route table."""
+    return f"rds.{table}.json"
+
+
+def listeners(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[str, Any]]:
+    """Return every listener of this gateway."""
+    mine = next((route for route in routes if route.app == settings.app), None)
+    local = LOCAL_POSTGRES if mine is not None and mine.instance is not None else NOWHERE
+    result = [_users(settings)]
+    if settings.peers:
+        result += [_peers(settings), _warm(settings)]
+    primary = _postgres_of(settings, mine.primary if mine else None, local)
+    result.append(_tcp(settings, "primary", settings.postgres_port, primary))
+    for region, port in sorted(settings.egress.items()):
+        target = _postgres_of(settings, region, local)
+        result.append(_tcp(settings, f"egress.{region}", port, target))
+    return result
+
+
+def _postgres_of(settings: GatewaySettings, region: Region | None, local: str) -> str:
+    if region == settings.region:
+        return local
+    return NOWHERE if region is None or region not in settings.peers else postgres_peer(region)
+
+
+def _users(settings: GatewaySettings) -> dict[str, Any]:
+    manager = _http(
+        settings,
+        tables.USERS,
+        rds=_rds(settings, tables.USERS),
+        use_remote_address=True,
+        internal_address_config=_NOBODY_INTERNAL,
+        request_headers_timeout="10s",
+    )
+    return _listener("users", _at(settings, settings.users_port), [{"filters": [manager]}])
+
+
+def _peers(settings: GatewaySettings) -> dict[str, Any]:
+    requests = _http(
+        settings,
+        tables.PEERS,
+        codec_type="HTTP2",
+        rds=_rds(settings, tables.PEERS),
+        http2_protocol_options={"connection_keepalive": HTTP_KEEPALIVE},
+    )
+    streams = _http(
+        settings,
+        "tunnel",
+        codec_type="HTTP2",
+        route_config=tables.tunnel(),
+        stream_idle_timeout="0s",
+        http2_protocol_options={"allow_connect": True, "connection_keepalive": POSTGRES_KEEPALIVE},
+    )
+    chains = [
+        _mutual_tls(settings, http_peer(settings.region), requests),
+        _mutual_tls(settings, postgres_peer(settings.region), streams),
+    ]
+    inspector = {
+        "name": "envoy.filters.listener.tls_inspector",
+        "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
+    }
+    listener = _listener("peers", _at(settings, settings.peers_port), chains)
+    return {**listener, "listener_filters": [inspector]}
+
+
+def _mutual_tls(settings: GatewaySettings, name: str, network_filter: dict[str, Any]) -> dict[str, Any]:
+    tls = typed(
+        "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        require_client_certificate=True,
+        common_tls_context=tls_context(settings, tuple(sorted(settings.peers))),
+    )
+    return {
+        "name": name,
+        "filter_chain_match": {"server_names": [name]},
+        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+        "filters": [network_filter],
+    }
+
+
+def _warm(settings: GatewaySettings) -> dict[str, Any]:
+    manager = _http(settings, "warm", route_config=tables.warm(settings))
+    return _listener("warm", warm_address(settings), [{"filters": [manager]}])
+
+
+def _tcp(settings: GatewaySettings, name: str, port: int, cluster: str) -> dict[str, Any]:
+    proxy = typed(
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        stat_prefix=name,
+        cluster=cluster,
+        idle_timeout="0s",
+        **({} if cluster in (LOCAL_POSTGRES, NOWHERE) else {"tunneling_config": {"hostname": cluster}}),
+    )
+    chain = {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
+    return _listener(name, _at(settings, port), [chain])
+
+
+def _http(settings: GatewaySettings, name: str, **fields: Any) -> dict[str, Any]:
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
+    }
+    log = {
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": typed(
+            "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            log_format={"json_format": _LOG_FIELDS},
+        ),
+    }
+    manager = typed(
+        _HTTP_MANAGER,
+        stat_prefix=name,
+        http_filters=[router],
+        access_log=[log] if settings.access_log else [],
+        **fields,
+    )
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+_LOG_FIELDS = {
+    "at": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%REQ(:PATH)%",
+    "host": "%REQ(:AUTHORITY)%",
+    "status": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%",
+    "duration_ms": "%DURATION%",
+    "cluster": "%UPSTREAM_CLUSTER%",
+}
+
+
+def _rds(settings: GatewaySettings, table: str) -> dict[str, Any]:
+    source = config_source(settings.config_dir, routes_file(table))
+    return {"route_config_name": table, "config_source": source}
+
+
+def _at(settings: GatewaySettings, port: int) -> dict[str, Any]:
+    return tcp_address(Address(settings.host, port))
+
+
+def _listener(name: str, address: dict[str, Any], chains: list[dict[str, Any]]) -> dict[str, Any]:
+    return typed("envoy.config.listener.v3.Listener", name=name, address=address, filter_chains=chains)

@@ -1,0 +1,168 @@
+"""Envoy's route tables: which request goes where. Pure.
+
+Two tables. ``users`` forwards: reads to the pods here (elsewhere when there are none), writes to the
+primary region. ``peers`` never forwards: what another region sends is answered here or refused, so
+requests cannot travel in circles while two gateways disagree about who is primary.
+"""
+
+import json
+from typing import Any
+
+from leeward.adapters.envoy.clusters import (
+    LOCAL_POSTGRES,
+    WARM_HOST,
+    http_peer,
+    pods_cluster,
+    postgres_peer,
+    reads_cluster,
+    typed,
+)
+from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.core.values import App, Region
+from leeward.ports.gateway import Route
+
+USERS = "users"
+PEERS = "peers"
+REGION_HEADER = "x-leeward-region"
+TIMEOUT = "15s"
+RETRY_AFTER_S = 1
+
+_READ = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}}
+_READ_RETRIES = {
+    "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-status-codes",
+    "retriable_status_codes": [503],
+    "num_retries": 2,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": typed(
+                "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            ),
+        }
+    ],
+    "host_selection_retry_max_attempts": 3,
+}
+# Only failures that prove that no byte of the request was processed.
+_WRITE_RETRIES = {
+    "retry_on": "connect-failure,refused-stream",
+    "num_retries": 2,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+}
+
+
+def users(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any]:
+    """Return the route table of the users' listener."""
+    hosts = [
+        _host(
+            str(route.app),
+            _domains(route.app, alone=len(routes) == 1),
+            [
+                _forward(reads_cluster(route.app), _READ_RETRIES, read=True),
+                _write_from_users(settings.region, route),
+            ],
+        )
+        for route in routes
+    ]
+    return _table(USERS, settings.region, hosts, action="ADD_IF_ABSENT")
+
+
+def peers(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any]:
+    """Return the route table of what other regions send for this region's pods."""
+    hosts = [
+        _host(
+            str(route.app),
+            _domains(route.app, alone=len(routes) == 1),
+            [
+                _forward(pods_cluster(route.app), _READ_RETRIES, read=True),
+                _write_from_peers(settings.region, route),
+            ],
+        )
+        for route in routes
+    ]
+    return _table(PEERS, settings.region, [_warm_answer(), *hosts], action="OVERWRITE_IF_EXISTS_OR_ADD")
+
+
+def warm(settings: GatewaySettings) -> dict[str, Any]:
+    """Return the route table through which this gateway keeps its connections to the peers open."""
+    names = [name(region) for region in sorted(settings.peers) for name in (http_peer, postgres_peer)]
+    hosts = [_host(name, [name], [_to(name, {"timeout": "2s", "host_rewrite_literal": WARM_HOST})]) for name in names]
+    return {"name": "warm", "virtual_hosts": hosts}
+
+
+def tunnel() -> dict[str, Any]:
+    """Return the route table that ends a peer's CONNECT at this region's PostgreSQL."""
+    route = {
+        "match": {"connect_matcher": {}},
+        "route": {
+            "cluster": LOCAL_POSTGRES,
+            "timeout": "0s",
+            "idle_timeout": "0s",
+            "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
+        },
+    }
+    return {"name": "tunnel", "virtual_hosts": [_warm_answer(), _host("postgres", ["*"], [route])]}
+
+
+def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
+    if route.primary is None:
+        because = f"{route.app} has no primary at this moment; nothing was written, try again"
+        return _refuse("no-primary", because)
+    target = pods_cluster(route.app) if route.primary == here else http_peer(route.primary)
+    return _forward(target, _WRITE_RETRIES, read=False)
+
+
+def _write_from_peers(here: Region, route: Route) -> dict[str, Any]:
+    if route.primary != here:
+        because = f"{here} is not the primary region of {route.app}; nothing was written, try again"
+        return _refuse("wrong-region", because)
+    return _forward(pods_cluster(route.app), _WRITE_RETRIES, read=False)
+
+
+def _forward(cluster: str, retries: dict[str, Any], *, read: bool) -> dict[str, Any]:
+    route = _to(cluster, {"timeout": TIMEOUT, "retry_policy": retries})
+    if read:
+        route["match"]["headers"] = [_READ]
+    return route
+
+
+def _to(cluster: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {"match": {"prefix": "/"}, "route": {"cluster": cluster, **options}}
+
+
+def _refuse(code: str, because: str) -> dict[str, Any]:
+    body = json.dumps({"code": code, "because": because, "retry_after_s": RETRY_AFTER_S})
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 503, "body": {"inline_string": body}},
+        "response_headers_to_add": [
+            _header("content-type", "application/json", "OVERWRITE_IF_EXISTS_OR_ADD"),
+            _header("retry-after", str(RETRY_AFTER_S), "OVERWRITE_IF_EXISTS_OR_ADD"),
+        ],
+    }
+
+
+def _warm_answer() -> dict[str, Any]:
+    answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+    return _host("warm", [WARM_HOST], [answer])
+
+
+def _table(name: str, region: Region, hosts: list[dict[str, Any]], *, action: str) -> dict[str, Any]:
+    return typed(
+        "envoy.config.route.v3.RouteConfiguration",
+        name=name,
+        virtual_hosts=hosts,
+        response_headers_to_add=[_header(REGION_HEADER, str(region), action)],
+    )
+
+
+def _host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"name": name, "domains": domains, "routes": routes}
+
+
+def _domains(app: App, *, alone: bool) -> list[str]:
+    return ["*"] if alone else [str(app), f"{app}.*", f"{app}:*"]
+
+
+def _header(key: str, value: str, action: str) -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": action}

@@ -1,0 +1,43 @@
+"""What a region's gateway is told once, when it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leeward.core.values import App, Region
+from leeward.ports.gateway import Address
+
+USERS_PORT = 8080
+PEERS_PORT = 8443
+POSTGRES_PORT = 5432
+ADMIN_PORT = 9901
+EGRESS_PORT_BASE = 15000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Where one region's gateway listens, who its peers are, and where its files lie."""
+
+    region: Region
+    app: App
+    """The application whose PostgreSQL the TCP ports lead to."""
+    host: str
+    """The address everything listens on."""
+    peers: Mapping[Region, Address]
+    """Where the other regions' gateways listen for us (their 8443), by region."""
+    egress: Mapping[Region, int]
+    """The port that leads to each region's PostgreSQL, this region's included."""
+    identity_dir: str
+    """Holds ca.crt, tls.crt, tls.key."""
+    config_dir: str
+    """The directory that Envoy watches and the agent writes."""
+    users_port: int = USERS_PORT
+    peers_port: int = PEERS_PORT
+    postgres_port: int = POSTGRES_PORT
+    admin_port: int = ADMIN_PORT
+    access_log: bool = False
+    """Log every request as a line of JSON on stdout."""
+
+    @property
+    def admin_url(self) -> str:
+        """Where Envoy answers about itself."""
+        return f"http://{self.host}:{self.admin_port}"
