@@ -1,0 +1,131 @@
+"""A fleet and its applications, checked: what everything else works with.
+
+Defaults that depend on other parts of the files (which regions, which primary, which TTL) are filled in
+by the methods here, once, for everybody.
+"""
+
+from dataclasses import dataclass
+from math import asin, cos, radians, sin, sqrt
+
+from leeward.core.settings import Timers
+from leeward.core.timers import Budget, derive, lease_min_s
+from leeward.core.timers import budget as failover_budget
+from leeward.core.values import ReplicationMode
+from leeward.spec.application import Application
+from leeward.spec.fleet import Fleet, Location, Region
+
+EARTH_RADIUS_KM = 6371.0
+# Light in fibre; and how much longer cables are than the great circle. The sum is right to about a third for
+# the large providers' regions, except where cables take a detour round a continent.
+FIBRE_KM_PER_S = 200_000.0
+DETOUR = 1.5
+RTT_MIN_S = 0.001
+DNS_TTL_MAX_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What ``load`` returns: consistent, with every reference resolved."""
+
+    fleet: Fleet
+    applications: tuple[Application, ...]
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions, in the order of the fleet file."""
+        return self.fleet.spec.regions
+
+    def region(self, name: str) -> Region:
+        """Return the region of that name. Raises KeyError."""
+        for region in self.regions:
+            if region.name == name:
+                return region
+        raise KeyError(name)
+
+    def application(self, name: str) -> Application:
+        """Return the application of that name. Raises KeyError."""
+        for application in self.applications:
+            if application.metadata.name == name:
+                return application
+        raise KeyError(name)
+
+    def rtt_s(self, first: str, second: str) -> float:
+        """Return the round trip between two regions: measured if the file gives it, else estimated."""
+        return rtt_s(self.fleet, first, second)
+
+    @property
+    def rtt_max_s(self) -> float:
+        """The fleet's largest round trip: what its timers are derived from."""
+        return rtt_max_s(self.fleet)
+
+    @property
+    def timers(self) -> Timers:
+        """The protocol's durations for this fleet."""
+        return derive(self.rtt_max_s)
+
+    def placement(self, application: Application) -> tuple[str, ...]:
+        """Return the regions an application runs in, the primary's first."""
+        return placement(self.fleet, application)
+
+    def budget(self, application: Application) -> Budget:
+        """Return what a failover of the application takes, term by term."""
+        return budget(self.fleet, application)
+
+    def dns_ttl_s(self, application: Application) -> float:
+        """Return how long resolvers may keep an answer: as stated, else what the RTO leaves room for."""
+        stated_s = application.spec.traffic.dns_ttl_s
+        if stated_s is not None:
+            return stated_s
+        room_s = application.spec.objectives.rto_s - self.budget(application).total_s
+        return float(int(min(DNS_TTL_MAX_S, max(0.0, room_s))))
+
+
+def placement(fleet: Fleet, application: Application) -> tuple[str, ...]:
+    """Return the regions an application runs in, the primary's first, then in the order given."""
+    wanted = application.spec.placement
+    names = wanted.regions or tuple(region.name for region in fleet.spec.regions if not region.witness)
+    primary = wanted.primary or names[0]
+    return (primary, *(name for name in names if name != primary))
+
+
+def budget(fleet: Fleet, application: Application) -> Budget:
+    """Return the shortest failover that the fleet's links allow this application."""
+    rtt = rtt_max_s(fleet)
+    return failover_budget(lease_min_s(rtt), rtt, synchronous=is_synchronous(application))
+
+
+def is_synchronous(application: Application) -> bool:
+    """Return whether an acknowledged write is on a standby too."""
+    return application.spec.database.replication is not ReplicationMode.ASYNC
+
+
+def rtt_max_s(fleet: Fleet) -> float:
+    """Return the largest round trip between any two regions."""
+    names = [region.name for region in fleet.spec.regions]
+    pairs = ((a, b) for index, a in enumerate(names) for b in names[index + 1 :])
+    return max((rtt_s(fleet, a, b) for a, b in pairs), default=RTT_MIN_S)
+
+
+def rtt_s(fleet: Fleet, first: str, second: str) -> float:
+    """Return the round trip between two regions in seconds; 0 from a region to itself."""
+    if first == second:
+        return 0.0
+    for link in fleet.spec.links:
+        if set(link.between) == {first, second}:
+            return link.rtt_s
+    locations = {region.name: region.location for region in fleet.spec.regions}
+    return estimated_rtt_s(locations[first], locations[second])
+
+
+def estimated_rtt_s(first: Location, second: Location) -> float:
+    """Return the round trip that the distance suggests: there and back in fibre, half as long again."""
+    return RTT_MIN_S + 2 * DETOUR * _distance_km(first, second) / FIBRE_KM_PER_S
+
+
+def _distance_km(first: Location, second: Location) -> float:
+    """Return the length of the great circle between two places (haversine)."""
+    latitude_1, latitude_2 = radians(first.latitude), radians(second.latitude)
+    half_latitude = (latitude_2 - latitude_1) / 2
+    half_longitude = radians(second.longitude - first.longitude) / 2
+    chord = sin(half_latitude) ** 2 + cos(latitude_1) * cos(latitude_2) * sin(half_longitude) ** 2
+    return 2 * EARTH_RADIUS_KM * asin(min(1.0, sqrt(chord)))

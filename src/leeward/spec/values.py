@@ -1,0 +1,190 @@
+"""The scalars of the two files: durations, quantities, names, ranges of addresses.
+
+Each is checked while it is read, and its error says why it is refused and how to write it. After that
+the rest of the program never sees text such as ``500ms``.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_PATTERN = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
+
+FACTOR_PER_SUFFIX = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+}
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+# Room for what is appended to a name (-postgres-0, hashes of pods) within Kubernetes' 63 characters.
+NAME_LENGTH_MAX = 40
+NAME_PATTERN = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
+PATH_PATTERN = r"^/[^\s?#]*$"
+ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class Model(BaseModel):
+    """What all parts of a file share: nothing unknown, nothing converted silently, nothing changed later."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        alias_generator=to_camel,
+        use_attribute_docstrings=True,
+    )
+
+
+def invalid(code: str, what: str, *, why: str, fix: str) -> PydanticCustomError:
+    """Return the error a validator raises; the loader turns it into a Problem with a position."""
+    # Braces would be read as placeholders of pydantic's message template.
+    return PydanticCustomError("leeward", "{what}", {"code": code, "what": what, "why": why, "fix": fix})
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An amount as Kubernetes writes it: ``500m`` of a CPU, ``512Mi`` of memory."""
+
+    text: str
+    amount: Decimal
+    """In CPUs or bytes."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_duration_s(raw: object) -> float:
+    """Return seconds. A unit is required: a bare 5 could be anything."""
+    match = re.match(DURATION_PATTERN, raw) if isinstance(raw, str) else None
+    if match is None or not isinstance(raw, str):
+        raise invalid(
+            "bad-duration",
+            f"{shown(raw)} is not a duration",
+            why="a duration is a number and a unit, so that nobody has to guess the unit",
+            fix="write it as 500ms, 5s, 2m or 1h",
+        )
+    unit = match.group(2)
+    return float(raw.removesuffix(unit)) * SECONDS_PER_UNIT[unit]
+
+
+def parse_quantity(raw: object) -> Quantity:
+    """Return the typed amount of ``250m``, ``1.5``, ``512Mi``, or of a plain whole number."""
+    if isinstance(raw, Quantity):
+        return raw
+    text = str(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
+    match = re.match(QUANTITY_PATTERN, text) if isinstance(text, str) else None
+    if match is None or not isinstance(text, str):
+        raise invalid(
+            "bad-quantity",
+            f"{shown(raw)} is not a quantity",
+            why="amounts are written as Kubernetes writes them: a number, and a suffix for its scale",
+            fix="write CPUs as 500m or 2, memory and storage as 512Mi or 10Gi",
+        )
+    suffix = match.group(2) or ""
+    return Quantity(text, Decimal(text.removesuffix(suffix)) * FACTOR_PER_SUFFIX[suffix])
+
+
+def parse_name(raw: object) -> str:
+    """Return a name that Kubernetes, DNS and PostgreSQL all accept."""
+    if not isinstance(raw, str) or len(raw) > NAME_LENGTH_MAX or not re.match(NAME_PATTERN, raw):
+        raise invalid(
+            "bad-name",
+            f"{shown(raw)} is not a name",
+            why="it becomes part of the names of Kubernetes objects and of DNS names",
+            fix=f"use lower-case letters, digits and hyphens, a letter first, at most {NAME_LENGTH_MAX} long",
+        )
+    return raw
+
+
+def parse_cidr(raw: object) -> str:
+    """Return an address range such as ``10.1.0.0/16``."""
+    try:
+        if not isinstance(raw, str) or "/" not in raw:
+            raise ValueError("no prefix length")
+        return str(ipaddress.ip_network(raw))
+    except ValueError as error:
+        raise invalid(
+            "bad-cidr",
+            f"{shown(raw)} is not a range of addresses",
+            why=str(error),
+            fix="write the first address and the prefix length: 10.1.0.0/16",
+        ) from error
+
+
+def _matching(pattern: str, what: str, fix: str) -> Callable[[object], str]:
+    def parse(raw: object) -> str:
+        if not isinstance(raw, str) or not re.match(pattern, raw):
+            raise invalid("bad-value", f"{shown(raw)} is not {what}", why=f"it must match {pattern}", fix=fix)
+        return raw
+
+    return parse
+
+
+def shown(raw: object) -> str:
+    """Return a value as an error message quotes it."""
+    if isinstance(raw, bool) or raw is None:
+        return {True: "true", False: "false", None: "null"}[raw]
+    return f'"{raw}"' if isinstance(raw, str) else str(raw)
+
+
+def duration_text(seconds: float) -> str:
+    """Return seconds as a person writes them in the files."""
+    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+
+
+def _schema(pattern: str, *examples: str) -> WithJsonSchema:
+    schema: dict[str, Any] = {"type": "string", "pattern": pattern}
+    return WithJsonSchema({**schema, "examples": list(examples)} if examples else schema)
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(parse_duration_s),
+    PlainSerializer(duration_text, return_type=str),
+    _schema(DURATION_PATTERN, "500ms", "5s", "2m"),
+]
+Amount = Annotated[
+    Quantity,
+    BeforeValidator(parse_quantity),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": QUANTITY_PATTERN}, {"type": "number", "minimum": 0}],
+            "examples": ["500m", "512Mi", "10Gi"],
+        }
+    ),
+]
+Name = Annotated[
+    str,
+    BeforeValidator(parse_name),
+    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LENGTH_MAX}),
+]
+Cidr = Annotated[str, BeforeValidator(parse_cidr), WithJsonSchema({"type": "string", "examples": ["10.1.0.0/16"]})]
+HttpPath = Annotated[
+    str,
+    BeforeValidator(_matching(PATH_PATTERN, "a path", "write it from the root: /healthz")),
+    _schema(PATH_PATTERN, "/healthz"),
+]
+EnvName = Annotated[
+    str,
+    BeforeValidator(
+        _matching(ENV_NAME_PATTERN, "the name of an environment variable", "use letters, digits and underscores")
+    ),
+]
