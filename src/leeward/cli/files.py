@@ -41,5 +41,5 @@ def _application(spec: Spec, application: Application) -> str:
     return (
         f"application/{application.metadata.name} valid: {wanted.database.replication}, "
         f"primary {primary}, standbys {', '.join(standbys) or 'none'}\n"
-        f"  RTO {duration(wanted.objectives.rto)}, predicted: {spec.budget(application).arithmetic()}"
+        f"  RTO {duration(wanted.objectives.rto_s)}, predicted: {spec.budget(application).arithmetic()}"
     )
