@@ -195,9 +195,15 @@ class Topology:
     """W: standbys that must hold a write before it is acknowledged; 0 in async."""
     because: str
     target: Region | None = None
-    """In ``switching``: who takes over."""
+    """In ``switching``: who takes over. In ``electing``: whom an operator wants."""
     deposed: Region | None = None
     """In ``electing`` and ``promoting``: the primary before."""
+    deposed_fence: int = 0
+    """In ``electing``: the fence the deposed primary held its last lease under."""
+    deposed_lease_over: bool = False
+    """In ``electing``: whoever deposed it had already waited its lease out."""
+    handover_lsn: int | None = None
+    """In ``promoting`` after a switchover: where the old primary's WAL ended. The new one must hold it all."""
     favourite: Region | None = None
     """In ``electing``: whom the other standbys line up behind, once they promised."""
     requested_mode: ReplicationMode | None = None

@@ -1,0 +1,80 @@
+"""What one agent remembers of one application between events."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from leeward.core.settings import AppSettings
+from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Role
+from leeward.core.view import Progress
+from leeward.ports.gateway import Address
+
+# One point every so often is enough to tell a lag in tenths of a second.
+LAG_RESOLUTION_S = 0.1
+LAG_HISTORY = 300
+PROGRESS_HISTORY = 240
+
+
+@dataclass(slots=True)
+class Application:
+    """Observations, and which orders and proposals are under way."""
+
+    settings: AppSettings
+    instance: InstanceStatus | None = None
+    reported_at_s: float = 0.0
+    silent_since_s: float | None = None
+    pods: tuple[Address, ...] = ()
+    direct_promises: dict[Region, Promise] = field(default_factory=dict)
+    progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=PROGRESS_HISTORY))
+    progress_of: tuple[Region, int] | None = None
+    lag_history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LAG_HISTORY))
+    because: str = ""
+    ordering: Order | None = None
+    """The order on its way to the instance."""
+    order_after_s: float = 0.0
+    fed_until_s: float = 0.0
+    fed_at_s: float = 0.0
+    proposing: int | None = None
+    """The transaction that would replace the topology."""
+    propose_after_revision: int = 0
+    """A proposal failed at this revision: decide again only when the copy has caught up with it."""
+    propose_after_s: float = 0.0
+    vowing: int | None = None
+    """The transaction that writes our promise."""
+    vow_after_s: float = 0.0
+    routed_epoch: int = 0
+
+    def report_instance(self, status: InstanceStatus, now_s: float) -> None:
+        """Take in a status, and how far the standbys are behind."""
+        self.instance = status
+        self.reported_at_s = now_s
+        if status.role is Role.PRIMARY and status.wal is not None:
+            if not self.lag_history or now_s - self.lag_history[-1][0] >= LAG_RESOLUTION_S:
+                self.lag_history.append((now_s, status.wal.lsn))
+        else:
+            self.lag_history.clear()
+
+    def lags_s(self, now_s: float) -> dict[Region, float]:
+        """Return by how many seconds each standby's flushed WAL is behind this primary's."""
+        if self.instance is None or self.instance.role is not Role.PRIMARY:
+            return {}
+        return {
+            sender.region: next((now_s - at_s for at_s, lsn in self.lag_history if lsn > sender.flushed_lsn), 0.0)
+            for sender in self.instance.senders
+            if sender.streaming
+        }
+
+    def follow_progress(self, primary: Region, epoch: int, at_s: float, lsn: int) -> None:
+        """Remember how far the primary's WAL was; a new primary starts a new record."""
+        if self.progress_of != (primary, epoch):
+            self.progress.clear()
+            self.progress_of = (primary, epoch)
+        self.progress.append(Progress(at_s, lsn))
+
+    def watch_silence(self, *, leads: bool, leased: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
+        """Track since when the instance should accept writes and does not."""
+        instance = self.instance
+        writes = instance is not None and instance.writable and instance.epoch == epoch
+        if not leads or not leased or writes or phase is Phase.SWITCHING:
+            self.silent_since_s = None
+        elif self.silent_since_s is None:
+            self.silent_since_s = now_s

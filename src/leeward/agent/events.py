@@ -1,0 +1,151 @@
+"""What happened: facts in the past. The only way anything reaches the machine."""
+
+from dataclasses import dataclass
+
+from leeward.core.values import App, InstanceStatus, Promise, Region, ReplicationMode, Vantage
+from leeward.ports.gateway import Address
+from leeward.ports.quorum import Change, Outcome, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """Time passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """The store was read as of one revision; the watch goes on from there."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChanged:
+    """The watch brought one more revision."""
+
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionEnded:
+    """A transaction's outcome; None: it is unknown whether it took effect."""
+
+    transaction: int
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReported:
+    """The instance manager answered."""
+
+    app: App
+    status: InstanceStatus
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLost:
+    """The instance manager does not answer."""
+
+    app: App
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEnded:
+    """An order was accepted (its status came as an event of its own) or failed."""
+
+    app: App
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Another region's agent was asked whether it serves."""
+
+    region: Region
+    vantage: Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseReceived:
+    """Another agent told us its replica's promise directly; the store will say the same."""
+
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class PodsChanged:
+    """The application's ready pods in this region."""
+
+    app: App
+    pods: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesApplied:
+    """The gateway was told its routes."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSeen:
+    """Who leads the quorum store, as the local member says."""
+
+    leader: Region | None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchoverRequested:
+    """An operator wants the primary elsewhere, without loss."""
+
+    request: str
+    app: App
+    to: Region
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverRequested:
+    """An operator gives the primary up and wants another region to take over."""
+
+    request: str
+    app: App
+    to: Region
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModeRequested:
+    """An operator wants another promise for acknowledged writes."""
+
+    request: str
+    app: App
+    mode: ReplicationMode
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """An operator forbids automatic failover, or allows it again."""
+
+    request: str
+    app: App
+    paused: bool
+
+
+Request = SwitchoverRequested | FailoverRequested | ModeRequested | PauseRequested
+Event = (
+    Woke
+    | SnapshotTaken
+    | StoreChanged
+    | TransactionEnded
+    | InstanceReported
+    | InstanceLost
+    | OrderEnded
+    | Probed
+    | PromiseReceived
+    | PodsChanged
+    | RoutesApplied
+    | LeaderSeen
+    | Request
+)

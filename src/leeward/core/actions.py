@@ -1,0 +1,48 @@
+"""What decisions ask for. Orders to the runtime: each may be repeated without harm."""
+
+from dataclasses import dataclass
+
+from leeward.core.values import Promise, Region, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A decision worth keeping: its CamelCase reason and why, in a sentence."""
+
+    kind: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Replace the topology, if it is still the one this decision was made on.
+
+    ``bump_fence`` deposes that region in the same transaction; ``unless_heard`` makes it fail when that
+    region's heartbeat is newer than the revision given.
+    """
+
+    topology: Topology
+    expected_revision: int
+    notes: tuple[Note, ...]
+    bump_fence: Region | None = None
+    unless_heard: tuple[Region, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vow:
+    """Write down, and tell the other agents, what this region's replica promises."""
+
+    promise: Promise
+
+
+Action = Propose | Vow
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why, and what is to be done about it; nothing at all is a decision too."""
+
+    because: str
+    actions: tuple[Action, ...] = ()
+    retry_at_s: float | None = None
+    """When time alone can change this decision (the agent's clock)."""

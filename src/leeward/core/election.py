@@ -1,0 +1,99 @@
+"""Choose who becomes primary, from what the replicas promised.
+
+In the synchronous modes an acknowledged write is on the primary and on W standbys: on W + 1 of the D
+data regions. P promises therefore reach every such write when P + W + 1 > D (that is R + W > N of
+DESIGN.md, section 6, with N = D - 1), and then the most advanced promise holds them all: promises are ordered
+by the last epoch in the WAL and then by LSN, as Raft orders logs. The same rule holds across
+epochs, because a new primary acknowledges nothing before the record of its own epoch is acknowledged.
+
+In async the most advanced replica wins, and the loss is estimated from the old primary's progress; a loss
+beyond the RPO waits for an operator.
+"""
+
+from dataclasses import dataclass
+
+from leeward.core.values import Promise, Region, ReplicationMode, Topology
+from leeward.core.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The elected region, or None with the reason to wait."""
+
+    elected: Region | None
+    because: str
+    retry_at_s: float | None = None
+
+
+def choose(view: View, topology: Topology) -> Choice:
+    """Return who should be promoted under the topology's epoch, as of now."""
+    promises = view.promises
+    data_regions = topology.data_regions
+    missing = [region for region in data_regions if region not in promises]
+    if topology.mode is ReplicationMode.ASYNC:
+        expected = [region for region in missing if region != topology.deposed and view.alive(region)]
+        give_up_at_s = view.topology_seen_at_s + view.timers.promise_wait_s
+        if expected and view.now_s < give_up_at_s:
+            return Choice(None, f"waiting for {', '.join(expected)} to promise", give_up_at_s)
+    elif len(promises) + topology.acks_required + 1 <= len(data_regions):
+        needed = len(data_regions) - topology.acks_required
+        return Choice(
+            None,
+            f"only {len(promises)} of {len(data_regions)} replicas answered ({', '.join(missing)} did not); an "
+            f"acknowledged write may be missing from these: {needed} are needed ({topology.mode}, "
+            f"{topology.acks_required} acknowledgement(s) per write)",
+        )
+    if not promises:
+        return Choice(None, "no replica has promised yet")
+    most = max(promise.wal for promise in promises.values())
+    fit = [promise for promise in promises.values() if promise.healthy and view.alive(promise.region)]
+    if not fit:
+        return Choice(None, "no replica that promised is healthy and heard from")
+    best = max(fit, key=lambda promise: (promise.wal, _preference(topology, promise.region)))
+    if topology.mode is not ReplicationMode.ASYNC and best.wal < most:
+        ahead = ", ".join(sorted(p.region for p in promises.values() if p.wal == most))
+        return Choice(None, f"{ahead} holds more than {best.region} and is not fit; waiting for it")
+    if topology.mode is ReplicationMode.ASYNC:
+        loss_s = estimated_loss_s(view, best)
+        if loss_s > view.app.rpo_s and topology.request is None:
+            return Choice(
+                None,
+                f"{best.region} is the best candidate and would lose about {loss_s:.1f} s of writes; the RPO is "
+                f"{view.app.rpo_s:g} s. Wait for a better replica, or accept it: leeward failover {view.app.name} "
+                f"--to {best.region}",
+            )
+    wanted = next((p for p in fit if p.region == topology.target), None)
+    if wanted is not None and (topology.mode is ReplicationMode.ASYNC or wanted.wal == most):
+        lost_s = estimated_loss_s(view, wanted)
+        return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it (about {lost_s:.1f} s behind)")
+    others = [promise.region for promise in promises.values() if promise.region != best.region]
+    if not others:
+        why = "it is the only replica left"
+    elif all(promises[region].wal < best.wal for region in others):
+        why = f"it holds the most: LSN {lsn_text(best.wal.lsn)}, ahead of {', '.join(sorted(others))}"
+    else:
+        why = f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and comes first among equals"
+    return Choice(best.region, f"{best.region} is elected: {why}")
+
+
+def estimated_loss_s(view: View, promise: Promise) -> float:
+    """Return by how many seconds the promise is behind the last known WAL of the old primary.
+
+    Resolution: one heartbeat. 0 when the replica holds everything the primary was seen to have.
+    """
+    if not view.progress:
+        return 0.0
+    last = view.progress[-1]
+    held = [point.at_s for point in view.progress if point.lsn <= promise.wal.lsn]
+    if promise.wal.lsn >= last.lsn:
+        return 0.0
+    return last.at_s - (held[-1] if held else view.progress[0].at_s - view.timers.heartbeat_s)
+
+
+def lsn_text(lsn: int) -> str:
+    """Return an LSN as PostgreSQL writes it."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:08X}"
+
+
+def _preference(topology: Topology, region: Region) -> tuple[bool, int]:
+    return (region == topology.favourite, -topology.data_regions.index(region))

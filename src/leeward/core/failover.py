@@ -1,0 +1,268 @@
+"""Decide, for one application, whether its topology must change, and to what.
+
+Two-phase, like a consensus round. *Prepare*: the topology becomes ``electing`` under the next epoch, and the lost
+region's fence is bumped in the same transaction, which also fails if that region was heard meanwhile.
+Replicas that see it cut from the old primary and promise what they hold. *Promote*: the elected region is
+named by compare-and-swap; it promotes, writes its epoch into the database, and declares itself steady.
+
+Always true: a region is elected only by promises of the epoch in force; a primary is deposed only when its
+lease is over, or its promise proves that it stopped, before anybody else is promoted.
+Not here: orders to PostgreSQL (``replication``), planned changes (``switchover``), traffic (``routing``).
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from leeward.core import election, lease, membership, switchover
+from leeward.core.actions import Action, Decision, Note, Propose, Vow
+from leeward.core.values import Phase, Promise, Region, ReplicationMode, Role, Topology
+from leeward.core.view import Fence, View
+
+# How long an instance may fail to accept writes, in leases, before its own region gives the primary up.
+UNWRITABLE_LEASES = 2
+
+
+def decide(view: View) -> Decision:
+    """Return what to do about the application's topology, and why."""
+    topology = view.topology
+    if topology is None:
+        return _found(view)
+    match topology.phase:
+        case Phase.ELECTING:
+            return _elect(view, topology)
+        case Phase.STEADY | Phase.PROMOTING | Phase.SWITCHING:
+            assert topology.primary is not None, "only an election is without a primary"
+            if topology.primary == view.me:
+                return _lead(view, topology)
+            return _watch(view, topology, topology.primary)
+        case _:
+            assert_never(topology.phase)
+
+
+def acks_required(mode: ReplicationMode, data_regions: int) -> int:
+    """Return W: half of the data regions, so that with the primary a majority holds every write."""
+    return 0 if mode is ReplicationMode.ASYNC else data_regions // 2
+
+
+def _found(view: View) -> Decision:
+    """Write the first topology; the preferred region does it, once its instance manager answers."""
+    first, *_ = view.app.data_regions
+    if view.me != first:
+        return Decision(f"waiting for {first} to found {view.app.name}")
+    if view.instance is None:
+        return Decision("waiting for the instance manager before founding the application")
+    mode = view.app.mode
+    because = f"{first} founds {view.app.name}: the first of its placement"
+    topology = Topology(
+        app=view.app.name,
+        epoch=1,
+        phase=Phase.PROMOTING,
+        primary=first,
+        data_regions=view.app.data_regions,
+        mode=mode,
+        acks_required=acks_required(mode, len(view.app.data_regions)),
+        because=because,
+    )
+    return Decision(because, (Propose(topology, 0, (Note("ApplicationFounded", because),)),))
+
+
+def _watch(view: View, topology: Topology, primary: Region) -> Decision:
+    """Another region is primary: depose it when it is lost."""
+    verdict = membership.judge(view, primary)
+    if not verdict.lost:
+        return Decision(verdict.because, retry_at_s=verdict.retry_at_s)
+    if topology.paused:
+        return Decision(f"{verdict.because}; automatic failover is paused")
+    seen = view.seen[primary]
+    return Decision(
+        verdict.because,
+        (
+            depose(
+                view,
+                topology,
+                because=verdict.because,
+                lease_over=True,
+                unless_heard=(primary, seen.revision),
+            ),
+        ),
+    )
+
+
+def depose(
+    view: View,
+    topology: Topology,
+    *,
+    because: str,
+    lease_over: bool,
+    unless_heard: tuple[Region, int] | None = None,
+    request: str | None = None,
+    target: Region | None = None,
+) -> Propose:
+    """Return the proposal that prepares an election: phase one."""
+    assert topology.primary is not None
+    electing = replace(
+        topology,
+        epoch=topology.epoch + 1,
+        phase=Phase.ELECTING,
+        primary=None,
+        target=target,
+        deposed=topology.primary,
+        deposed_fence=view.fences.get(topology.primary, Fence()).value,
+        deposed_lease_over=lease_over,
+        favourite=target or _favourite(view, topology),
+        handover_lsn=None,
+        because=because,
+        request=request,
+    )
+    prepared = f"epoch {electing.epoch} is open; replicas cut from {topology.primary} and promise what they hold"
+    return Propose(
+        electing,
+        view.topology_revision,
+        (Note("PrimaryLost", because), Note("FailoverPrepared", prepared)),
+        bump_fence=topology.primary,
+        unless_heard=unless_heard,
+    )
+
+
+def _favourite(view: View, topology: Topology) -> Region | None:
+    """Return the replica likely to win: the others line up behind it while the promises are counted."""
+    fit = [region for region in topology.data_regions if region != topology.primary and view.alive(region)]
+
+    def advance(region: Region) -> tuple[tuple[int, int], int]:
+        report = view.report(region)
+        status = view.instance if region == view.me else None
+        wal = status.wal if status is not None else report.wal if report is not None else None
+        return ((wal.epoch, wal.lsn) if wal is not None else (-1, -1), -topology.data_regions.index(region))
+
+    # Reports are a heartbeat old; replicas that differ by less than what a heartbeat brings are equals.
+    return max(fit, key=advance, default=None) if not _abreast(view, fit) else fit[0]
+
+
+def _abreast(view: View, regions: list[Region]) -> bool:
+    positions = [
+        report.wal for region in regions if (report := view.report(region)) is not None and report.wal is not None
+    ]
+    if len(positions) < len(regions) or len({wal.epoch for wal in positions}) != 1 or len(view.progress) < 2:
+        return False
+    per_heartbeat = view.progress[-1].lsn - view.progress[-2].lsn
+    lsns = [wal.lsn for wal in positions]
+    return max(lsns) - min(lsns) <= 2 * per_heartbeat
+
+
+def _elect(view: View, topology: Topology) -> Decision:
+    """Phase two: promise, and once the promises suffice the elected region itself takes the word."""
+    vow = promise(view, topology)
+    actions: tuple[Action, ...] = () if vow is None else (Vow(vow),)
+    if not old_primary_stopped(view, topology):
+        over_at_s = lease.takeover_at_s(view.deposed_seen_at_s, view.timers)
+        return Decision(f"waiting until {topology.deposed} has surely stopped", actions, over_at_s)
+    choice = election.choose(view, topology)
+    if choice.elected is None:
+        return Decision(choice.because, actions, choice.retry_at_s)
+    if choice.elected != view.me:
+        return Decision(f"{choice.because}; it is for {choice.elected} to take over", actions)
+    promoting = replace(
+        topology, phase=Phase.PROMOTING, primary=view.me, favourite=None, target=None, because=choice.because
+    )
+    propose = Propose(promoting, view.topology_revision, (Note("PrimaryElected", choice.because),))
+    return Decision(choice.because, (*actions, propose))
+
+
+def old_primary_stopped(view: View, topology: Topology) -> bool:
+    """Whether the deposed primary can no longer be writing: its lease is over, or it promised."""
+    if topology.deposed_lease_over or topology.deposed is None or topology.deposed in view.promises:
+        return True
+    return view.now_s >= lease.takeover_at_s(view.deposed_seen_at_s, view.timers)
+
+
+def promise(view: View, topology: Topology) -> Promise | None:
+    """Return what this region's replica can promise now and has not promised yet."""
+    instance = view.instance
+    if view.me not in topology.data_regions or instance is None or instance.wal is None:
+        return None
+    if view.me in view.promises:
+        return None
+    cut = instance.epoch == topology.epoch and instance.role is Role.DETACHED and instance.settled
+    if not cut:
+        return None
+    return Promise(
+        region=view.me,
+        app=topology.app,
+        epoch=topology.epoch,
+        wal=instance.wal,
+        healthy=instance.problem is None,
+    )
+
+
+def _lead(view: View, topology: Topology) -> Decision:
+    """This region is primary: settle, hand over as asked, change modes, or give up."""
+    instance = view.instance
+    silent_since_s = view.instance_silent_since_s
+    if silent_since_s is not None and topology.phase is not Phase.SWITCHING:
+        give_up_at_s = silent_since_s + UNWRITABLE_LEASES * view.timers.lease_s
+        if _heir_exists(view, topology) and not topology.paused:
+            if view.now_s >= give_up_at_s:
+                return _give_up(view, topology, view.now_s - silent_since_s)
+            return Decision("the database here does not accept writes yet", retry_at_s=give_up_at_s)
+    if topology.phase is Phase.SWITCHING:
+        return switchover.drive(view, topology)
+    if topology.phase is Phase.PROMOTING:
+        handed_back = switchover.hand_back(view, topology)
+        if handed_back is not None:
+            return handed_back
+        if instance is None or not (instance.proved and instance.writable and instance.epoch == topology.epoch):
+            return Decision(f"{view.me} promotes under epoch {topology.epoch}")
+        because = f"{view.me} accepts writes and has written epoch {topology.epoch} into the database"
+        steady = replace(
+            topology,
+            phase=Phase.STEADY,
+            deposed=None,
+            handover_lsn=None,
+            request=None,
+            because=topology.because,
+        )
+        return Decision(because, (Propose(steady, view.topology_revision, (Note("PrimaryPromoted", because),)),))
+    change = _change_mode(view, topology)
+    return change if change is not None else Decision(f"{view.me} is primary under epoch {topology.epoch}")
+
+
+def _heir_exists(view: View, topology: Topology) -> bool:
+    reports = ((region, view.report(region)) for region in topology.data_regions if region != view.me)
+    return any(report is not None and report.healthy and view.alive(region) for region, report in reports)
+
+
+def _give_up(view: View, topology: Topology, silent_s: float) -> Decision:
+    """Depose ourselves. The agent stops feeding the lease of an instance that does not write, so it is over."""
+    because = f"the database in {view.me} has not accepted writes for {silent_s:.1f} s; another region can"
+    return Decision(because, (depose(view, topology, because=because, lease_over=False),))
+
+
+def _change_mode(view: View, topology: Topology) -> Decision | None:
+    """Bring the promise in force and PostgreSQL's setting together, always in the safe order.
+
+    Stricter: PostgreSQL first, then the promise. Laxer: the promise first. Elections go by the promise, so a
+    write acknowledged under a strict setting is never judged by a lax rule's opposite.
+    """
+    wanted = topology.requested_mode
+    if wanted is None:
+        return None
+    required = acks_required(wanted, len(topology.data_regions))
+    instance = view.instance
+    if wanted is not ReplicationMode.ASYNC:
+        caught_up = (
+            instance is not None
+            and instance.settled
+            and instance.order is not None
+            and instance.order.synchronous is not None
+            and sum(sender.synchronous and sender.streaming for sender in instance.senders) >= 1
+            and sum(
+                sender.streaming and view.lags_s.get(sender.region, 0.0) < view.timers.lease_s
+                for sender in instance.senders
+            )
+            >= required
+        )
+        if not caught_up:
+            return Decision(f"PostgreSQL is being made {wanted} before it is promised")
+    because = f"acknowledged writes are now promised as {wanted}"
+    changed = replace(topology, mode=wanted, acks_required=required, requested_mode=None)
+    return Decision(because, (Propose(changed, view.topology_revision, (Note("ModeChanged", because),)),))

@@ -1,0 +1,38 @@
+"""Where things are in the quorum store. All keys of a fleet live under one prefix."""
+
+from leeward.core.values import App, Region
+
+
+def fleet_prefix(fleet: str) -> str:
+    """Return the prefix of everything that belongs to the fleet."""
+    return f"/leeward/{fleet}/"
+
+
+def fence(fleet: str, region: Region) -> str:
+    """Return the key of the number that is bumped to depose a region's primaries."""
+    return f"{fleet_prefix(fleet)}regions/{region}/fence"
+
+
+def heartbeat(fleet: str, region: Region) -> str:
+    """Return the key of a region's last heartbeat."""
+    return f"{fleet_prefix(fleet)}regions/{region}/heartbeat"
+
+
+def topology(fleet: str, app: App) -> str:
+    """Return the key of the truth about an application."""
+    return f"{fleet_prefix(fleet)}apps/{app}/topology"
+
+
+def promise(fleet: str, app: App, region: Region) -> str:
+    """Return the key of a replica's last promise."""
+    return f"{fleet_prefix(fleet)}apps/{app}/promises/{region}"
+
+
+def decisions(fleet: str) -> str:
+    """Return the prefix of the decision log."""
+    return f"{fleet_prefix(fleet)}decisions/"
+
+
+def decision(fleet: str, at_unix_s: float, region: Region, kind: str, number: int) -> str:
+    """Return the key of one decision: keys sort by time, and no two writers share one."""
+    return f"{decisions(fleet)}{int(at_unix_s * 1000):015d}-{region}-{number:06d}-{kind}"

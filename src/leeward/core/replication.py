@@ -1,0 +1,86 @@
+"""Decide what this region's instance must be, from the topology in force. A level, not a step.
+
+Always true: the order for a primary is given only where the topology names it, and carries its epoch; during an
+election every replica is cut first, and lines up behind the favourite only after it promised.
+Not here: how PostgreSQL gets there (the instance manager), and the lease, without which it stays silent.
+"""
+
+from leeward.core import switchover
+from leeward.core.failover import acks_required, old_primary_stopped
+from leeward.core.values import (
+    Order,
+    Phase,
+    Region,
+    ReplicationMode,
+    Role,
+    Synchronous,
+    SynchronousMethod,
+    Topology,
+)
+from leeward.core.view import View
+
+# A standby this much further behind than another one no longer comes first in line.
+SLOW_LEASES = 0.5
+
+
+def order(view: View) -> Order | None:
+    """Return what this region's instance must be now; None where it has no say."""
+    topology = view.topology
+    if topology is None or view.me not in topology.data_regions:
+        return None
+    epoch = topology.epoch
+    if topology.phase is Phase.ELECTING:
+        return _electing(view, topology)
+    if topology.primary == view.me:
+        if topology.phase is Phase.SWITCHING and switchover.lined_up(view, topology):
+            return Order(epoch, Role.STOPPED)
+        if topology.phase is Phase.PROMOTING and not switchover.holds_handover(view, topology):
+            return Order(epoch, Role.STANDBY, upstream=topology.deposed)
+        return Order(epoch, Role.PRIMARY, synchronous=synchronous(view, topology))
+    if topology.phase is Phase.SWITCHING and topology.target not in (None, view.me) and topology.acks_required <= 1:
+        return Order(epoch, Role.STANDBY, upstream=topology.target)
+    return Order(epoch, Role.STANDBY, upstream=topology.primary)
+
+
+def _electing(view: View, topology: Topology) -> Order:
+    favourite = topology.favourite
+    if view.me in view.promises and favourite not in (None, view.me) and old_primary_stopped(view, topology):
+        return Order(topology.epoch, Role.STANDBY, upstream=favourite)
+    return Order(topology.epoch, Role.DETACHED)
+
+
+def synchronous(view: View, topology: Topology) -> Synchronous | None:
+    """Return who must acknowledge: the stricter of the promise in force and the one asked for."""
+    modes = (topology.mode, topology.requested_mode)
+    mode = next((m for m in modes if m not in (None, ReplicationMode.ASYNC)), None)
+    if mode is None:
+        return None
+    required = acks_required(mode, len(topology.data_regions))
+    others = tuple(region for region in topology.data_regions if region != view.me)
+    if mode is ReplicationMode.QUORUM:
+        return Synchronous(SynchronousMethod.ANY, required, others)
+    return Synchronous(SynchronousMethod.FIRST, required, in_line(view, others))
+
+
+def in_line(view: View, others: tuple[Region, ...]) -> tuple[Region, ...]:
+    """Return the standbys in the order they are asked for acknowledgements.
+
+    As they stand now, but whoever is missing or slow goes to the end: a slow standby must not hold
+    every commit while another could acknowledge it. Keeping the rest in place avoids flapping.
+    """
+    instance = view.instance
+    current = others
+    if instance is not None and instance.order is not None and instance.order.synchronous is not None:
+        members = instance.order.synchronous.members
+        current = tuple(r for r in members if r in others) + tuple(r for r in others if r not in members)
+    if instance is None or not instance.senders:
+        return current
+    streaming = {sender.region for sender in instance.senders if sender.streaming}
+    limit_s = SLOW_LEASES * view.timers.lease_s
+
+    def slow(region: Region) -> bool:
+        return region not in streaming or view.lags_s.get(region, 0.0) > limit_s
+
+    if all(slow(region) for region in current):
+        return current
+    return tuple(sorted(current, key=slow))

@@ -1,0 +1,86 @@
+"""Decide where a region's gateway sends requests, and which share of the users each region should get.
+
+A region never loses its traffic for one bad probe, and gets it back only after a hold-down, then in a ramp;
+when too few regions look healthy the view is suspect rather than the world, and nobody is taken out (a panic
+threshold, as in Envoy's load balancer).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leeward.core.settings import Timers
+from leeward.core.values import Phase, Region, Role, Topology
+from leeward.core.view import View
+
+# One probe lost is a hiccup; two in a row are a fact.
+PROBES_TO_EJECT = 2
+# Below this share of healthy regions, health is no longer believed.
+PANIC_SHARE = 0.34
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a region has looked lately from here."""
+
+    serving: bool
+    since_s: float
+    """Since when it has looked like this (the agent's clock)."""
+    failures_in_a_row: int = 0
+    known_before: bool = False
+    """It was out before it served again: it comes back with a hold-down and a ramp."""
+
+
+def observe(health: Health | None, serving: bool, now_s: float) -> Health:
+    """Return the region's health after one more probe."""
+    if health is None:
+        return Health(serving, now_s, 0 if serving else 1)
+    if serving:
+        if health.serving:
+            return Health(True, health.since_s, 0, health.known_before)
+        return Health(True, now_s, 0, known_before=True)
+    failures = health.failures_in_a_row + 1
+    if health.serving and failures < PROBES_TO_EJECT:
+        return Health(True, health.since_s, failures, health.known_before)
+    return Health(False, now_s if health.serving else health.since_s, failures, health.known_before)
+
+
+def share(health: Health, now_s: float, timers: Timers) -> float:
+    """Return which part of its full traffic a region should get, from 0 to 1."""
+    if not health.serving:
+        return 0.0
+    if not health.known_before:
+        return 1.0
+    ramped_s = now_s - health.since_s - timers.hold_down_s
+    return min(1.0, max(0.0, ramped_s / timers.ramp_s))
+
+
+def shares(health: Mapping[Region, Health], now_s: float, timers: Timers) -> Mapping[Region, float]:
+    """Return every region's share; when hardly any is healthy all get their full one: a panic."""
+    found = {region: share(state, now_s, timers) for region, state in health.items()}
+    serving = sum(state.serving for state in health.values())
+    if health and serving / len(health) < PANIC_SHARE:
+        return dict.fromkeys(found, 1.0)
+    return found
+
+
+def primary_route(view: View) -> Region | None:
+    """Return the region that gets writes from here; None while there is none to be had."""
+    topology = view.topology
+    if topology is None or topology.phase is Phase.ELECTING or topology.primary is None:
+        return None
+    if topology.primary != view.me:
+        return topology.primary
+    return view.me if view.leased and _promoted(view, topology) else None
+
+
+def _promoted(view: View, topology: Topology) -> bool:
+    instance = view.instance
+    return instance is not None and instance.role is Role.PRIMARY and instance.epoch == topology.epoch
+
+
+def fallbacks(
+    nearest_first: tuple[Region, ...], health: Mapping[Region, Health], now_s: float, timers: Timers
+) -> tuple[Region, ...]:
+    """Return the other regions fit to serve this region's users, nearest first."""
+    found = shares(health, now_s, timers)
+    return tuple(region for region in nearest_first if found.get(region, 0.0) > 0.0)
