@@ -31,8 +31,17 @@ class RegionSettings:
     name: Region
     witness: bool
     agent_url: str
+    gateway_host: str
+    """Where its gateway listens for its peers."""
+    gateway_port: int
+    egress_port: int
+    """The port of the reader's own gateway that leads to this region's PostgreSQL."""
     rtt_s: float
     """Round trip between the region that reads this and this one; 0 for itself."""
+    gateway_host: str = ""
+    """Where its gateway listens for peers (8443); for the region that reads this: where its own gateway listens."""
+    egress_port: int = 0
+    """The port of the reader's own gateway that leads to this region's PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,8 @@ class AgentSettings:
     """Holds ca.crt, tls.crt, tls.key."""
     gateway_dir: str
     """Where Envoy watches for its configuration."""
+    gateway_host: str
+    """Where this region's own gateway listens for users, pods and its administration."""
     listen_host: str
     listen_port: int
     residencies: Mapping[Region, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from leeward.core.settings import AgentSettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address
 
@@ -41,3 +42,20 @@ class GatewaySettings:
     def admin_url(self) -> str:
         """Where Envoy answers about itself."""
         return f"http://{self.host}:{self.admin_port}"
+
+
+def of_agent(settings: AgentSettings) -> GatewaySettings:
+    """Return what the gateway beside an agent is told. Raises IndexError for a fleet without applications."""
+    return GatewaySettings(
+        region=settings.region,
+        app=settings.apps[0].name,
+        host=settings.gateway_host,
+        peers={
+            region.name: Address(region.gateway_host, region.gateway_port)
+            for region in settings.regions
+            if region.name != settings.region
+        },
+        egress={region.name: region.egress_port for region in settings.regions},
+        identity_dir=settings.identity_dir,
+        config_dir=settings.gateway_dir,
+    )
