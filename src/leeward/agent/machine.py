@@ -87,9 +87,9 @@ class Machine:
         """When time alone calls for the next event, ``Woke``."""
         return self._wake_at_s
 
-    def serving(self) -> Vantage:
+    def serving(self, now_s: float) -> Vantage:
         """Return what this region answers when another one asks whether it serves."""
-        if self._now_s < self.lease_until_s:
+        if now_s < self.lease_until_s:
             return Vantage(True, f"{self.me} holds its lease")
         return Vantage(False, f"{self.me} has no lease: it cannot reach the quorum")
 
