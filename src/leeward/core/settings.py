@@ -38,10 +38,6 @@ class RegionSettings:
     """The port of the reader's own gateway that leads to this region's PostgreSQL."""
     rtt_s: float
     """Round trip between the region that reads this and this one; 0 for itself."""
-    gateway_host: str = ""
-    """Where its gateway listens for peers (8443); for the region that reads this: where its own gateway listens."""
-    egress_port: int = 0
-    """The port of the reader's own gateway that leads to this region's PostgreSQL."""
 
 
 @dataclass(frozen=True, slots=True)
