@@ -17,13 +17,15 @@ RESERVED_NAMES = ("default", "leeward-system", "kube-system", "kube-public", "ku
 RESERVED_ENV = (
     "DATABASE_HOST",
     "DATABASE_NAME",
-    "DATABASE_PASSWORD_FILE",
     "DATABASE_PORT",
     "DATABASE_READ_HOST",
     "DATABASE_READ_PORT",
     "DATABASE_USER",
     "EXAMPLE_DIR",
+    "IDENTITY_DIR",
+    "PASSWORD_FILE",
     "POD_IP",
+    "PORT",
     "REGION",
 )
 

@@ -1,0 +1,148 @@
+"""The region's agent and its gateway: one pod, since the agent writes the files Envoy watches.
+
+The agent may read what runs in its applications' namespaces and scale their deployments; nothing else.
+"""
+
+from leeward.compile import objects as k8s
+from leeward.compile.identity import CLUSTER_TOKEN_KEY, CLUSTER_TOKEN_SECRET, IDENTITY_SECRET
+from leeward.compile.objects import KubeObject, labels_of, selector_of
+from leeward.compile.settings import agent_settings
+from leeward.compile.target import (
+    AGENT_PORT,
+    AGENT_SETTINGS_DIR,
+    CLUSTER_TOKEN_DIR,
+    EGRESS_PORT_BASE,
+    GATEWAY_ADMIN_PORT,
+    GATEWAY_BOOTSTRAP_DIR,
+    GATEWAY_DIR,
+    IDENTITY_DIR,
+    PEERS_PORT,
+    POSTGRES_PORT,
+    SYSTEM_NAMESPACE,
+    USERS_PORT,
+    Target,
+)
+from leeward.core import codec
+from leeward.spec.spec import Spec
+
+NAME = "leeward"
+SETTINGS_MAP = "leeward-agent"
+SETTINGS_FILE = "agent.json"
+GATEWAY_MAP = "leeward-gateway"
+
+
+def agent(spec: Spec, region: str, target: Target) -> list[KubeObject]:
+    """Return the agent's pod with everything it needs and is allowed."""
+    labels, selector = labels_of(NAME, "agent", region, NAME), selector_of(NAME, "agent")
+    settings = agent_settings(spec, region, target)
+    gateway = target.engines.gateway(settings)
+    apps = [app.metadata.name for app in spec.applications if region in spec.placement(app)]
+    template = k8s.pod_template(
+        labels,
+        [_agent(target), _gateway(gateway.command, spec, target)],
+        account=NAME,
+        grace_s=target.grace_s,
+        volumes=[
+            k8s.config_map_volume("settings", SETTINGS_MAP),
+            k8s.config_map_volume("bootstrap", GATEWAY_MAP),
+            k8s.secret_volume("identity", IDENTITY_SECRET),
+            _cluster_token(target),
+            k8s.empty_volume("gateway"),
+        ],
+        annotations=target.pod_annotations(lambda pods: pods.agent),
+    )
+    return [
+        k8s.service_account(NAME, SYSTEM_NAMESPACE, labels),
+        *(grant for app in apps for grant in _grants(app, region)),
+        k8s.config_map(SETTINGS_MAP, SYSTEM_NAMESPACE, labels, {SETTINGS_FILE: codec.encode(settings)}),
+        k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
+        *_services(labels, selector, spec),
+        # Two agents of one region would overrule one another: the old one goes before the new one comes.
+        k8s.deployment(NAME, SYSTEM_NAMESPACE, labels, selector, template, replicas=1, strategy={"type": "Recreate"}),
+    ]
+
+
+def _agent(target: Target) -> KubeObject:
+    return k8s.container(
+        "agent",
+        target.images.leeward,
+        ("python", "-m", "leeward.agent", "--config", f"{AGENT_SETTINGS_DIR}/{SETTINGS_FILE}"),
+        ports={"agent": AGENT_PORT},
+        env=[k8s.pod_ip_env()],
+        mounts=[
+            k8s.mount("settings", AGENT_SETTINGS_DIR, read_only=True),
+            k8s.mount("identity", IDENTITY_DIR, read_only=True),
+            k8s.mount("cluster-token", CLUSTER_TOKEN_DIR, read_only=True),
+            k8s.mount("gateway", GATEWAY_DIR),
+        ],
+        resources={"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
+        readiness=k8s.tcp_probe("agent", period_s=target.probe_period_s, failures=3),
+    )
+
+
+def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject:
+    return k8s.container(
+        "gateway",
+        target.images.gateway,
+        command,
+        ports={"users": USERS_PORT, "peers": PEERS_PORT, **_local_ports(spec), "admin": GATEWAY_ADMIN_PORT},
+        mounts=[
+            k8s.mount("bootstrap", GATEWAY_BOOTSTRAP_DIR, read_only=True),
+            k8s.mount("identity", IDENTITY_DIR, read_only=True),
+            k8s.mount("gateway", GATEWAY_DIR),
+        ],
+        resources={"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        readiness=k8s.http_probe(
+            "/ready",
+            "admin",
+            period_s=target.probe_period_s,
+            failures=3,
+            host=target.pods.gateway if target.pods else None,
+        ),
+    )
+
+
+def _local_ports(spec: Spec) -> dict[str, int]:
+    """Return the ports only this region's pods use: the primary route, and the way to each PostgreSQL."""
+    egress = {f"egress-{index}": EGRESS_PORT_BASE + index for index in range(1, len(spec.regions) + 1)}
+    return {"postgres": POSTGRES_PORT, **egress}
+
+
+def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec) -> list[KubeObject]:
+    return [
+        k8s.service("leeward-agent", SYSTEM_NAMESPACE, labels, selector, {"agent": AGENT_PORT}, kind="LoadBalancer"),
+        k8s.service(
+            "leeward-gateway",
+            SYSTEM_NAMESPACE,
+            labels,
+            selector,
+            {"users": USERS_PORT, "peers": PEERS_PORT},
+            kind="LoadBalancer",
+        ),
+        k8s.service("leeward-gateway-local", SYSTEM_NAMESPACE, labels, selector, _local_ports(spec)),
+    ]
+
+
+def _cluster_token(target: Target) -> KubeObject:
+    """Return the volume with what the agent shows the API server: its account's token, made for this pod."""
+    if target.secrets is not None:
+        return k8s.secret_volume("cluster-token", CLUSTER_TOKEN_SECRET)
+    token = {"serviceAccountToken": {"path": CLUSTER_TOKEN_KEY, "expirationSeconds": 3600}}
+    return {"name": "cluster-token", "projected": {"sources": [token], "defaultMode": k8s.SECRET_MODE}}
+
+
+def _grants(app: str, region: str) -> list[KubeObject]:
+    labels = labels_of(NAME, "agent", region, app)
+    read = ["get", "list", "watch"]
+    rules = [
+        {"apiGroups": [""], "resources": ["pods", "services"], "verbs": read},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
+        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": read},
+        {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
+        {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": [*read, "patch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+    ]
+    return [
+        k8s.role("leeward-agent", app, labels, rules),
+        k8s.role_binding("leeward-agent", app, labels, NAME, SYSTEM_NAMESPACE),
+    ]

@@ -1,0 +1,265 @@
+"""Where a region's parts listen and how they find each other: what differs between the world and Kubernetes.
+
+The concerns ask a ``Target`` and never where they run, so the same objects serve both. What only an
+adapter knows (how to start etcd, Envoy's bootstrap) comes in as functions, ``Engines``: this layer may not
+import adapters.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from leeward.compile.objects import POD_ADDRESS, PROBE_PERIOD
+from leeward.core.settings import AgentSettings
+from leeward.spec.spec import Spec
+
+SYSTEM_NAMESPACE = "leeward-system"
+
+IDENTITY_DIR = "/etc/leeward/identity"
+"""Where ca.crt, tls.crt and tls.key of the region are mounted."""
+AGENT_SETTINGS_DIR = "/etc/leeward/agent"
+GATEWAY_BOOTSTRAP_DIR = "/etc/leeward/gateway"
+GATEWAY_DIR = "/var/lib/leeward/gateway"
+"""Where the agent writes what Envoy watches."""
+CLUSTER_TOKEN_DIR = "/var/run/secrets/leeward/cluster"
+QUORUM_DATA_DIR = "/var/lib/etcd"
+DATABASE_VOLUME_DIR = "/var/lib/postgresql/data"
+DATABASE_SECRETS_DIR = "/etc/leeward/database"
+
+USERS_PORT = 8080
+PEERS_PORT = 8443
+POSTGRES_PORT = 5432
+EGRESS_PORT_BASE = 15000
+GATEWAY_ADMIN_PORT = 9901
+QUORUM_CLIENT_PORT = 2379
+QUORUM_PEER_PORT = 2380
+AGENT_PORT = 7443
+INSTANCE_PORT = 8008
+CLUSTER_PORT = 6443
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One region as the target's region reaches it; the target's own region too."""
+
+    agent_url: str
+    quorum_peer_url: str
+    gateway_host: str
+    """Where its gateway listens for its peers."""
+    egress_port: int
+    """The port of the own gateway that leads to that region's PostgreSQL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodAddresses:
+    """Fixed addresses of pods, which only the world has."""
+
+    agent: str
+    gateway: str
+    """The gateway shares the agent's pod, and has an address of its own all the same."""
+    quorum: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumMember:
+    """What the function that starts etcd is told."""
+
+    region: str
+    fleet: str
+    data_dir: str
+    identity_dir: str
+    listen_host: str
+    client_url: str
+    peer_urls: Mapping[str, str]
+    """By region, this one included."""
+    rtt_max_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayStart:
+    """How a region's Envoy is started."""
+
+    files: Mapping[str, str]
+    """By name, mounted at GATEWAY_BOOTSTRAP_DIR."""
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """How the engines are started: pure functions of the adapters."""
+
+    quorum: Callable[[QuorumMember], tuple[str, ...]]
+    """The whole command of an etcd."""
+    gateway: Callable[[AgentSettings], GatewayStart]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """Container images of Leeward's own parts. The world runs their commands as processes."""
+
+    leeward: str = "ghcr.io/leeward/leeward:0.1.0"
+    postgres: str = "ghcr.io/leeward/postgres:18-0.1.0"
+    """PostgreSQL 18 with Leeward's instance manager."""
+    gateway: str = "docker.io/envoyproxy/envoy:distroless-v1.36.2"
+    quorum: str = "gcr.io/etcd-development/etcd:v3.6.5"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabasePasswords:
+    """One application's two database users."""
+
+    owner: str
+    replication: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretValues:
+    """What the world's secrets hold."""
+
+    identity: Mapping[str, str]
+    """ca.crt, tls.crt and tls.key of the region."""
+    cluster_token: str
+    """What the agent shows the region's API server."""
+    databases: Mapping[str, DatabasePasswords]
+    """By application."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One region's surroundings."""
+
+    peers: Mapping[str, Peer]
+    """Every region of the fleet by name."""
+    listen_host: str
+    """What the agent and etcd bind to, where it is not a pod's fixed address."""
+    pods: PodAddresses | None
+    """None: the network gives pods their addresses."""
+    cluster_url: str
+    quorum_url: str
+    gateway_host: str
+    """Where the region's own pods reach its gateway."""
+    database_host: Callable[[str], str]
+    """Where the region's own pods reach an application's local PostgreSQL and its instance manager."""
+    source_dir: str
+    """What the images of the examples hold: EXAMPLE_DIR in commands."""
+    engines: Engines
+    images: Images
+    grace_s: int
+    """How long pods may take to stop."""
+    probe_period_s: float
+    secrets: SecretValues | None
+    """None: nothing secret is compiled; objects refer to secrets that are provided otherwise."""
+
+    @property
+    def agent_listen_host(self) -> str:
+        """What the agent binds to."""
+        return self.pods.agent if self.pods else self.listen_host
+
+    @property
+    def gateway_listen_host(self) -> str:
+        """What the gateway binds to, and where the agent beside it finds its administration."""
+        return self.pods.gateway if self.pods else self.listen_host
+
+    @property
+    def quorum_listen_host(self) -> str:
+        """What etcd binds to."""
+        return self.pods.quorum if self.pods else self.listen_host
+
+    def pod_annotations(self, part: Callable[[PodAddresses], str] | None = None) -> dict[str, str]:
+        """Return what the world's pod runner is told of a pod (and its address, if fixed); else nothing."""
+        if self.pods is None:
+            return {}
+        fixed = {} if part is None else {POD_ADDRESS: part(self.pods)}
+        return {**fixed, PROBE_PERIOD: f"{self.probe_period_s:g}"}
+
+
+def world_target(spec: Spec, region: str, *, engines: Engines, secrets: SecretValues, source_dir: str) -> Target:
+    """Return region ``region`` of a world on one machine (docs/concepts/world.md). Raises KeyError."""
+    indexes = {each.name: index for index, each in enumerate(spec.regions, start=1)}
+    own = _World(indexes[region])
+    return Target(
+        peers={
+            name: Peer(
+                agent_url=f"https://{_World(index).agent}:{AGENT_PORT}",
+                quorum_peer_url=f"https://{_World(index).quorum}:{QUORUM_PEER_PORT}",
+                gateway_host=_World(index).gateway,
+                egress_port=EGRESS_PORT_BASE + index,
+            )
+            for name, index in indexes.items()
+        },
+        listen_host=own.agent,
+        pods=PodAddresses(agent=own.agent, gateway=own.gateway, quorum=own.quorum, database=own.database),
+        cluster_url=f"https://{own.cluster}:{CLUSTER_PORT}",
+        quorum_url=f"https://{own.quorum}:{QUORUM_CLIENT_PORT}",
+        gateway_host=own.gateway,
+        database_host=lambda _app: own.database,
+        source_dir=source_dir,
+        engines=engines,
+        images=Images(),
+        grace_s=2,
+        probe_period_s=0.25,
+        secrets=secrets,
+    )
+
+
+def kubernetes_target(spec: Spec, region: str, *, engines: Engines, images: Images) -> Target:
+    """Return region ``region`` on a real cluster: service names inside, the fleet's domain between regions.
+
+    Raises KeyError for a region there is not.
+    """
+    domain = spec.fleet.spec.domain or f"{spec.fleet.metadata.name}.internal"
+    spec.region(region)
+    inside = f"{SYSTEM_NAMESPACE}.svc"
+    return Target(
+        peers={
+            each.name: Peer(
+                agent_url=f"https://agent.{each.name}.{domain}:{AGENT_PORT}",
+                quorum_peer_url=f"https://quorum.{each.name}.{domain}:{QUORUM_PEER_PORT}",
+                gateway_host=f"gateway.{each.name}.{domain}",
+                egress_port=EGRESS_PORT_BASE + index,
+            )
+            for index, each in enumerate(spec.regions, start=1)
+        },
+        listen_host="0.0.0.0",
+        pods=None,
+        cluster_url="https://kubernetes.default.svc",
+        quorum_url=f"https://etcd.{inside}:{QUORUM_CLIENT_PORT}",
+        gateway_host=f"leeward-gateway-local.{inside}",
+        database_host=lambda app: f"{app}-postgres-0.{app}-postgres.{app}.svc",
+        source_dir="/app",
+        engines=engines,
+        images=images,
+        grace_s=30,
+        probe_period_s=1.0,
+        secrets=None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """The addresses of the world's region ``index``."""
+
+    index: int
+
+    @property
+    def cluster(self) -> str:
+        return self._address(1)
+
+    @property
+    def gateway(self) -> str:
+        return self._address(2)
+
+    @property
+    def quorum(self) -> str:
+        return self._address(3)
+
+    @property
+    def agent(self) -> str:
+        return self._address(4)
+
+    @property
+    def database(self) -> str:
+        return self._address(5)
+
+    def _address(self, last: int) -> str:
+        return f"127.10.{self.index}.{last}"
