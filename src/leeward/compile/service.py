@@ -43,8 +43,8 @@ def service(application: Application, region: str, target: Target) -> list[KubeO
         labels,
         selector,
         template,
-        # The autoscaler's number would be overwritten each time this is applied.
-        replicas=None if wanted.autoscaling else wanted.replicas,
+        # An autoscaler's number would be overwritten each time this is applied.
+        replicas=None if wanted.autoscaling and target.autoscales else wanted.replicas,
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
     )
     return [

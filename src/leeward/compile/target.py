@@ -100,8 +100,8 @@ class Images:
     leeward: str = "ghcr.io/leeward/leeward:0.1.0"
     postgres: str = "ghcr.io/leeward/postgres:18-0.1.0"
     """PostgreSQL 18 with Leeward's instance manager."""
-    gateway: str = "docker.io/envoyproxy/envoy:distroless-v1.36.2"
-    quorum: str = "gcr.io/etcd-development/etcd:v3.6.5"
+    gateway: str = "docker.io/envoyproxy/envoy:v1.40.0"
+    quorum: str = "gcr.io/etcd-development/etcd:v3.5.21"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,8 @@ class Target:
     """Where the region's own pods reach its gateway."""
     database_host: Callable[[str], str]
     """Where the region's own pods reach an application's local PostgreSQL and its instance manager."""
+    autoscales: bool
+    """An autoscaler works here, so the number of a scaled deployment's pods is its own."""
     source_dir: str
     """What the images of the examples hold: EXAMPLE_DIR in commands."""
     engines: Engines
@@ -193,6 +195,7 @@ def world_target(spec: Spec, region: str, *, engines: Engines, secrets: SecretVa
         quorum_url=f"https://{own.quorum}:{QUORUM_CLIENT_PORT}",
         gateway_host=own.gateway,
         database_host=lambda _app: own.database,
+        autoscales=False,
         source_dir=source_dir,
         engines=engines,
         images=Images(),
@@ -226,6 +229,7 @@ def kubernetes_target(spec: Spec, region: str, *, engines: Engines, images: Imag
         quorum_url=f"https://etcd.{inside}:{QUORUM_CLIENT_PORT}",
         gateway_host=f"leeward-gateway-local.{inside}",
         database_host=lambda app: f"{app}-postgres-0.{app}-postgres.{app}.svc",
+        autoscales=True,
         source_dir="/app",
         engines=engines,
         images=images,
