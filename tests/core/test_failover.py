@@ -1,0 +1,208 @@
+"""Single decisions about a topology; one row, one sentence of the protocol."""
+
+from dataclasses import replace
+
+import pytest
+
+from leeward.core import failover
+from leeward.core.actions import Propose, Vow
+from leeward.core.values import Phase, Region, ReplicationMode, Role, Topology
+from leeward.core.view import Progress, View
+from tests.core.views import (
+    AP,
+    EU,
+    LEASE_S,
+    US,
+    electing,
+    lost_view,
+    promise,
+    report,
+    seen,
+    sender,
+    status,
+    topology,
+    view,
+    wal,
+)
+
+
+def proposed(given: View) -> Topology | None:
+    """The topology that the decision proposes, if it proposes one."""
+    proposals = [action for action in failover.decide(given).actions if isinstance(action, Propose)]
+    assert len(proposals) <= 1
+    return proposals[0].topology if proposals else None
+
+
+def test_the_preferred_region_founds_the_application_once_its_instance_answers() -> None:
+    assert proposed(view(US, topology=None, topology_revision=0, instance=None)) is None
+    assert proposed(view(EU, topology=None, topology_revision=0)) is None
+    founded = proposed(view(US, topology=None, topology_revision=0))
+    assert founded is not None
+    assert (founded.epoch, founded.phase, founded.primary) == (1, Phase.PROMOTING, US)
+
+
+def test_prepare_deposes_and_fences_in_one_transaction_that_a_late_heartbeat_defeats() -> None:
+    (action,) = failover.decide(lost_view()).actions
+    assert isinstance(action, Propose)
+    assert action.topology.phase is Phase.ELECTING
+    assert (action.topology.epoch, action.topology.primary, action.topology.deposed) == (2, None, US)
+    assert action.topology.deposed_fence == 7
+    assert action.bump_fence == US
+    assert action.unless_heard == (US, 10)
+    assert action.expected_revision == 5
+
+
+@pytest.mark.parametrize("phase", [Phase.STEADY, Phase.PROMOTING, Phase.SWITCHING])
+def test_a_lost_primary_is_deposed_in_every_phase(phase: Phase) -> None:
+    target = EU if phase is Phase.SWITCHING else None
+    found = proposed(lost_view(topology=topology(phase=phase, target=target)))
+    assert found is not None
+    assert (found.phase, found.target) == (Phase.ELECTING, None)
+
+
+def test_a_paused_application_is_left_alone() -> None:
+    decision = failover.decide(lost_view(topology=topology(paused=True)))
+    assert decision.actions == ()
+    assert "paused" in decision.because
+
+
+def test_nothing_happens_while_the_lease_runs() -> None:
+    assert proposed(lost_view(silent_s=LEASE_S - 0.1)) is None
+
+
+# -- elections ------------------------------------------------------------------------------------
+
+SYNC, QUORUM, ASYNC = ReplicationMode.SYNC, ReplicationMode.QUORUM, ReplicationMode.ASYNC
+CUT = status(Role.DETACHED, epoch=2)
+
+
+def election(me: Region, mode: ReplicationMode, *promises: object, **changes: object) -> View:
+    given = {p.region: p for p in promises}  # type: ignore[attr-defined]
+    return lost_view(me, topology=electing(mode=mode), promises=given, instance=CUT, topology_seen_at_s=99.9, **changes)
+
+
+@pytest.mark.parametrize(
+    ("mode", "promises", "winner"),
+    [
+        pytest.param(SYNC, [promise(EU), promise(AP)], EU, id="equals: the favourite"),
+        pytest.param(SYNC, [promise(EU, 100), promise(AP, 101)], AP, id="the most WAL wins"),
+        pytest.param(SYNC, [promise(EU, 999), promise(AP, 5, wal_epoch=2)], AP, id="a later epoch beats a higher LSN"),
+        pytest.param(SYNC, [promise(EU)], None, id="sync: R + W > N fails with one of two standbys"),
+        pytest.param(QUORUM, [promise(AP)], None, id="quorum: the same"),
+        pytest.param(QUORUM, [promise(EU), promise(US)], EU, id="the deposed one counts once it promised"),
+        pytest.param(SYNC, [promise(EU, 5), promise(AP, 9, healthy=False)], None, id="sync: never behind the most"),
+        pytest.param(ASYNC, [promise(EU, 5), promise(AP, 9, healthy=False)], EU, id="async: the best that is fit"),
+        pytest.param(ASYNC, [promise(EU)], None, id="async: wait for the replica that is alive"),
+        pytest.param(ASYNC, [], None, id="nobody promised"),
+    ],
+)
+def test_elections(mode: ReplicationMode, promises: list[object], winner: Region | None) -> None:
+    for me in (EU, AP):
+        found = proposed(election(me, mode, *promises))
+        if me == winner:
+            assert found is not None
+            assert (found.phase, found.primary, found.epoch) == (Phase.PROMOTING, me, 2)
+        else:
+            assert found is None, "only the elected region takes the word"
+
+
+def test_async_does_not_wait_for_the_dead() -> None:
+    heartbeats = {US: seen(US, 90), EU: seen(EU, 100), AP: seen(AP, 100 - LEASE_S)}
+    found = proposed(election(EU, ASYNC, promise(EU), seen=heartbeats))
+    assert found is not None
+    assert found.primary == EU
+
+
+def test_async_stops_waiting_for_the_silent() -> None:
+    given = replace(election(EU, ASYNC, promise(EU)), topology_seen_at_s=90.0)
+    assert proposed(given) is not None
+
+
+def test_async_refuses_a_loss_beyond_the_rpo_until_an_operator_accepts_it() -> None:
+    progress = tuple(Progress(80.0 + n, 100 * n) for n in range(11))
+    given = election(EU, ASYNC, promise(EU, 350), promise(AP, 300), progress=progress)
+    decision = failover.decide(given)
+    assert not [a for a in decision.actions if isinstance(a, Propose)]
+    assert "would lose about 7.0 s of writes; the RPO is 5 s" in decision.because
+    accepted = replace(given, topology=electing(mode=ASYNC, request="eu-1", target=EU))
+    assert proposed(accepted) is not None
+
+
+def test_a_deposed_primary_that_may_still_write_is_waited_for() -> None:
+    given = replace(
+        election(EU, SYNC, promise(EU), promise(AP)),
+        topology=electing(mode=SYNC, deposed_lease_over=False),
+        deposed_seen_at_s=99.0,
+    )
+    assert proposed(given) is None
+    assert proposed(replace(given, deposed_seen_at_s=90.0)) is not None
+    assert proposed(replace(given, promises={**given.promises, US: promise(US, 50)})) is not None
+
+
+@pytest.mark.parametrize(
+    ("instance", "vows"),
+    [
+        pytest.param(CUT, True, id="cut under this epoch"),
+        pytest.param(status(Role.DETACHED, epoch=1), False, id="cut under an older epoch"),
+        pytest.param(status(Role.STANDBY, epoch=2), False, id="still streaming"),
+        pytest.param(replace(CUT, settled=False), False, id="not cut yet"),
+        pytest.param(replace(CUT, wal=None), False, id="its position is unknown"),
+        pytest.param(None, False, id="no answer"),
+    ],
+)
+def test_a_replica_promises_only_once_it_is_cut(instance: object, vows: bool) -> None:
+    given = lost_view(EU, topology=electing(), instance=instance)
+    found = [action.promise for action in failover.decide(given).actions if isinstance(action, Vow)]
+    assert found == ([promise(EU, wal_epoch=CUT.wal.epoch if CUT.wal else 0)] if vows else [])
+
+
+# -- the primary's own decisions ------------------------------------------------------------------
+
+
+def leading(**changes: object) -> View:
+    instance = status(Role.PRIMARY, epoch=2, senders=(sender(EU), sender(AP)))
+    base: dict[str, object] = {"topology": topology(epoch=2), "instance": instance}
+    return view(US, **(base | changes))
+
+
+def test_a_primary_is_steady_only_once_its_epoch_is_proved() -> None:
+    promoting = topology(epoch=2, phase=Phase.PROMOTING)
+    unproved = status(Role.PRIMARY, epoch=2, proved=False)
+    assert proposed(leading(topology=promoting, instance=unproved)) is None
+    found = proposed(leading(topology=promoting))
+    assert found is not None
+    assert found.phase is Phase.STEADY
+
+
+def test_a_primary_that_cannot_write_gives_up_when_another_region_can() -> None:
+    dead = leading(instance=None, instance_silent_since_s=100.0 - 2 * LEASE_S)
+    found = proposed(dead)
+    assert found is not None
+    assert (found.phase, found.deposed, found.deposed_lease_over) == (Phase.ELECTING, US, False)
+    assert proposed(replace(dead, instance_silent_since_s=99.0)) is None
+    nobody = {region: seen(region, 100, report_=report(healthy=False)) for region in (EU, AP)}
+    assert proposed(replace(dead, seen=nobody)) is None
+
+
+def test_a_stricter_mode_is_promised_only_after_postgresql_keeps_it() -> None:
+    wanted = topology(epoch=2, requested_mode=SYNC)
+    assert proposed(leading(topology=wanted)) is None
+    order = failover_order(wanted)
+    kept = status(
+        Role.PRIMARY, epoch=2, order=order, senders=(sender(EU, synchronous=True), sender(AP)), wal=wal(2, 100)
+    )
+    found = proposed(leading(topology=wanted, instance=kept))
+    assert found is not None
+    assert (found.mode, found.acks_required, found.requested_mode) == (SYNC, 1, None)
+
+
+def test_a_laxer_mode_is_promised_first() -> None:
+    found = proposed(leading(topology=topology(epoch=2, mode=SYNC, requested_mode=ASYNC)))
+    assert found is not None
+    assert (found.mode, found.acks_required) == (ASYNC, 0)
+
+
+def failover_order(given: Topology) -> object:
+    from leeward.core import replication
+
+    return replication.order(leading(topology=given))
