@@ -1,0 +1,72 @@
+"""Whether a run ended as it must: what the fault's rules say, beyond the objectives. Pure."""
+
+from dataclasses import dataclass
+
+from leeward.core.values import ReplicationMode
+from leeward.drill.ledger import Operation, Outcome
+from leeward.drill.measure import RunFacts, RunMeasure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What must be true after a fault. Safety is always expected and not repeated here."""
+
+    failovers_min: int = 0
+    failovers_max: int = 1
+    recovers: bool = True
+    """Writes are acknowledged again while the fault lasts."""
+    explains: bool = False
+    """While nobody may write, an agent says why."""
+
+
+def broken_rules(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> tuple[str, ...]:
+    """Return a sentence for each rule that this run broke; none: it ended as it must."""
+    return (*_unsafe(facts, measured), *_unexpected(facts, measured, expected))
+
+
+def _unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
+    found: list[str] = []
+    if facts.mode is not ReplicationMode.ASYNC and measured.lost:
+        found.append(f"{measured.lost} acknowledged writes were lost under {facts.mode} ({_some(facts.bill.lost)})")
+    if measured.duplicated:
+        found.append(f"{measured.duplicated} payments exist twice ({_some(facts.bill.duplicated)})")
+    if measured.failed_present:
+        found.append(f"{measured.failed_present} writes were said to have failed, and exist")
+    if facts.woke_s is not None:
+        # A write that the old primary acknowledged is on its own timeline only, so it is gone by now.
+        after_waking = [at_s for at_s in facts.bill.lost_at_s if at_s >= facts.woke_s]
+        if after_waking:
+            found.append(f"{facts.primary} acknowledged {len(after_waking)} writes after it woke up, and they are lost")
+    if facts.silence is not None:
+        early = sum(
+            facts.silence.holds(attempt.sent_s) and facts.silence.holds(attempt.done_s)
+            for attempt in facts.attempts
+            if attempt.operation is Operation.WRITE and attempt.outcome is Outcome.ACKNOWLEDGED
+        )
+        if early:
+            found.append(f"{early} writes were acknowledged while no majority of regions was alive")
+    found += [
+        f"{record.region} was elected under epoch {record.epoch} although it must not be: {record.because}"
+        for record in facts.records
+        if record.kind == "PrimaryElected"
+        and facts.fault.at_unix_s <= record.at_unix_s <= facts.healing.at_unix_s
+        and record.region in facts.ineligible
+    ]
+    return found
+
+
+def _unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> list[str]:
+    found: list[str] = []
+    if measured.failovers < expected.failovers_min:
+        found.append(f"{measured.failovers} failovers happened, {expected.failovers_min} must")
+    if measured.failovers > expected.failovers_max:
+        found.append(f"{measured.failovers} failovers happened, at most {expected.failovers_max} may")
+    if expected.recovers and measured.rto_write_s is None:
+        found.append("writes were not acknowledged again while the fault lasted")
+    if expected.explains and not facts.explained:
+        found.append("no agent said why there is no primary")
+    return found
+
+
+def _some(keys: tuple[str, ...]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

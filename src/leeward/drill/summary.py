@@ -1,0 +1,234 @@
+"""What all runs of a drill together say, against the objectives: the object a drill prints. Pure."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from leeward.core.codec import plain
+from leeward.core.timers import Budget
+from leeward.core.values import App, Region, ReplicationMode
+from leeward.drill.measure import RunMeasure, Timeline
+
+API_VERSION = "leeward.dev/v1alpha1"
+EXIT_PASSED, EXIT_MISSED, EXIT_INCONCLUSIVE = 0, 1, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Over the runs, by the nearest rank; None when there is no such value, or it is "never"."""
+
+    p50: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The application's objectives, in seconds."""
+
+    rto_s: float
+    rpo_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One objective beside what was measured; None: never, or not measured."""
+
+    name: str
+    target: float
+    measured: float | None
+    unit: str
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a recovery: what the budget allows, and what the runs took at the median, in seconds."""
+
+    name: str
+    budget_s: float | None
+    measured_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimeline:
+    """One run in the result's ``timeline``: seconds from the fault to each step."""
+
+    run: int
+    detected: float | None
+    fenced: float | None
+    elected: float | None
+    promoted: float | None
+    routed: float | None
+    first_write: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One measured run and the rules it broke."""
+
+    measured: RunMeasure
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The whole drill, as it is printed: every key is always there. Counts are sums over the runs."""
+
+    drill: str
+    app: App
+    region: Region
+    replication: ReplicationMode
+    runs: int
+    """Runs that were measured."""
+    inconclusive: tuple[str, ...]
+    """Why the other runs said nothing."""
+    rto_write_s: Percentiles
+    rto_read_s: Percentiles
+    timeline: tuple[RunTimeline, ...]
+    waterfall: tuple[Step, ...]
+    acknowledged: int
+    lost: int
+    duplicated: int
+    unknown_present: int
+    unknown_absent: int
+    rpo_s: float
+    failed_requests: int
+    attempts_not_acknowledged: int
+    failovers: int
+    switchover_gap_s: Percentiles
+    switchover_failed_requests: int
+    objectives: tuple[Objective, ...]
+    broken: tuple[str, ...]
+    """The rules that were broken, in sentences; none must be."""
+    passed: bool | None
+    """None: inconclusive, nothing was measured."""
+
+
+def percentiles(values: Sequence[float | None]) -> Percentiles:
+    """Return the nearest-rank percentiles; a None among the values is longer than any other."""
+    if not values:
+        return Percentiles()
+    ordered = sorted(math.inf if value is None else value for value in values)
+
+    def rank(percent: int) -> float | None:
+        value = ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+        return None if value == math.inf else round(value, 3)
+
+    return Percentiles(p50=rank(50), p99=rank(99), max=rank(100))
+
+
+def summarise(
+    *,
+    drill: str,
+    app: App,
+    region: Region,
+    replication: ReplicationMode,
+    runs: Sequence[Run],
+    inconclusive: Sequence[str],
+    targets: Targets,
+    budget: Budget | None,
+    recovers: bool,
+) -> Result:
+    """Return the result. ``recovers``: the fault is one that writes must survive, so the RTO is judged."""
+    measured = [run.measured for run in runs]
+    broken = tuple(f"run {run.measured.number}: {sentence}" for run in runs for sentence in run.broken)
+    objectives = _objectives(measured, replication, targets, recovers=recovers) if measured else ()
+    return Result(
+        drill=drill,
+        app=app,
+        region=region,
+        replication=replication,
+        runs=len(runs),
+        inconclusive=tuple(inconclusive),
+        rto_write_s=percentiles([run.rto_write_s for run in measured]),
+        rto_read_s=percentiles([run.rto_read_s for run in measured]),
+        timeline=tuple(_rounded(run.number, run.timeline) for run in measured),
+        waterfall=waterfall([run.timeline for run in measured], budget),
+        acknowledged=sum(run.acknowledged for run in measured),
+        lost=sum(run.lost for run in measured),
+        duplicated=sum(run.duplicated for run in measured),
+        unknown_present=sum(run.unknown_present for run in measured),
+        unknown_absent=sum(run.unknown_absent for run in measured),
+        rpo_s=round(max((run.rpo_s for run in measured), default=0.0), 3),
+        failed_requests=sum(run.failed_requests for run in measured),
+        attempts_not_acknowledged=sum(run.attempts_not_acknowledged for run in measured),
+        failovers=sum(run.failovers for run in measured),
+        switchover_gap_s=percentiles([r.switchover_gap_s for r in measured if r.switchover_gap_s is not None]),
+        switchover_failed_requests=sum(run.switchover_failed_requests or 0 for run in measured),
+        objectives=objectives,
+        broken=broken,
+        passed=(not broken and all(objective.met for objective in objectives)) if measured else None,
+    )
+
+
+def exit_status(result: Result) -> int:
+    """Return 0 passed, 1 an objective missed or a rule broken, 4 inconclusive (CONVENTIONS)."""
+    if result.passed is False:
+        return EXIT_MISSED
+    return EXIT_INCONCLUSIVE if result.passed is None or result.inconclusive else EXIT_PASSED
+
+
+def document(result: Result) -> dict[str, object]:
+    """Return the JSON object: versioned, every key present."""
+    return {"apiVersion": API_VERSION, "kind": "DrillResult", **plain(result)}
+
+
+def waterfall(timelines: Sequence[Timeline], budget: Budget | None) -> tuple[Step, ...]:
+    """Return the steps of a recovery: the median time each took, beside its budget."""
+
+    def took(start: Callable[[Timeline], float | None], end: Callable[[Timeline], float | None]) -> float | None:
+        pairs = [(start(timeline), end(timeline)) for timeline in timelines]
+        return percentiles([late - early for early, late in pairs if early is not None and late is not None]).p50
+
+    allowed: tuple[float | None, ...] = (None,) * 4
+    if budget is not None:
+        allowed = (budget.lease_s + budget.margin_s, budget.election_s, budget.promote_s, budget.route_s)
+    detect_s, elect_s, promote_s, route_s = allowed
+    return (
+        Step("detect", detect_s, took(lambda _: 0.0, lambda t: t.detected)),
+        Step("elect", elect_s, took(lambda t: t.detected, lambda t: t.elected)),
+        Step("promote", promote_s, took(lambda t: t.elected, lambda t: t.promoted)),
+        Step("route", route_s, took(lambda t: t.promoted, lambda t: t.routed)),
+        Step("first write", None, took(lambda t: t.promoted, lambda t: t.first_write)),
+    )
+
+
+def _objectives(
+    runs: Sequence[RunMeasure], mode: ReplicationMode, targets: Targets, *, recovers: bool
+) -> tuple[Objective, ...]:
+    lost = sum(run.lost for run in runs)
+    duplicated = sum(run.duplicated for run in runs)
+    found = [Objective("duplicated", 0, duplicated, "writes", duplicated == 0)]
+    if recovers:
+        writes, reads = percentiles([r.rto_write_s for r in runs]), percentiles([r.rto_read_s for r in runs])
+        found = [
+            Objective("rto-write", targets.rto_s, writes.max, "s", _within(writes.max, targets.rto_s)),
+            Objective("rto-read", targets.rto_s, reads.max, "s", _within(reads.max, targets.rto_s)),
+            *found,
+        ]
+    if mode is ReplicationMode.ASYNC:
+        rpo_s = round(max(run.rpo_s for run in runs), 3)
+        found.append(Objective("rpo", targets.rpo_s, rpo_s, "s", rpo_s <= targets.rpo_s))
+    else:
+        found.append(Objective("lost", 0, lost, "writes", lost == 0))
+    return tuple(found)
+
+
+def _within(value: float | None, target: float) -> bool:
+    return value is not None and value <= target
+
+
+def _rounded(number: int, timeline: Timeline) -> RunTimeline:
+    def short(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
+
+    return RunTimeline(
+        number,
+        short(timeline.detected),
+        short(timeline.fenced),
+        short(timeline.elected),
+        short(timeline.promoted),
+        short(timeline.routed),
+        short(timeline.first_write),
+    )
