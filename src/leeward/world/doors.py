@@ -1,0 +1,62 @@
+"""Front doors: ports on the host's loopback that lead into the regions, without delay."""
+
+import errno
+import socket
+
+from leeward.world import namespaces
+from leeward.world.model import AGENT_DOOR, API_DOOR, GATEWAY_DOOR, RegionConfig, address
+from leeward.world.relay import Door, Link
+
+HOST = "127.0.0.1"
+PER_REGION = 10
+NEXT_WORLD = 100
+WORLDS = 20
+
+
+class FrontDoors:
+    """One region's gateway, agent and API server, as seen from the host."""
+
+    def __init__(self, region: RegionConfig, network: int | None, base_port: int) -> None:
+        targets = (GATEWAY_DOOR, AGENT_DOOR, API_DOOR)
+        self._handles = _listeners(base_port + PER_REGION * region.index, len(targets))
+        self._doors = [
+            Door(
+                (address(region.index, last), port),
+                lambda: namespaces.in_network(network, namespaces.dialer),
+                Link(),
+                Link(),
+            )
+            for last, port in targets
+        ]
+        gateway, agent, api = (handle.getsockname()[1] for handle in self._handles)
+        self.gateway_url = f"http://{HOST}:{gateway}"
+        self.agent_url = f"https://{HOST}:{agent}"
+        self.api_url = f"https://{HOST}:{api}"
+
+    async def open(self) -> None:
+        """Start to accept."""
+        for door, handle in zip(self._doors, self._handles, strict=True):
+            await door.open(handle)
+
+    async def close(self) -> None:
+        """Stop, and break what is connected."""
+        for door in self._doors:
+            await door.close()
+
+
+def _listeners(preferred: int, count: int) -> list[socket.socket]:
+    """Listen on consecutive ports: the preferred ones, those of a next world, or any."""
+    for world in range(WORLDS):
+        handles: list[socket.socket] = []
+        try:
+            handles.extend(
+                namespaces.listener(HOST, preferred + NEXT_WORLD * world + offset) for offset in range(count)
+            )
+        except OSError as error:
+            for handle in handles:
+                handle.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return handles
+    return [namespaces.listener(HOST, 0) for _ in range(count)]

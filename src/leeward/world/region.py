@@ -1,0 +1,220 @@
+"""One region's processes: started, watched, killed, frozen, thawed, and started again on the same disks."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import IO
+
+from leeward.world import freezing, processes, spawn
+from leeward.world.clocks import now
+from leeward.world.model import API_DOOR, Applied, RegionConfig, RegionState, WorldConfig, address
+from leeward.world.namespaces import Isolation, ordinary_user
+from leeward.world.problems import refusal
+
+READY = b"ready\n"
+END_TIMEOUT_S = 10.0
+LOG_TAIL_LINES = 5
+
+log = logging.getLogger(__name__)
+
+
+class RegionProcesses:
+    """Owns a region's pid 1. Everything below it lives and dies with it."""
+
+    def __init__(
+        self,
+        world: WorldConfig,
+        config: RegionConfig,
+        *,
+        isolation: Isolation,
+        network: int | None,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.config = config
+        self.network = network
+        self.state = RegionState.LOST
+        self.because = "not started yet"
+        self.pid: int | None = None
+        self.directory = world.region_directory(config.name)
+        self._world = world
+        self._isolation = isolation
+        self._on_change = on_change
+        self._ended = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._output: asyncio.Task[None] | None = None
+        self._killed = False
+
+    @property
+    def log_path(self) -> str:
+        """Where the output of the region's program goes."""
+        return str(self.directory / "region.log")
+
+    def start(self) -> Applied:
+        """Start its program. Raises ProblemsError while it runs, OSError when the kernel refuses."""
+        if self.pid is not None:
+            raise self._refuse("it runs already", "kill it first")
+        if self._isolation is Isolation.PRIVILEGED:
+            self._give_away()
+        applied = now()
+        read, write = os.pipe2(os.O_CLOEXEC)
+        output = open(self.log_path, "ab", buffering=0)  # noqa: SIM115 - _follow closes it
+        try:
+            pid = spawn.start(
+                self._command(),
+                isolation=self._isolation,
+                network=self.network,
+                directory=str(self.directory),
+                environment=os.environ,
+                stdout=write,
+                stderr=output.fileno(),
+            )
+        except OSError:
+            os.close(read)
+            output.close()
+            raise
+        finally:
+            os.close(write)
+        self.pid = pid
+        self._killed = False
+        self._ended = asyncio.Event()
+        self._ready = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        pidfd = os.pidfd_open(pid)
+        loop.add_reader(pidfd, self._reap, pid, pidfd)
+        self._output = loop.create_task(self._follow(read, output, self._ready))
+        self._become(RegionState.STARTING, "its processes are starting")
+        return replace(applied, pids=(pid,))
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Return when its program says that it is ready. Raises ProblemsError when it ends or takes longer."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._ready, self._ended)]
+        try:
+            await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._ready.is_set() and not self._ended.is_set():
+            return
+        what = self.because if self._ended.is_set() else f"it is not ready after {timeout_s:g} s"
+        raise refusal(
+            "region-failed",
+            f"region {self.config.name}, {self.log_path}",
+            f"region {self.config.name} did not start: {what}",
+            f"its last words: {self._last_words()}",
+            "mend what they name; `leeward doctor` checks this machine",
+        )
+
+    async def kill(self) -> Applied:
+        """SIGKILL everything at once; return when the kernel has ended the last process."""
+        pid = self._running("killed")
+        pids = await freezing.freeze(pid) if self._isolation is Isolation.SHARED else [pid]
+        self._killed = True
+        applied = now(tuple(pids))
+        processes.send(pids, signal.SIGKILL)
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await self._ended.wait()
+        return applied
+
+    async def freeze(self) -> Applied:
+        """SIGSTOP everything; return when nothing runs any more."""
+        pid = self._running("frozen")
+        applied = now()
+        pids = await freezing.freeze(pid)
+        if self.pid == pid:
+            self._become(RegionState.FROZEN, "frozen by request")
+        return replace(applied, pids=tuple(pids))
+
+    def thaw(self) -> Applied:
+        """SIGCONT everything."""
+        pids = processes.tree(self._running("thawed"))
+        applied = now(tuple(pids))
+        processes.send(pids, signal.SIGCONT)
+        self._become(RegionState.RUNNING if self._ready.is_set() else RegionState.STARTING, "thawed by request")
+        return applied
+
+    def signal(self, match: str, number: signal.Signals) -> Applied:
+        """Signal the processes that ``processes.MATCHES`` calls so. Raises ProblemsError when there are none."""
+        pids = processes.matching(self._running("signalled"), match)
+        if not pids:
+            raise self._refuse(f"no {match} runs there", "look at what runs: leeward get pods")
+        applied = now()
+        reached = processes.send(pids, number)
+        return replace(applied, pids=tuple(reached))
+
+    async def end(self) -> None:
+        """Kill what runs and let go of everything."""
+        if self.pid is not None:
+            await self.kill()
+        if self._output is not None:
+            await self._output
+
+    def _command(self) -> list[str]:
+        identity = self.directory / "identity"
+        last, port = API_DOOR
+        values = {
+            "python": sys.executable,
+            "region": self.config.name,
+            "index": str(self.config.index),
+            "directory": str(self.directory),
+            "manifests": self.config.manifests,
+            "api": f"{address(self.config.index, last)}:{port}",
+            "token_file": str(identity / "token"),
+            "identity": str(identity),
+        }
+        return [part.format_map(values) for part in self._world.region_command]
+
+    def _give_away(self) -> None:
+        """Without a user namespace the region's files need another owner."""
+        uid, gid = ordinary_user()
+        for parent in (self.directory.parent, self.directory.parent.parent, self.directory.parent.parent.parent):
+            parent.chmod(0o711)
+        for folder, _folders, files in os.walk(self.directory):
+            os.chown(folder, uid, gid)
+            for file in files:
+                os.chown(os.path.join(folder, file), uid, gid, follow_symlinks=False)
+
+    def _running(self, what: str) -> int:
+        if self.pid is None:
+            raise self._refuse(f"it is lost ({self.because}) and cannot be {what}", "start it first")
+        return self.pid
+
+    def _refuse(self, why: str, fix: str) -> Exception:
+        name = self.config.name
+        return refusal("region-state", f"region {name}", f"region {name} does not allow that now", why, fix)
+
+    def _become(self, state: RegionState, because: str) -> None:
+        self.state, self.because = state, because
+        log.info("region %s is %s: %s", self.config.name, state, because)
+        self._on_change()
+
+    def _reap(self, pid: int, pidfd: int) -> None:
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self.pid = None
+        ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        self._become(RegionState.LOST, "killed by request" if self._killed else f"it ended with {ending}")
+        self._ended.set()
+
+    async def _follow(self, read: int, output: IO[bytes], ready: asyncio.Event) -> None:
+        """Keep what the program prints; its line ``ready`` means that it is."""
+        reader = asyncio.StreamReader()
+        with output:
+            transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb", buffering=0)
+            )
+            async for line in reader:
+                output.write(line)
+                if line == READY and self.state is RegionState.STARTING:
+                    ready.set()
+                    self._become(RegionState.RUNNING, "its program says that it is ready")
+            transport.close()
+
+    def _last_words(self) -> str:
+        with open(self.log_path, errors="replace") as file:
+            lines = [line.strip() for line in file if line.strip()]
+        return " / ".join(lines[-LOG_TAIL_LINES:]) or "none"

@@ -1,0 +1,303 @@
+"""The supervisor: owns everything of one world, and does the faults.
+
+Always true: whatever it started is gone when it is, however it ends. When the janitor disappears it ends
+the world and removes its directory itself.
+
+``python -m leeward.world.supervisor --config FILE --janitor-fd N --lock-fd N --launch-fd N``
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import uvloop
+
+from leeward.core.codec import decode, encode, plain
+from leeward.spec.problem import Problem, ProblemsError
+from leeward.world import namespaces
+from leeward.world.model import RegionInfo, WorldConfig, WorldInfo
+from leeward.world.namespaces import Isolation, IsolationProbe
+from leeward.world.places import CONTROL
+from leeward.world.problems import from_os_error, refusal
+from leeward.world.removal import remove
+from leeward.world.wan_control import WanControl, fork_wan
+
+log = logging.getLogger(__name__)
+
+
+class Launch:
+    """Tells whoever launched the world how it goes, until it is ready; one JSON document per line."""
+
+    def __init__(self, handle: socket.socket) -> None:
+        self._handle: socket.socket | None = handle
+        handle.settimeout(1.0)
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch: readable when the launcher is gone; -1 once it was told all."""
+        return -1 if self._handle is None else self._handle.fileno()
+
+    def progress(self, text: str) -> None:
+        """Say what has been done."""
+        log.info("%s", text)
+        self._send({"progress": text})
+
+    def finish(self, outcome: Mapping[str, object]) -> None:
+        """Say how it ended; nothing comes after it."""
+        self._send(outcome)
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def _send(self, document: Mapping[str, object]) -> None:
+        if self._handle is not None:
+            # A launcher that went away is noticed by whoever watches the descriptor.
+            with contextlib.suppress(OSError):
+                self._handle.sendall(json.dumps(document).encode() + b"\n")
+
+
+class Supervisor:
+    """One world from start to end."""
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        probe: IsolationProbe,
+        networks: Mapping[str, int],
+        wan: WanControl | None,
+        launch: Launch,
+    ) -> None:
+        # aiohttp comes in here: the WAN was forked before it was loaded.
+        from leeward.world.control import ControlApi
+        from leeward.world.doors import FrontDoors
+        from leeward.world.region import RegionProcesses
+
+        self._config = config
+        self._probe = probe
+        self._wan = wan
+        self._launch = launch
+        self._down = asyncio.Event()
+        self._started_at_unix_s = time.time()
+        self._orphaned = False
+        self._doors: dict[str, FrontDoors] = {}
+        self._make_doors = FrontDoors
+        self._networks = networks
+        self._regions = {
+            region.name: RegionProcesses(
+                config,
+                region,
+                isolation=probe.isolation,
+                network=networks.get(region.name),
+                on_change=self._write_info,
+            )
+            for region in config.regions
+        }
+        self._control = ControlApi(config, self._regions, wan, self._info, self._down.set)
+
+    async def run(self, janitor: int) -> bool:
+        """Run the world until somebody ends it. Returns whether the janitor is gone."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._down.set)
+        loop.add_reader(janitor, self._janitor_gone, janitor)
+        loop.add_reader(self._launch.fileno(), self._launcher_gone)
+        watching = loop.create_task(self._until_down())
+        try:
+            starting = loop.create_task(self._start())
+            await asyncio.wait([starting, watching], return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                starting.cancel()
+            try:
+                await starting
+            except asyncio.CancelledError:
+                log.info("ended while it was starting")
+            except ProblemsError as error:
+                self._fail(error)
+            except OSError as error:
+                self._fail(from_os_error(error, self._config.directory))
+            else:
+                await watching
+        finally:
+            watching.cancel()
+            await self._end()
+        return self._orphaned
+
+    async def _start(self) -> None:
+        if self._wan is not None:
+            await self._wan.open()
+        for region in self._config.regions:
+            doors = self._make_doors(region, self._networks.get(region.name), self._config.front_door_base_port)
+            self._doors[region.name] = doors
+            await doors.open()
+        await self._control.open(str(Path(self._config.directory) / CONTROL))
+        for process in self._regions.values():
+            process.start()
+        problems: list[Problem] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name in self._regions:
+                    tasks.create_task(self._await_region(name))
+        except* ProblemsError as group:
+            for error in group.exceptions:
+                problems += error.problems if isinstance(error, ProblemsError) else ()
+        if problems:
+            raise ProblemsError(problems)
+        self._unwatch_launcher()
+        self._launch.finish({"ready": True})
+
+    async def _await_region(self, name: str) -> None:
+        started_s = time.monotonic()
+        await self._regions[name].wait_ready(self._config.ready_timeout_s)
+        self._launch.progress(f"region {name} is ready after {time.monotonic() - started_s:.1f} s")
+
+    async def _until_down(self) -> None:
+        if self._wan is None:
+            await self._down.wait()
+            return
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._down, self._wan.ended)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self._wan.ended.is_set():
+            log.error("the WAN is gone: the world ends, because regions that cannot be told apart prove nothing")
+
+    def _janitor_gone(self, janitor: int) -> None:
+        asyncio.get_running_loop().remove_reader(janitor)
+        self._orphaned = True
+        self._down.set()
+
+    def _launcher_gone(self) -> None:
+        log.info("whoever launched the world is gone before it was ready")
+        self._unwatch_launcher()
+        self._down.set()
+
+    def _unwatch_launcher(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._launch.fileno())
+
+    def _fail(self, error: ProblemsError) -> None:
+        log.error("%s", error)
+        self._unwatch_launcher()
+        self._launch.finish({"problems": plain(error.problems)})
+
+    async def _end(self) -> None:
+        log.info("the world ends")
+        await asyncio.gather(*(region.end() for region in self._regions.values()))
+        for doors in self._doors.values():
+            await doors.close()
+        if self._wan is not None:
+            await self._wan.end()
+        await self._control.close()
+
+    def _info(self) -> WorldInfo:
+        config = self._config
+        return WorldInfo(
+            name=config.name,
+            fleet=config.fleet,
+            directory=config.directory,
+            isolation=self._probe.isolation,
+            not_emulated=self._probe.not_emulated,
+            janitor_pid=os.getppid(),
+            supervisor_pid=os.getpid(),
+            wan_pid=None if self._wan is None else self._wan.pid,
+            started_at_unix_s=self._started_at_unix_s,
+            files=config.files,
+            regions=tuple(self._region_info(name) for name in self._doors),
+        )
+
+    def _region_info(self, name: str) -> RegionInfo:
+        region, doors = self._regions[name], self._doors[name]
+        return RegionInfo(
+            name=name,
+            index=region.config.index,
+            state=region.state,
+            because=region.because,
+            pid=region.pid,
+            directory=str(region.directory),
+            gateway_url=doors.gateway_url,
+            agent_url=doors.agent_url,
+            api_url=doors.api_url,
+            namespaces=region.config.namespaces,
+        )
+
+    def _write_info(self) -> None:
+        path = Path(self._config.directory) / "world.json"
+        fresh = path.with_suffix(".new")
+        try:
+            fresh.write_text(encode(self._info()))
+            fresh.replace(path)
+        except OSError as error:  # a full disk must not take the world down; the API still tells
+            log.error("cannot write %s: %s", path, error)
+
+
+def _enter(config: WorldConfig) -> tuple[IsolationProbe, dict[str, int]]:
+    probe = namespaces.probe_isolation()
+    if probe.isolation is Isolation.SHARED:
+        log.warning("%s; not emulated: %s", probe.because, ", ".join(probe.not_emulated))
+        return probe, {}
+    if probe.isolation is Isolation.USER_NAMESPACE:
+        namespaces.enter_user_namespace()
+    return probe, {region.name: namespaces.new_network() for region in config.regions}
+
+
+def _run(config: WorldConfig, launch: Launch, janitor: int, lock: int) -> bool:
+    try:
+        probe, networks = _enter(config)
+        wan = None
+        if probe.isolation is not Isolation.SHARED:
+            wan = fork_wan(config, networks, close=(janitor, lock, launch.fileno()))
+    except OSError as error:
+        launch.finish({"problems": plain(_refused(error).problems)})
+        return False
+    launch.progress(f"isolation: {probe.isolation}" + (" (NOT emulated)" if probe.not_emulated else ""))
+
+    async def supervise() -> bool:
+        control = None if wan is None else WanControl(*wan)
+        return await Supervisor(config, probe, networks, control, launch).run(janitor)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(supervise())
+
+
+def _refused(error: OSError) -> ProblemsError:
+    return refusal(
+        "isolation-refused",
+        "kernel",
+        "the kernel refused the namespaces of the world",
+        str(error),
+        "run `leeward doctor`; end other worlds (`leeward down`) if limits are reached",
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Supervise one world until its end."""
+    parser = argparse.ArgumentParser(prog="leeward.world.supervisor")
+    parser.add_argument("--config", required=True)
+    for name in ("--janitor-fd", "--lock-fd", "--launch-fd"):
+        parser.add_argument(name, type=int, required=True)
+    options = parser.parse_args(arguments)
+    for descriptor in (options.janitor_fd, options.lock_fd, options.launch_fd):
+        os.set_inheritable(descriptor, False)
+    os.umask(0o077)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    config = decode(WorldConfig, Path(options.config).read_text())
+    launch = Launch(socket.socket(fileno=options.launch_fd))
+    if _run(config, launch, options.janitor_fd, options.lock_fd):
+        remove(config.directory)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
