@@ -49,12 +49,8 @@ def read(file: str, text: str) -> tuple[list[Document], list[Problem]]:
     """Return the documents of a file that could be read, and what is wrong with the others."""
     documents: list[Document] = []
     problems: list[Problem] = []
-    loader = _Loader(text)
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None:
-                break
+        for node in _nodes(text):
             reader = _Reader(file)
             data = reader.plain(node, ())
             problems += reader.problems
@@ -72,8 +68,6 @@ def read(file: str, text: str) -> tuple[list[Document], list[Problem]]:
                 fix="save the file as UTF-8 text",
             )
         )
-    finally:
-        loader.dispose()
     return documents, problems
 
 
@@ -102,6 +96,17 @@ _resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
 _resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
 _resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
 _Loader.yaml_implicit_resolvers[""] = _Loader.yaml_implicit_resolvers["\0"]
+
+
+def _nodes(text: str) -> Iterator[yaml.Node]:
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is not None:
+                yield node
+    finally:
+        loader.dispose()
 
 
 class _Reader:

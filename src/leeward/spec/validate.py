@@ -51,7 +51,9 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
 
 
 def _problem(document: Document, model: type[Model], detail: ErrorDetails) -> Problem:
-    place = tuple(detail["loc"])
+    location = tuple(detail["loc"])
+    is_key = location[-1:] == ("[key]",)
+    place = location[:-1] if is_key else location
     name = _written(place) or "the document"
     given = detail["input"]
     context: Mapping[str, Any] = detail.get("ctx", {})
@@ -59,7 +61,7 @@ def _problem(document: Document, model: type[Model], detail: ErrorDetails) -> Pr
         case "leeward":
             return Problem(
                 code=context["code"],
-                where=document.where(place),
+                where=document.where(place, key=is_key),
                 what=f"{name}: {context['what']}",
                 why=context["why"],
                 fix=context["fix"],
@@ -110,7 +112,7 @@ def _problem(document: Document, model: type[Model], detail: ErrorDetails) -> Pr
 
 def _written(place: Place) -> str:
     """Return a place as people write it: spec.regions[0].name."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place if step != "[key]")
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
     return "".join(steps).removeprefix(".")
 
 

@@ -1,0 +1,34 @@
+"""What every test may use: golden files."""
+
+from collections.abc import Callable
+from difflib import unified_diff
+from pathlib import Path
+
+import pytest
+
+Golden = Callable[[Path, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite",
+        action="store_true",
+        help="write golden files anew instead of comparing; commit the difference only if you can explain it",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Return a function that holds a text against a file, or with --rewrite writes the file."""
+    rewrite: bool = request.config.getoption("--rewrite")
+
+    def check(path: Path, text: str) -> None:
+        if rewrite:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+            return
+        expected = path.read_text("utf-8") if path.exists() else ""
+        difference = unified_diff(expected.splitlines(), text.splitlines(), str(path), "now", lineterm="")
+        assert text == expected, "\n".join([*difference, "pytest --rewrite writes it anew"])
+
+    return check
