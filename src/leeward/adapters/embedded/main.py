@@ -1,0 +1,201 @@
+"""The embedded cluster of one region as a process: ``python -m leeward.adapters.embedded.main``.
+
+It serves as pid 1 of the region's pid namespace. Objects come from DIRECTORY/manifests at every start; only
+volumes and logs last.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from leeward.adapters.embedded import proctree
+from leeward.adapters.embedded.autoscaler import Autoscaler
+from leeward.adapters.embedded.controllers import Controllers
+from leeward.adapters.embedded.environment import Engines
+from leeward.adapters.embedded.errors import ApiError
+from leeward.adapters.embedded.probes import Prober
+from leeward.adapters.embedded.processes import Processes
+from leeward.adapters.embedded.recorder import Recorder
+from leeward.adapters.embedded.registry import Registry
+from leeward.adapters.embedded.runner import PodRunner
+from leeward.adapters.embedded.server import ApiServer
+from leeward.adapters.embedded.store import Store
+from leeward.adapters.embedded.volumes import PRIVATE_DIRECTORY, Directories
+from leeward.adapters.embedded.worker import Node
+from leeward.ports.cluster import NODES, KubeObject
+
+FIELD_MANAGER = "leeward"
+SHUTDOWN_S = 10.0
+EXIT_CANNOT_RUN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line."""
+
+    region: str
+    index: int
+    directory: Path
+    host: str
+    port: int
+    token_file: Path
+    identity: Path
+    engines: Engines
+
+
+class ManifestError(Exception):
+    """A manifest cannot be read or applied."""
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Return the options, or exit with a usage message."""
+    parser = argparse.ArgumentParser(prog="leeward.adapters.embedded.main", description=__doc__)
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--index", type=int, required=True, help="the region owns 127.10.INDEX.0/24")
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--listen", required=True, metavar="HOST:PORT")
+    parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument("--identity", type=Path, required=True, help="holds tls.crt and tls.key")
+    parser.add_argument("--engine", action="append", default=[], metavar="NAME=PATH")
+    found = parser.parse_args(arguments)
+    host, _, port = found.listen.rpartition(":")
+    if not host or not port.isdigit():
+        parser.error(f"--listen is HOST:PORT, not {found.listen!r}")
+    if not 0 <= found.index <= 255:
+        parser.error("--index is from 0 to 255")
+    engines: dict[str, Path] = {}
+    for engine in found.engine:
+        name, equals, path = engine.partition("=")
+        if not name or not equals or not path:
+            parser.error(f"--engine is NAME=PATH, not {engine!r}")
+        engines[name] = Path(path).absolute()
+    return Options(
+        region=found.region,
+        index=found.index,
+        directory=found.directory.absolute(),
+        host=host,
+        port=int(port),
+        token_file=found.token_file,
+        identity=found.identity,
+        engines=Engines(engines),
+    )
+
+
+def read_manifests(directory: Path) -> list[KubeObject]:
+    """Return the objects of every ``*.json`` file, files in order of their names. Raises ManifestError."""
+    items: list[KubeObject] = []
+    for path in sorted(directory.glob("*.json")):
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise ManifestError(f"{path}: {error}") from error
+        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+            raise ManifestError(f"{path}: a JSON list of Kubernetes objects is needed")
+        items += content
+    return items
+
+
+async def serve(options: Options) -> None:
+    """Run the region until SIGTERM or SIGINT. Raises ManifestError, and OSError when it cannot listen."""
+    told_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_end.set)
+    token = options.token_file.read_text().strip()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(options.identity / "tls.crt", options.identity / "tls.key")
+    registry = Registry(Store())
+    for item in read_manifests(options.directory / "manifests"):
+        try:
+            registry.apply_manifest(item, manager=FIELD_MANAGER)
+        except ApiError as error:
+            name = (item.get("metadata") or {}).get("name")
+            raise ManifestError(f"{item.get('kind')} {name}: {error.message}") from error
+    node = _node(options, registry)
+    node.processes.start()
+    runner = PodRunner(node, options.index)
+    server = ApiServer(registry, node.directories.logs, token)
+    await server.start(options.host, options.port, tls)
+    print("ready", flush=True)
+    try:
+        await _until(told_to_end, registry, runner)
+    finally:
+        await runner.end_all(SHUTDOWN_S)
+        await _end_strays()
+        await node.prober.close()
+        await server.stop()
+
+
+async def _until(told_to_end: asyncio.Event, registry: Registry, runner: PodRunner) -> None:
+    """Run every loop of the region until told to end; one that fails ends all."""
+    loops = [
+        asyncio.create_task(Controllers(registry).run(), name="controllers"),
+        asyncio.create_task(runner.run(), name="pod runner"),
+        asyncio.create_task(runner.rotate_logs(), name="log rotation"),
+        asyncio.create_task(Autoscaler(registry, runner).run(), name="autoscaler"),
+    ]
+    told = asyncio.create_task(told_to_end.wait(), name="told to end")
+    try:
+        done, _ = await asyncio.wait([told, *loops], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in [told, *loops]:
+            task.cancel()
+        await asyncio.gather(told, *loops, return_exceptions=True)
+
+
+def _node(options: Options, registry: Registry) -> Node:
+    directories = Directories(options.directory)
+    # What the pods of an earlier start left: their processes are gone, and none of it was to last.
+    shutil.rmtree(directories.pods, ignore_errors=True)
+    for directory in (directories.root, directories.pods, directories.logs):
+        directory.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    nodes = registry.store.list(NODES)
+    processes = Processes()
+    return Node(
+        name=nodes[0]["metadata"]["name"] if nodes else options.region,
+        address=options.host,
+        store=registry.store,
+        recorder=Recorder(registry, "pod-runner"),
+        processes=processes,
+        prober=Prober(processes),
+        directories=directories,
+        engines=options.engines,
+    )
+
+
+async def _end_strays() -> None:
+    """Kill whatever still runs below us."""
+    for _ in range(100):
+        strays = [entry.pid for entry in proctree.below() if not entry.zombie]
+        for pid in strays:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not strays:
+            return
+        await asyncio.sleep(0.01)
+
+
+def main() -> int:
+    """Run; return the exit status."""
+    options = parse(sys.argv[1:])
+    try:
+        asyncio.run(serve(options))
+    except (ManifestError, OSError) as error:
+        print(f"error[cannot-serve]: {error}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
