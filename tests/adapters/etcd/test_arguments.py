@@ -1,26 +1,25 @@
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-from leeward.adapters.etcd.arguments import Member, arguments, election
+from leeward.adapters.etcd.arguments import command, election
+from leeward.compile.target import QuorumMember
 
 PEERS = {"us": "https://127.10.1.3:2380", "eu": "https://127.10.2.3:2380", "ap": "https://127.10.3.3:2380"}
 
 
 def flags(name: str = "us", *, joining: bool = False) -> dict[str, str]:
-    member = Member(
-        name=name,
-        data_dir=Path("/data"),
-        identity_dir=Path("/identity"),
+    member = QuorumMember(
+        region=name,
+        data_dir="/data",
+        identity_dir="/identity",
         listen_host="127.10.1.3",
         client_url="https://127.10.1.3:2379",
-        peers=PEERS,
-        cluster_token="shop",
-        max_rtt_s=0.2,
-        joining=joining,
+        peer_urls=PEERS,
+        fleet="shop",
+        rtt_max_s=0.2,
     )
-    return dict(argument.removeprefix("--").split("=", 1) for argument in arguments(member))
+    return dict(argument.removeprefix("--").split("=", 1) for argument in command(member, joining=joining)[1:])
 
 
 def test_every_connection_needs_a_certificate_of_the_fleet() -> None:

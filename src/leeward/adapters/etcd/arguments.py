@@ -5,12 +5,9 @@ whose directory is lost must not come back under its old identity (it has forgot
 ``leeward.adapters.etcd.members.readd_member`` first, then start with ``joining=True``.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-CLIENT_PORT = 2379
-PEER_PORT = 2380
+from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_PEER_PORT, QuorumMember
 
 PROGRESS_S = 0.5
 """How often a member tells an idle watch that it is alive and how far it got."""
@@ -51,45 +48,25 @@ def election(max_rtt_s: float, rank: int, members: int) -> Election:
     return Election(heartbeat_s=shortest_s / HEARTBEATS_PER_ELECTION, timeout_s=shortest_s * (1 + spread))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One region's etcd."""
+def command(member: QuorumMember, *, program: str = "etcd", joining: bool = False) -> tuple[str, ...]:
+    """Return the whole command of one member.
 
-    name: str
-    """The region's name."""
-    data_dir: Path
-    identity_dir: Path
-    """Holds ca.crt, tls.crt, tls.key: the region's certificate, for clients and peers, both ways."""
-    listen_host: str
-    """An IP address: 127.10.i.3 in the world, 0.0.0.0 in a pod."""
-    client_url: str
-    """Where this region's agent reaches it."""
-    peers: Mapping[str, str]
-    """Peer URL by region, this one included, as the other regions reach it, in the order of the fleet file.
-
-    Later regions campaign sooner: the first is usually the primary's, and losing it together with etcd's leader
-    is the slowest failover."""
-    cluster_token: str
-    """The fleet's name: members of another fleet are turned away."""
-    max_rtt_s: float
-    joining: bool = False
-    """It replaces a member that lost its data, and was added again before it starts."""
-
-
-def arguments(member: Member) -> tuple[str, ...]:
-    """Return etcd's arguments, without the program itself."""
-    rank = len(member.peers) - 1 - list(member.peers).index(member.name)
-    timers = election(member.max_rtt_s, rank, len(member.peers))
+    Regions late in ``peer_urls`` campaign first: the earliest is usually the primary's, and losing it together
+    with etcd's leader is the slowest failover. ``joining``: it replaces a member that lost its data, and was added
+    again before it starts.
+    """
+    regions = list(member.peer_urls)
+    timers = election(member.rtt_max_s, len(regions) - 1 - regions.index(member.region), len(regions))
     flags = {
-        "name": member.name,
-        "data-dir": str(member.data_dir),
-        "listen-client-urls": f"https://{member.listen_host}:{CLIENT_PORT}",
+        "name": member.region,
+        "data-dir": member.data_dir,
+        "listen-client-urls": f"https://{member.listen_host}:{QUORUM_CLIENT_PORT}",
         "advertise-client-urls": member.client_url,
-        "listen-peer-urls": f"https://{member.listen_host}:{PEER_PORT}",
-        "initial-advertise-peer-urls": member.peers[member.name],
-        "initial-cluster": ",".join(f"{name}={url}" for name, url in member.peers.items()),
-        "initial-cluster-state": "existing" if member.joining else "new",
-        "initial-cluster-token": member.cluster_token,
+        "listen-peer-urls": f"https://{member.listen_host}:{QUORUM_PEER_PORT}",
+        "initial-advertise-peer-urls": member.peer_urls[member.region],
+        "initial-cluster": ",".join(f"{name}={url}" for name, url in member.peer_urls.items()),
+        "initial-cluster-state": "existing" if joining else "new",
+        "initial-cluster-token": member.fleet,
         **_identity(member.identity_dir),
         "heartbeat-interval": _milliseconds(timers.heartbeat_s),
         "election-timeout": _milliseconds(timers.timeout_s),
@@ -104,11 +81,11 @@ def arguments(member: Member) -> tuple[str, ...]:
         "log-outputs": "stderr",
         "log-level": "warn",
     }
-    return tuple(f"--{name}={value}" for name, value in flags.items())
+    return program, *(f"--{name}={value}" for name, value in flags.items())
 
 
-def _identity(directory: Path) -> dict[str, str]:
-    authority, certificate, key = (str(directory / name) for name in ("ca.crt", "tls.crt", "tls.key"))
+def _identity(directory: str) -> dict[str, str]:
+    authority, certificate, key = (f"{directory}/{name}" for name in ("ca.crt", "tls.crt", "tls.key"))
     return {
         "trusted-ca-file": authority,
         "cert-file": certificate,

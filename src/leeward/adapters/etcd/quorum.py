@@ -73,6 +73,7 @@ class EtcdQuorum:
         An empty change says that everything up to its revision has been seen. It comes about every
         PROGRESS_S while the member is alive, and, when the member loses the majority, for up to three
         election timeouts more. Tries the members in turn for ever; raises only CompactedError.
+        Read it in a task of its own: cancelling a read ends the watch.
         """
         seen = after
         failures = 0
