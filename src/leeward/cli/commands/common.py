@@ -1,8 +1,14 @@
 """Options that many verbs share, and the way from a context to its console."""
 
+import re
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from leeward.cli.console import Console
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def console(context: typer.Context) -> Console:
@@ -10,3 +16,37 @@ def console(context: typer.Context) -> Console:
     found = context.obj
     assert isinstance(found, Console)
     return found
+
+
+def seconds(text: str | float) -> float:
+    """Return the seconds that ``30s``, ``500ms`` or ``2m`` mean; a number without a unit is refused."""
+    if isinstance(text, float):
+        return text
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no duration; write a number and its unit, such as 30s")
+    return float(match[1]) * _UNITS_S[match[2]]
+
+
+World = Annotated[
+    str | None,
+    typer.Option("--world", envvar="LEEWARD_WORLD", show_default=False, help="The world, when more than one runs."),
+]
+Directory = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Holds the Fleet and the Applications.", show_default=False)
+]
+App = Annotated[str, typer.Argument(metavar="APP", help="The application.", show_default=False)]
+InRegion = Annotated[str, typer.Option("--region", "-r", metavar="REGION", help="The region.", show_default=False)]
+Confirm = Annotated[
+    str | None,
+    typer.Option("--confirm", metavar="APP", show_default=False, help="Repeat the application's name: I mean it."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for, and ask for nothing.")]
+
+
+def timeout_option(default: str) -> "typer.models.OptionInfo":
+    """Return ``--timeout``; ``default`` says in words what the parameter's default is."""
+    option: typer.models.OptionInfo = typer.Option(
+        "--timeout", parser=seconds, metavar="DURATION", show_default=default, help="How long to wait at most."
+    )
+    return option

@@ -1,0 +1,100 @@
+"""Ask the agents of a world: all of them at once, with short deadlines, so that a dead one costs nothing."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+ANSWER_TIMEOUT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one region's agent said, or why it said nothing."""
+
+    region: str
+    status: int
+    """HTTP; 0 when there was no answer."""
+    body: Mapping[str, Any]
+    because: str = ""
+
+    @property
+    def silent(self) -> bool:
+        """Whether the agent did not answer."""
+        return self.status == 0
+
+
+class Agents:
+    """The agents of a world behind their front doors, spoken to as the operator."""
+
+    def __init__(self, urls: Mapping[str, str], identity: Path) -> None:
+        self.regions = tuple(urls)
+        self._urls = urls
+        self._tls = ssl.create_default_context(cafile=str(identity / "ca.crt"))
+        self._tls.load_cert_chain(identity / "tls.crt", identity / "tls.key")
+        self._stack = AsyncExitStack()
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        self._session = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        await self._stack.aclose()
+
+    async def statuses(self, *, timeout_s: float = ANSWER_TIMEOUT_S) -> list[Answer]:
+        """Return every agent's view, in the order of the regions."""
+        return await self._all("/v1/status", timeout_s)
+
+    async def records(self, *, timeout_s: float = ANSWER_TIMEOUT_S) -> list[Answer]:
+        """Return every agent's copy of the decision log."""
+        return await self._all("/v1/records", timeout_s)
+
+    async def change(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Answer:
+        """Ask for a change: one agent after the other, until one answers."""
+        answers = []
+        for region in self.regions:
+            answer = await self._ask("POST", region, path, timeout_s, body)
+            if not answer.silent:
+                return answer
+            answers.append(answer)
+        because = "; ".join(f"{answer.region}: {answer.because}" for answer in answers)
+        return Answer("", 0, {}, because)
+
+    async def _all(self, path: str, timeout_s: float) -> list[Answer]:
+        asked = (self._ask("GET", region, path, timeout_s) for region in self.regions)
+        return list(await asyncio.gather(*asked))
+
+    async def _ask(
+        self, method: str, region: str, path: str, timeout_s: float, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        try:
+            async with self._session.request(
+                method,
+                self._urls[region] + path,
+                json=body,
+                server_hostname=region,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+            ) as response:
+                return Answer(region, response.status, await response.json())
+        except TimeoutError:
+            return Answer(region, 0, {}, f"no answer within {timeout_s:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(region, 0, {}, str(error) or type(error).__name__)
+
+
+def newest(answers: list[Answer]) -> Answer | None:
+    """Return the answer of the highest revision, the freshest of these; None when nobody knows anything."""
+    known = [answer for answer in answers if answer.status == 200 and answer.body["revision"]]
+    return max(known, key=lambda answer: (answer.body["revision"], -answer.body["age_s"]), default=None)

@@ -1,0 +1,94 @@
+"""Verbs that ask the agents: status, records, orphans."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from leeward.cli.commands.common import App, World, console
+
+
+class StatusOutput(StrEnum):
+    """How the status is printed."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+
+
+class RecordsOutput(StrEnum):
+    """How decisions are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this group."""
+    for verb in (status, records, orphans):
+        app.command()(verb)
+
+
+def status(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second.")] = False,
+    output: Annotated[
+        StatusOutput, typer.Option("-o", "--output", help="A table, with more columns, or JSON.")
+    ] = StatusOutput.TABLE,
+    world: World = None,
+) -> None:
+    """Show who is primary, how far others lag, who is silent.
+
+    Everything comes from one revision of the quorum store; its age is shown. Takes at most a second, with
+    a region dead too. Exit status 1: nobody answered.
+
+    \b
+    Examples:
+      leeward status
+      leeward status --watch
+      leeward status -o json | jq '.applications[].primary'
+    """
+    from leeward.cli import status as view
+
+    raise typer.Exit(view.show(console(context), world, output, watch=watch))
+
+
+def records(
+    context: typer.Context,
+    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only of this application.")] = None,
+    output: Annotated[
+        RecordsOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
+    ] = RecordsOutput.TABLE,
+    world: World = None,
+) -> None:
+    """Show what was decided, when, where and why.
+
+    \b
+    Examples:
+      leeward records
+      leeward records payments -o json
+    """
+    from leeward.cli import history
+
+    raise typer.Exit(history.records(console(context), world, app, output))
+
+
+def orphans(
+    context: typer.Context,
+    app: App,
+    output: Annotated[
+        RecordsOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
+    ] = RecordsOutput.TABLE,
+    world: World = None,
+) -> None:
+    """List writes that an asynchronous failover left behind.
+
+    Each was committed on a deposed primary, and is kept in a file of its region.
+
+    \b
+    Examples:
+      leeward orphans payments
+    """
+    from leeward.cli import history
+
+    raise typer.Exit(history.orphans(console(context), world, app, output))

@@ -1,0 +1,136 @@
+"""Verbs that ask for a change: switchover, failover, mode, pause, resume."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from leeward.cli.commands.common import App, Confirm, DryRun, World, console, timeout_option
+
+To = Annotated[str, typer.Option("--to", metavar="REGION", help="Who becomes the primary.", show_default=False)]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it is done, or at once.")]
+Timeout = Annotated[float, timeout_option("30s")]
+
+
+class Mode(StrEnum):
+    """What an acknowledged write is promised."""
+
+    ASYNC = "async"
+    SYNC = "sync"
+    QUORUM = "quorum"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this group."""
+    for verb in (switchover, failover, mode, pause, resume):
+        app.command()(verb)
+
+
+def switchover(
+    context: typer.Context,
+    app: App,
+    to: To,
+    wait: Wait = True,
+    timeout_s: Timeout = 30.0,
+    dry_run: DryRun = False,
+    world: World = None,
+) -> None:
+    """Move the primary on purpose, without losing a write.
+
+    Exit status 6: refused as unsafe. 5: not done in time.
+
+    \b
+    Examples:
+      leeward switchover payments --to europe-west1
+      leeward switchover payments --to us-east-1 --timeout 1m
+    """
+    from leeward.cli import steer
+
+    order = steer.Order("switchover", app, {"to": to}, wait_for_primary=to if wait else None)
+    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=timeout_s, dry_run=dry_run))
+
+
+def failover(
+    context: typer.Context,
+    app: App,
+    to: To,
+    confirm: Confirm = None,
+    wait: Wait = True,
+    timeout_s: Timeout = 30.0,
+    dry_run: DryRun = False,
+    world: World = None,
+) -> None:
+    """Depose the primary and elect another one, now. Asynchronous writes may be lost.
+
+    For a primary that is broken but not gone; a lost region needs no command. Say --confirm APP.
+
+    \b
+    Examples:
+      leeward failover payments --to europe-west1 --dry-run
+      leeward failover payments --to europe-west1 --confirm payments
+    """
+    from leeward.cli import steer
+
+    order = steer.Order("failover", app, {"to": to}, wait_for_primary=to if wait else None, dangerous=True)
+    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
+
+
+def mode(
+    context: typer.Context,
+    app: App,
+    replication: Annotated[Mode, typer.Argument(help="The promise for acknowledged writes.")],
+    confirm: Confirm = None,
+    wait: Wait = True,
+    timeout_s: Timeout = 30.0,
+    dry_run: DryRun = False,
+    world: World = None,
+) -> None:
+    """Change what an acknowledged write is promised, while it runs.
+
+    Going to async gives up that no write is ever lost: say --confirm APP.
+
+    \b
+    Examples:
+      leeward mode payments sync
+      leeward mode payments async --confirm payments
+    """
+    from leeward.cli import steer
+
+    order = steer.Order(
+        "mode",
+        app,
+        {"mode": replication.value},
+        wait_for_mode=replication.value if wait else None,
+        dangerous=replication is Mode.ASYNC,
+    )
+    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
+
+
+def pause(
+    context: typer.Context, app: App, confirm: Confirm = None, dry_run: DryRun = False, world: World = None
+) -> None:
+    """Forbid automatic failover, for maintenance.
+
+    A region lost meanwhile stays lost until `leeward resume`: say --confirm APP.
+
+    \b
+    Examples:
+      leeward pause payments --confirm payments
+    """
+    from leeward.cli import steer
+
+    order = steer.Order("pause", app, {}, dangerous=True)
+    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=5.0, dry_run=dry_run, confirm=confirm))
+
+
+def resume(context: typer.Context, app: App, dry_run: DryRun = False, world: World = None) -> None:
+    """Allow automatic failover again.
+
+    \b
+    Examples:
+      leeward resume payments
+    """
+    from leeward.cli import steer
+
+    order = steer.Order("resume", app, {})
+    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=5.0, dry_run=dry_run))

@@ -1,0 +1,205 @@
+"""Verbs that break things on purpose: drill, fault."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leeward.cli.commands.common import InRegion, World, console
+from leeward.cli.commands.steer import Mode
+
+EXAMPLE = "examples/payments"
+Peer = Annotated[
+    str | None,
+    typer.Option("--peer", metavar="REGION", show_default=False, help="Only the link to this region."),
+]
+
+
+class DrillOutput(StrEnum):
+    """How a drill's result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Part(StrEnum):
+    """What `fault signal` can hit."""
+
+    POSTGRES = "postgres"
+    INSTANCE_MANAGER = "instance-manager"
+    AGENT = "agent"
+    ETCD = "etcd"
+    GATEWAY = "gateway"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this group."""
+    app.command()(drill)
+    faults = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    for verb in (kill, freeze, thaw, start, signal, cut, slow, heal):
+        faults.command()(verb)
+    app.add_typer(
+        faults,
+        name="fault",
+        help="""Break something of a world by hand, or mend it.
+
+        \b
+        Examples:
+          leeward fault kill --region us-east-1
+          leeward fault start --region us-east-1
+          leeward fault cut --region us-east-1 --peer japaneast
+        """,
+    )
+
+
+def drill(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to break; `leeward drill list` names all.")],
+    region: Annotated[
+        str | None,
+        typer.Option("--region", "-r", show_default="the primary's", help="Where to break it."),
+    ] = None,
+    replication: Annotated[
+        Mode | None, typer.Option(show_default="as it is", help="What acknowledged writes are promised.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
+    output: Annotated[
+        DrillOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
+    ] = DrillOutput.TABLE,
+    directory: Annotated[
+        Path | None,
+        typer.Option("-f", metavar="DIR", show_default=EXAMPLE, help="Files for a world, when none runs."),
+    ] = None,
+    world: World = None,
+) -> None:
+    """Break a region under load, and measure what clients noticed.
+
+    Uses the running world, or one of its own that it stops at the end. Exit status 0: every objective
+    was met; 1: one was missed; 2: could not run; 4: inconclusive.
+
+    \b
+    Examples:
+      leeward drill list
+      leeward drill region-loss --region us-east-1 --replication sync --runs 20
+      leeward drill blip -f examples/payments -o json | jq .failovers
+    """
+    from leeward.cli import trials
+
+    if name == "list":
+        trials.names(console(context))
+        return
+    wish = trials.Wish(name, region, replication, runs)
+    raise typer.Exit(trials.drill(console(context), world, directory, wish, output))
+
+
+def kill(context: typer.Context, region: InRegion, world: World = None) -> None:
+    """End every process of a region at once.
+
+    \b
+    Examples:
+      leeward fault kill --region us-east-1
+    """
+    _fault(context, world, "kill", region)
+
+
+def freeze(context: typer.Context, region: InRegion, world: World = None) -> None:
+    """Stop every process of a region where it stands.
+
+    \b
+    Examples:
+      leeward fault freeze --region us-east-1
+    """
+    _fault(context, world, "freeze", region)
+
+
+def thaw(context: typer.Context, region: InRegion, world: World = None) -> None:
+    """Let a frozen region go on.
+
+    \b
+    Examples:
+      leeward fault thaw --region us-east-1
+    """
+    _fault(context, world, "thaw", region)
+
+
+def start(context: typer.Context, region: InRegion, world: World = None) -> None:
+    """Start a lost region again, with the disks it had.
+
+    \b
+    Examples:
+      leeward fault start --region us-east-1
+    """
+    _fault(context, world, "start", region)
+
+
+def signal(
+    context: typer.Context,
+    part: Annotated[Part, typer.Argument(help="Which processes.")],
+    region: InRegion,
+    number: Annotated[str, typer.Option("--signal", "-s", metavar="SIGNAL", help="Which signal.")] = "SIGKILL",
+    world: World = None,
+) -> None:
+    """Send a signal to some processes of a region.
+
+    \b
+    Examples:
+      leeward fault signal postgres --region us-east-1
+      leeward fault signal agent --region us-east-1 --signal SIGSTOP
+    """
+    from leeward.cli import faults
+
+    faults.signal(console(context), world, region, part.value, number)
+
+
+def cut(context: typer.Context, region: InRegion, peer: Peer = None, world: World = None) -> None:
+    """Cut a region off from the others, or from one of them.
+
+    \b
+    Examples:
+      leeward fault cut --region us-east-1
+      leeward fault cut --region us-east-1 --peer japaneast
+    """
+    from leeward.cli import faults
+
+    faults.links(console(context), world, region, peer, cut=True)
+
+
+def heal(context: typer.Context, region: InRegion, peer: Peer = None, world: World = None) -> None:
+    """Undo cuts and slow links of a region.
+
+    \b
+    Examples:
+      leeward fault heal --region us-east-1
+    """
+    from leeward.cli import faults
+
+    faults.links(console(context), world, region, peer, cut=False)
+
+
+def slow(
+    context: typer.Context,
+    region: InRegion,
+    peer: Peer = None,
+    delay_ms: Annotated[float | None, typer.Option("--delay-ms", min=0, show_default=False, help="Each way.")] = None,
+    rate_kib_s: Annotated[
+        float | None, typer.Option("--rate-kib-s", min=1, show_default=False, help="Each way, in KiB/s.")
+    ] = None,
+    world: World = None,
+) -> None:
+    """Make the links of a region slow, or narrow.
+
+    \b
+    Examples:
+      leeward fault slow --region japaneast --delay-ms 500
+      leeward fault slow --region japaneast --rate-kib-s 64
+    """
+    from leeward.cli import faults
+
+    faults.links(console(context), world, region, peer, cut=False, delay_ms=delay_ms, rate_kib_s=rate_kib_s)
+
+
+def _fault(context: typer.Context, world: str | None, what: str, region: str) -> None:
+    from leeward.cli import faults
+
+    faults.region(console(context), world, region, what)

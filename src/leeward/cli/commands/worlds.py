@@ -1,0 +1,100 @@
+"""Verbs that start, stop and list worlds: demo, up, down, worlds, info."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from leeward.cli.commands.common import Directory, World, console, timeout_option
+
+
+class ListOutput(StrEnum):
+    """How a short list is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+Output = Annotated[ListOutput, typer.Option("-o", "--output", help="A table or JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this group."""
+    for verb in (demo, up, down, worlds, info):
+        app.command()(verb)
+
+
+def demo(context: typer.Context, directory: Directory) -> None:
+    """Lose a region under load, and see what it costs.
+
+    Starts a world, pays through every gateway, kills the primary's region, shows how another one takes
+    over and why, brings the region back and the primary home, and compares what clients saw with the
+    objectives. Leaves nothing behind. Exit status 1: an objective was missed.
+
+    \b
+    Examples:
+      leeward demo examples/payments
+    """
+    from leeward.cli import demo as demonstration
+
+    raise typer.Exit(demonstration.demo(console(context), directory))
+
+
+def up(
+    context: typer.Context,
+    directory: Directory,
+    world: Annotated[str, typer.Option(envvar="LEEWARD_WORLD", help="What to call it.")] = "default",
+    timeout_s: Annotated[float, timeout_option("120s")] = 120.0,
+) -> None:
+    """Start a world from your files, wait until it is ready.
+
+    It goes on in the background, until `leeward down`. Exit status 5: it was not ready in time; it is
+    stopped again, and what was missing is shown.
+
+    \b
+    Examples:
+      leeward up examples/payments
+      leeward up examples/payments --world second --timeout 3m
+    """
+    from leeward.cli import start
+
+    raise typer.Exit(start.up(console(context), directory, name=world, timeout_s=timeout_s))
+
+
+def down(context: typer.Context, world: World = None) -> None:
+    """Stop a world and remove everything of it.
+
+    \b
+    Examples:
+      leeward down
+      leeward down --world second
+    """
+    from leeward.cli import running_worlds
+
+    raise typer.Exit(running_worlds.down(console(context), world))
+
+
+def worlds(context: typer.Context, output: Output = ListOutput.TABLE) -> None:
+    """List the worlds on this machine.
+
+    \b
+    Examples:
+      leeward worlds
+      leeward worlds -o json
+    """
+    from leeward.cli import running_worlds
+
+    running_worlds.listing(console(context), output)
+
+
+def info(context: typer.Context, world: World = None, output: Output = ListOutput.TABLE) -> None:
+    """Print versions, and where everything is.
+
+    \b
+    Examples:
+      leeward info
+      leeward info -o json | jq .home
+    """
+    from leeward.cli import running_worlds
+
+    running_worlds.info(console(context), world, output)

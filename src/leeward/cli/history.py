@@ -1,0 +1,103 @@
+"""What was decided, and what an asynchronous failover left behind."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from leeward.cli.agents import Answer, newest
+from leeward.cli.commands.state import RecordsOutput
+from leeward.cli.console import Console
+from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.render import as_line, table
+from leeward.cli.running import run
+from leeward.cli.worlds_here import agents_of, choose
+from leeward.core.codec import from_plain
+from leeward.core.values import App, Heartbeat, Orphans, Record
+from leeward.spec.problem import Problem
+
+
+def records(console: Console, world: str | None, app: str | None, output: RecordsOutput) -> ExitCode:
+    """Print the decision log, oldest first."""
+    found = [record for record in run(_records(world), console) if app is None or record.app == app]
+    if output is RecordsOutput.JSON:
+        console.data("".join(as_line("Record", asdict(record)) + "\n" for record in found))
+    elif found:
+        console.data(record_table(found))
+    else:
+        console.note("no decisions yet")
+    return ExitCode.DONE
+
+
+def record_table(found: list[Record]) -> str:
+    """Return decisions as a table; the reason comes last, since it is long."""
+    return table(
+        ("TIME", "REGION", "APP", "EPOCH", "DECISION", "BECAUSE"),
+        [
+            (clock(record.at_unix_s), record.region, record.app, record.epoch, record.kind, record.because)
+            for record in found
+        ],
+    )
+
+
+def clock(at_unix_s: float) -> str:
+    """Return the time of day, UTC, in milliseconds."""
+    return f"{datetime.fromtimestamp(at_unix_s, UTC):%H:%M:%S.%f}"[:-3] + "Z"
+
+
+def orphans(console: Console, world: str | None, app: str, output: RecordsOutput) -> ExitCode:
+    """Print what each region's database keeps of writes that the new history does not have."""
+    body = run(_newest(world), console).body
+    if app not in body["topologies"]:
+        raise CommandError(no_such_application(app, list(body["topologies"])))
+    found: list[tuple[str, Orphans]] = []
+    for region, raw in body["heartbeats"].items():
+        report = from_plain(Heartbeat, raw).apps.get(App(app))
+        found += [(region, each) for each in (report.orphans if report else ())]
+    if output is RecordsOutput.JSON:
+        lines = (as_line("Orphans", {"region": region, **asdict(each)}) for region, each in found)
+        console.data("".join(line + "\n" for line in lines))
+    elif found:
+        rows = [(region, each.epoch, each.transactions, each.rows, each.path) for region, each in found]
+        console.data(table(("REGION", "EPOCH", "TRANSACTIONS", "ROWS", "FILE"), rows))
+    else:
+        console.note(f"no orphaned writes of {app}")
+    return ExitCode.DONE
+
+
+async def _records(name: str | None) -> list[Record]:
+    async with choose(name) as world, agents_of(world, await world.info()) as agents:
+        answers = [answer for answer in await agents.records() if answer.status == 200]
+        if not answers:
+            raise CommandError(nobody_answers())
+        # The copy that is furthest has all that the others have.
+        best = max(answers, key=lambda answer: int(answer.body["next"]))
+        return [from_plain(Record, raw) for raw in best.body["records"]]
+
+
+async def _newest(name: str | None) -> Answer:
+    async with choose(name) as world, agents_of(world, await world.info()) as agents:
+        best = newest(await agents.statuses())
+        if best is None:
+            raise CommandError(nobody_answers())
+        return best
+
+
+def nobody_answers() -> Problem:
+    """Return the problem of a world without agents."""
+    return Problem(
+        code="no-agent",
+        where="the agents of every region",
+        what="none of them answers",
+        why="their regions are lost or frozen, or still starting",
+        fix="see leeward status; leeward fault start --region REGION brings a lost one back",
+    )
+
+
+def no_such_application(app: str, known: list[str]) -> Problem:
+    """Return the problem of a name that no application has."""
+    return Problem(
+        code="unknown-application",
+        where=f"application {app}",
+        what=f"there is no application {app!r}",
+        why=f"this world runs {', '.join(known) or 'none'}",
+        fix="name one of them",
+    )

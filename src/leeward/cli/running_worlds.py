@@ -1,0 +1,124 @@
+"""End worlds, list them, and tell where everything is."""
+
+import importlib.metadata
+import platform
+import time
+from dataclasses import asdict
+from typing import Any
+
+from leeward.cli import programs
+from leeward.cli.commands.worlds import ListOutput
+from leeward.cli.console import Console
+from leeward.cli.exits import ExitCode
+from leeward.cli.render import as_json, duration, facts, table
+from leeward.cli.running import run
+from leeward.cli.worlds_here import choose
+from leeward.spec.problem import ProblemsError
+from leeward.world import places
+from leeward.world.client import World, list_worlds
+from leeward.world.model import WorldInfo
+
+
+def down(console: Console, name: str | None) -> ExitCode:
+    """End a world; nothing of it is left."""
+    world = choose(name)
+    run(world.down(), console)
+    console.data(f"world/{world.directory.name} down")
+    return ExitCode.DONE
+
+
+def listing(console: Console, output: ListOutput) -> None:
+    """Print every world that runs."""
+    infos = run(_infos(), console)
+    if output is ListOutput.JSON:
+        console.data(as_json("WorldList", {"worlds": [asdict(info) for info in infos]}))
+    elif not infos:
+        console.note("no world is running; start one: leeward up examples/payments")
+    else:
+        now_s = time.time()
+        console.data(
+            table(
+                ("NAME", "FLEET", "REGIONS", "DIRECTORY", "AGE"),
+                [
+                    (info.name, info.fleet, states(info), info.directory, duration(now_s - info.started_at_unix_s))
+                    for info in infos
+                ],
+            )
+        )
+
+
+def states(info: WorldInfo) -> str:
+    """Return how many regions run, of how many."""
+    return f"{sum(region.state == 'running' for region in info.regions)}/{len(info.regions)}"
+
+
+def info(console: Console, name: str | None, output: ListOutput) -> None:
+    """Print versions and places; of a world too, when one runs."""
+    general: dict[str, Any] = {
+        "version": importlib.metadata.version("leeward"),
+        "python": platform.python_version(),
+        "home": str(places.home()),
+        "engines": {
+            "etcd": _text(programs.etcd()),
+            "envoy": _text(programs.envoy()),
+            "postgres": _text(programs.postgres()),
+        },
+        "worlds": list(list_worlds()),
+    }
+    world = run(_info(choose(name)), console) if name or len(general["worlds"]) == 1 else None
+    if output is ListOutput.JSON:
+        console.data(as_json("Info", {**general, "world": None if world is None else asdict(world)}))
+        return
+    lines = [
+        ("leeward", general["version"]),
+        ("python", general["python"]),
+        ("home (LEEWARD_HOME)", general["home"]),
+        *general["engines"].items(),
+        ("worlds", ", ".join(general["worlds"]) or "none"),
+    ]
+    console.data(facts(lines))
+    if world is not None:
+        console.data("\n" + places_of(world))
+
+
+def places_of(world: WorldInfo) -> str:
+    """Return where everything of a world is: files, and doors by region."""
+    general = facts(
+        [
+            ("world", world.name),
+            ("files", ", ".join(world.files)),
+            ("directory", world.directory),
+            ("operator's identity", f"{world.directory}/operator"),
+            ("supervisor's log", f"{world.directory}/supervisor.log"),
+            ("isolation", world.isolation),
+            *([("not emulated", "; ".join(world.not_emulated))] if world.not_emulated else []),
+        ]
+    )
+    return f"{general}\n\n{front_doors(world)}"
+
+
+def front_doors(world: WorldInfo) -> str:
+    """Return the table of addresses on this machine."""
+    return table(
+        ("REGION", "STATE", "GATEWAY", "AGENT", "API-SERVER"),
+        [(region.name, region.state, region.gateway_url, region.agent_url, region.api_url) for region in world.regions],
+    )
+
+
+async def _infos() -> list[WorldInfo]:
+    found = []
+    for name in list_worlds():
+        try:
+            found.append(await _info(World.open(name)))
+        except ProblemsError:  # it is starting or ending: it has no supervisor to ask
+            continue
+    return found
+
+
+async def _info(world: World) -> WorldInfo:
+    async with world:
+        return await world.info()
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,153 @@
+"""One consistent view of a world out of its agents' answers. Pure.
+
+Everything about applications comes from a single answer, the one of the highest revision: never a mixture of
+what several agents believe.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from leeward.cli.agents import Answer, newest
+from leeward.core.codec import from_plain
+from leeward.core.values import Heartbeat, InstanceReport, Region, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationRow:
+    """One application, as the quorum knows it."""
+
+    name: str
+    ready: int
+    """Regions whose replica is healthy and whose pods serve."""
+    regions: int
+    primary: str | None
+    writable: bool
+    epoch: int
+    phase: str
+    mode: str
+    lag_bytes: int | None
+    """Of the standby that is furthest behind; None while no standby streams."""
+    paused: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRow:
+    """One region's part in one application."""
+
+    region: str
+    application: str
+    role: str | None
+    writable: bool
+    healthy: bool
+    pods_ready: int
+    upstream: str | None
+    lag_bytes: int | None
+    heartbeat_age_s: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A region that did not answer, and why."""
+
+    region: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What ``status`` shows; None and empty while nobody knows anything."""
+
+    revision: int | None
+    age_s: float | None
+    source: str | None
+    """The region whose agent it comes from."""
+    quorum_leader: str | None
+    answered: tuple[str, ...]
+    silent: tuple[Silence, ...]
+    applications: tuple[ApplicationRow, ...]
+    regions: tuple[RegionRow, ...]
+
+
+def situation(answers: Sequence[Answer]) -> Situation:
+    """Return the view of the newest answer."""
+    silent = tuple(
+        Silence(answer.region, answer.because or f"it answered {answer.status}")
+        for answer in answers
+        if answer.status != 200
+    )
+    answered = tuple(answer.region for answer in answers if answer.status == 200)
+    best = newest(list(answers))
+    if best is None:
+        return Situation(None, None, None, None, answered, silent, (), ())
+    body = best.body
+    heartbeats = {
+        region: (from_plain(Heartbeat, raw), float(raw["age_s"])) for region, raw in body["heartbeats"].items()
+    }
+    topologies = [from_plain(Topology, raw) for _, raw in sorted(body["topologies"].items())]
+    return Situation(
+        revision=body["revision"],
+        age_s=body["age_s"],
+        source=best.region,
+        quorum_leader=body["quorum_leader"],
+        answered=answered,
+        silent=silent,
+        applications=tuple(_application(each, heartbeats) for each in topologies),
+        regions=tuple(
+            _region(topology, region, heartbeats) for topology in topologies for region in topology.data_regions
+        ),
+    )
+
+
+Heartbeats = Mapping[str, tuple[Heartbeat, float]]
+
+
+def _report(topology: Topology, region: Region, heartbeats: Heartbeats) -> InstanceReport | None:
+    return heartbeats[region][0].apps.get(topology.app) if region in heartbeats else None
+
+
+def _application(topology: Topology, heartbeats: Heartbeats) -> ApplicationRow:
+    reports = {region: _report(topology, region, heartbeats) for region in topology.data_regions}
+    primary = reports.get(topology.primary) if topology.primary is not None else None
+    lags = [lag for region in topology.data_regions if (lag := _lag(topology, region, heartbeats)) is not None]
+    return ApplicationRow(
+        name=topology.app,
+        ready=sum(report is not None and report.healthy and report.pods_ready > 0 for report in reports.values()),
+        regions=len(topology.data_regions),
+        primary=topology.primary,
+        writable=primary is not None and primary.writable and primary.epoch == topology.epoch,
+        epoch=topology.epoch,
+        phase=topology.phase,
+        mode=topology.mode,
+        lag_bytes=max(lags, default=None),
+        paused=topology.paused,
+        because=topology.because,
+    )
+
+
+def _lag(topology: Topology, region: Region, heartbeats: Heartbeats) -> int | None:
+    """Return how many bytes a standby's flushed WAL is behind its primary's, as the primary says."""
+    if topology.primary is None or region == topology.primary:
+        return None
+    primary = _report(topology, topology.primary, heartbeats)
+    if primary is None or primary.wal is None:
+        return None
+    flushed = [sender.flushed_lsn for sender in primary.senders if sender.region == region and sender.streaming]
+    return max(0, primary.wal.lsn - flushed[0]) if flushed else None
+
+
+def _region(topology: Topology, region: Region, heartbeats: Heartbeats) -> RegionRow:
+    report = _report(topology, region, heartbeats)
+    return RegionRow(
+        region=region,
+        application=topology.app,
+        role=str(report.role) if report else None,
+        writable=report is not None and report.writable,
+        healthy=report is not None and report.healthy,
+        pods_ready=report.pods_ready if report else 0,
+        upstream=report.upstream if report else None,
+        lag_bytes=_lag(topology, region, heartbeats),
+        heartbeat_age_s=heartbeats[region][1] if region in heartbeats else None,
+        problem=report.problem if report else None,
+    )

@@ -1,0 +1,144 @@
+"""Show a world's status: one quorum revision, its age, and who did not answer."""
+
+import asyncio
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from leeward.cli.commands.state import StatusOutput
+from leeward.cli.console import Console, Style
+from leeward.cli.exits import ExitCode
+from leeward.cli.render import as_json, duration, size, table
+from leeward.cli.running import run
+from leeward.cli.running_worlds import front_doors
+from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
+from leeward.cli.worlds_here import agents_of, choose
+from leeward.spec import ProblemsError, load
+from leeward.world.client import World
+from leeward.world.model import WorldInfo
+
+WATCH_PERIOD_S = 1.0
+CLEAR = "\x1b[H\x1b[2J"
+
+
+def show(console: Console, name: str | None, output: StatusOutput, *, watch: bool) -> ExitCode:
+    """Print the status once, or again and again until Ctrl-C."""
+    return run(_watch(console, name, output) if watch else _once(console, name, output), console)
+
+
+async def _once(console: Console, name: str | None, output: StatusOutput) -> ExitCode:
+    async with choose(name) as world:
+        return await _look(console, world, output, before="")
+
+
+async def _watch(console: Console, name: str | None, output: StatusOutput) -> ExitCode:
+    before = CLEAR if sys.stdout.isatty() else ""
+    async with choose(name) as world:
+        while True:
+            await _look(console, world, output, before=before)
+            await asyncio.sleep(WATCH_PERIOD_S)
+
+
+async def _look(console: Console, world: World, output: StatusOutput, *, before: str) -> ExitCode:
+    info = await world.info()
+    async with agents_of(world, info) as agents:
+        view = situation(await agents.statuses())
+    if output is StatusOutput.JSON:
+        text = as_json("Status", {"world": asdict(info), **asdict(view)})
+    else:
+        text = render(console, info, view, _objectives(info), wide=output is StatusOutput.WIDE)
+    console.data(before + text)
+    return ExitCode.NO if view.revision is None else ExitCode.DONE
+
+
+def _objectives(info: WorldInfo) -> dict[str, float]:
+    """Return each application's RPO in seconds; nothing when the files have gone or changed for the worse."""
+    try:
+        spec = load(Path(info.files[0]))
+    except (ProblemsError, IndexError):
+        return {}
+    return {each.metadata.name: each.spec.objectives.rpo_s for each in spec.applications}
+
+
+def render(console: Console, info: WorldInfo, view: Situation, rpo_s: dict[str, float], *, wide: bool = False) -> str:
+    """Return the whole page."""
+    parts = [_headline(console, info, view)]
+    if view.applications:
+        parts.append(_applications(view, rpo_s, wide=wide))
+        parts.append(_regions(info, view, wide=wide))
+    parts.append(front_doors(info))
+    return "\n\n".join(parts)
+
+
+def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
+    answered = f"{len(view.answered)} of {len(info.regions)} regions answered"
+    if view.revision is None:
+        state = console.mark("nobody knows the quorum's state", Style.BAD)
+    else:
+        age = duration(view.age_s or 0.0)
+        state = f"revision {view.revision}, {age} old, by {view.source}"
+    lines = [f"world {info.name}, fleet {info.fleet}: {state}; {answered}"]
+    known = {region.name: region for region in info.regions}
+    for silence in view.silent:
+        process = known[silence.region]
+        lines.append(
+            console.mark(f"silent: {silence.region}", Style.WARNING)
+            + f" ({process.state}: {process.because}; {silence.because})"
+        )
+    for row in view.applications:
+        if row.phase != "steady" or not row.writable:
+            lines.append(console.mark(f"{row.name}: {row.phase}", Style.WARNING) + f", because {row.because}")
+        if row.paused:
+            lines.append(console.mark(f"{row.name}: automatic failover is paused", Style.WARNING))
+    return "\n".join(lines)
+
+
+def _applications(view: Situation, rpo_s: dict[str, float], *, wide: bool) -> str:
+    head = ["NAME", "READY", "PRIMARY", "EPOCH", "MODE", "LAG", "RPO"]
+    rows = [
+        [
+            row.name,
+            f"{row.ready}/{row.regions}",
+            row.primary,
+            row.epoch,
+            row.mode,
+            _lag(row),
+            _rpo(row, rpo_s.get(row.name)),
+        ]
+        for row in view.applications
+    ]
+    if wide:
+        head += ["PHASE", "BECAUSE"]
+        rows = [[*cells, row.phase, row.because] for cells, row in zip(rows, view.applications, strict=True)]
+    return table(head, rows)
+
+
+def _lag(row: ApplicationRow | RegionRow) -> str | None:
+    return None if row.lag_bytes is None else size(row.lag_bytes)
+
+
+def _rpo(row: ApplicationRow, objective_s: float | None) -> str | None:
+    if row.mode != "async":
+        return "0"
+    return None if objective_s is None else f"<={duration(objective_s)}"
+
+
+def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
+    states = {region.name: region.state for region in info.regions}
+    head = ["REGION", "STATE", "APP", "ROLE", "PODS", "LAG", "HEARTBEAT"]
+    rows = [
+        [
+            row.region,
+            states.get(row.region),
+            row.application,
+            "primary, writable" if row.writable else row.role,
+            row.pods_ready,
+            _lag(row),
+            None if row.heartbeat_age_s is None else f"{duration(row.heartbeat_age_s)} ago",
+        ]
+        for row in view.regions
+    ]
+    if wide:
+        head += ["UPSTREAM", "PROBLEM"]
+        rows = [[*cells, row.upstream, row.problem] for cells, row in zip(rows, view.regions, strict=True)]
+    return table(head, rows)
