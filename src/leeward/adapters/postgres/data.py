@@ -1,0 +1,229 @@
+"""The data directory: made new, copied, rewound, measured. Every step may be interrupted and repeated."""
+
+import asyncio
+import os
+import re
+import shutil
+
+import psycopg
+from psycopg import sql
+
+from leeward.adapters.postgres import configuration
+from leeward.adapters.postgres.configuration import REPLICATOR, SUPERUSER, Duty
+from leeward.adapters.postgres.lineage import format_lsn, parse_lsn
+from leeward.adapters.postgres.server import CommandError, Server, run
+from leeward.adapters.postgres.session import Session
+from leeward.adapters.postgres.settings import ManagerSettings
+from leeward.adapters.postgres.state import sync_directory
+from leeward.core.values import Region
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+_PAGE_BYTES = 8192
+_PAGE_HEADER_BYTES = 24
+_SEGMENT_HEADER_BYTES = 40
+_COPY_TIMEOUT_S = 3600.0
+_READY_TIMEOUT_S = 60.0
+
+# What pg_rewind calls on its source; such grants belong to the database it connects to (postgres).
+_REWIND_FUNCTIONS = (
+    "pg_ls_dir(text, boolean, boolean)",
+    "pg_stat_file(text, boolean)",
+    "pg_read_binary_file(text)",
+    "pg_read_binary_file(text, bigint, bigint, boolean)",
+)
+
+
+class DataDirectory:
+    """PGDATA of one instance. PostgreSQL must not be running on it when it is replaced or rewound."""
+
+    def __init__(self, settings: ManagerSettings, *, isolated: bool, owner: str, replication: str) -> None:
+        """``owner`` and ``replication`` are the passwords of these two roles."""
+        self._settings = settings
+        self._isolated = isolated
+        self._owner_password = owner
+        self._replication_password = replication
+
+    @property
+    def exists(self) -> bool:
+        """Whether there are data at all."""
+        return (self._settings.layout.data / "PG_VERSION").is_file()
+
+    @property
+    def in_recovery(self) -> bool:
+        """Whether PostgreSQL would start on it as a standby."""
+        return self._settings.layout.standby_signal.exists()
+
+    def keep_in_recovery(self) -> None:
+        """Make PostgreSQL start on it as a standby, never as a primary. Durable."""
+        signal_file = self._settings.layout.standby_signal
+        if not signal_file.exists():
+            signal_file.touch(mode=0o600)
+            sync_directory(signal_file.parent)
+
+    async def bootstrap(self, server: Server, session: Session) -> None:
+        """Make a new database cluster with its roles, database and epoch table; nobody can reach it meanwhile.
+
+        Raises CommandError, psycopg.Error, TimeoutError; nothing is left in place then.
+        """
+        layout = self._settings.layout
+        await asyncio.to_thread(shutil.rmtree, layout.copy, ignore_errors=True)
+        await self._run(
+            "initdb",
+            "--pgdata",
+            str(layout.copy),
+            f"--username={SUPERUSER}",
+            "--locale=C.utf8",
+            "--encoding=UTF8",
+            "--data-checksums",
+            "--auth=trust",
+            "--no-instructions",
+            timeout_s=60,
+        )
+        configuration.write(self._settings, Duty(tcp=False), self._replication_password)
+        server.start(layout.copy)
+        try:
+            await self._populate(server, session)
+        except BaseException:
+            await server.end()
+            raise
+        await server.stop(timeout_s=30)
+        self._install_copy()
+
+    async def _populate(self, server: Server, session: Session) -> None:
+        connection = await _ready(server, session, "postgres")
+        async with connection:
+            for role, password, attributes in (
+                (REPLICATOR, self._replication_password, sql.SQL("LOGIN REPLICATION")),
+                (self._settings.owner, self._owner_password, sql.SQL("LOGIN")),
+            ):
+                # The verifier, not the password: a failing statement would be logged.
+                verifier = connection.pgconn.encrypt_password(
+                    password.encode(), role.encode(), b"scram-sha-256"
+                ).decode()
+                await connection.execute(
+                    sql.SQL("CREATE ROLE {} {} PASSWORD {}").format(
+                        sql.Identifier(role), attributes, sql.Literal(verifier)
+                    )
+                )
+            for function in _REWIND_FUNCTIONS:
+                grant = f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {REPLICATOR}"
+                await connection.execute(grant.encode())
+            await connection.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                    sql.Identifier(self._settings.database), sql.Identifier(self._settings.owner)
+                )
+            )
+        connection = await session.connect(self._settings.database)
+        async with connection:
+            await connection.execute("CREATE SCHEMA leeward")
+            await connection.execute(
+                "CREATE TABLE leeward.epoch (epoch bigint PRIMARY KEY, region text NOT NULL, at timestamptz NOT NULL)"
+            )
+            await connection.execute("GRANT USAGE ON SCHEMA leeward TO PUBLIC")
+            await connection.execute("GRANT SELECT ON leeward.epoch TO PUBLIC")
+
+    async def copy_from(self, upstream: Region) -> None:
+        """Replace the data directory by a base backup of an upstream, a standby included.
+
+        What is there stays until the copy is complete. Raises CommandError, TimeoutError.
+        """
+        layout = self._settings.layout
+        await asyncio.to_thread(shutil.rmtree, layout.copy, ignore_errors=True)
+        await self._run(
+            "pg_basebackup",
+            "--pgdata",
+            str(layout.copy),
+            "--dbname",
+            configuration.conninfo(self._settings.upstreams[upstream]),
+            "--wal-method=stream",
+            "--checkpoint=fast",
+            "--no-password",
+            timeout_s=_COPY_TIMEOUT_S,
+        )
+        (layout.copy / "standby.signal").touch(mode=0o600)
+        self._install_copy()
+        await asyncio.to_thread(shutil.rmtree, layout.replaced, ignore_errors=True)
+
+    async def rewind_to(self, upstream: Region) -> None:
+        """Undo what the upstream's history does not have. After a failure the directory is of no more use.
+
+        Raises CommandError, TimeoutError.
+        """
+        source = configuration.conninfo(self._settings.upstreams[upstream], dbname="postgres")
+        await self._run(
+            "pg_rewind",
+            "--target-pgdata",
+            str(self._settings.layout.data),
+            "--source-server",
+            source,
+            "--no-ensure-shutdown",
+            timeout_s=_COPY_TIMEOUT_S,
+        )
+        self.keep_in_recovery()
+
+    async def clean_end_lsn(self) -> int | None:
+        """Return where the WAL ends after a clean shutdown of a primary; None when it was not one.
+
+        It is the end of the shutdown checkpoint's record: a standby that reports this LSN has everything.
+        """
+        data = self._settings.layout.data
+        facts = dict(
+            line.split(":", 1)
+            for line in (await self._run("pg_controldata", str(data), timeout_s=10)).splitlines()
+            if ":" in line
+        )
+        if facts["Database cluster state"].strip() != "shut down":
+            return None
+        checkpoint = facts["Latest checkpoint location"].strip()
+        timeline = int(facts["Latest checkpoint's TimeLineID"])
+        record = await self._run(
+            "pg_waldump",
+            f"--path={data / 'pg_wal'}",
+            f"--timeline={timeline}",
+            f"--start={format_lsn(parse_lsn(checkpoint))}",
+            "--limit=1",
+            timeout_s=10,
+        )
+        length = re.search(r"len \(rec/tot\): +\d+/ *(\d+)", record)
+        if length is None or "CHECKPOINT_SHUTDOWN" not in record:
+            raise CommandError(f"pg_waldump: no shutdown checkpoint at {checkpoint}")
+        return record_end(parse_lsn(checkpoint), int(length[1]))
+
+    def _install_copy(self) -> None:
+        layout = self._settings.layout
+        os.sync()
+        shutil.rmtree(layout.replaced, ignore_errors=True)
+        if layout.data.exists():
+            layout.data.rename(layout.replaced)
+        layout.copy.rename(layout.data)
+        sync_directory(layout.root)
+
+    async def _run(self, program: str, *arguments: str, timeout_s: float) -> str:
+        return await run(
+            (str(self._settings.binaries / program), *arguments),
+            isolated=self._isolated,
+            timeout_s=timeout_s,
+            environment={"PGPASSWORD": self._replication_password},
+        )
+
+
+async def _ready(server: Server, session: Session, database: str) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+    async with asyncio.timeout(_READY_TIMEOUT_S):
+        while True:
+            try:
+                return await session.connect(database)
+            except psycopg.OperationalError:
+                if not server.running:
+                    raise
+            await asyncio.sleep(0.02)
+
+
+def record_end(start_lsn: int, length_bytes: int) -> int:
+    """Return where a WAL record ends that starts at ``start_lsn``: page headers skipped, aligned to 8."""
+    position, left = start_lsn, length_bytes
+    while True:
+        room = _PAGE_BYTES - position % _PAGE_BYTES
+        if left <= room:
+            return -(-(position + left) // 8) * 8
+        position, left = position + room, left - room
+        position += _SEGMENT_HEADER_BYTES if position % SEGMENT_BYTES == 0 else _PAGE_HEADER_BYTES

@@ -1,0 +1,162 @@
+"""The PostgreSQL processes: started below ``init``, signalled, awaited, and killed all at once."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+import leeward
+from leeward.adapters.postgres.settings import ManagerSettings
+
+_SOURCE = str(Path(leeward.__file__).parent.parent)
+
+
+class CommandError(Exception):
+    """One of PostgreSQL's programs failed; the text is its last words."""
+
+
+def _wrapped(command: Sequence[str], *, isolated: bool) -> list[str]:
+    mode = "namespace" if isolated else "plain"
+    program = [sys.executable, "-S", "-m", "leeward.adapters.postgres.init"]
+    return [*program, str(os.getpid()), mode, *command]
+
+
+def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    # LC_ALL: the wheel's PostgreSQL knows no other locale than the C library's own.
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PYTHONPATH": _SOURCE, **(extra or {})}
+
+
+async def run(
+    command: Sequence[str],
+    *,
+    isolated: bool,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+    accept: tuple[int, ...] = (0,),
+) -> str:
+    """Run a program to its end and return its output; cancelled or too slow, it is killed.
+
+    It ends with this process, like the server. Raises CommandError, TimeoutError.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *_wrapped(command, isolated=isolated),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(environment),
+        cwd="/",
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode not in accept:
+        last_words = errors.decode(errors="replace").strip().splitlines()[-3:]
+        raise CommandError(f"{Path(command[0]).name}: {'; '.join(last_words) or process.returncode}")
+    return output.decode(errors="replace")
+
+
+class Server:
+    """At most one running PostgreSQL. Started from the main thread: the parent-death signal follows it."""
+
+    def __init__(self, settings: ManagerSettings, *, isolated: bool, exited: Callable[[], None]) -> None:
+        """``exited`` is called in the event loop after PostgreSQL ended, for whatever reason."""
+        self._settings = settings
+        self._isolated = isolated
+        self._exited = exited
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd = -1
+        self._ended = asyncio.Event()
+        self._ended.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the processes exist, ready or not."""
+        return self._process is not None
+
+    def start(self, data: Path) -> None:
+        """Start on this data directory with the configuration as it is now. Must not be running."""
+        if self._process is not None:
+            raise RuntimeError("PostgreSQL is running already")
+        layout = self._settings.layout
+        layout.socket.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = [
+            str(self._settings.binaries / "postgres"),
+            "-D",
+            str(data),
+            "-c",
+            f"config_file={layout.configuration / 'postgresql.conf'}",
+        ]
+        self._process = subprocess.Popen(
+            _wrapped(command, isolated=self._isolated),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            env=_environment(),
+            cwd="/",
+            start_new_session=True,
+        )
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._ended.clear()
+        asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
+
+    def _reap(self) -> None:
+        process = self._process
+        if process is None or process.poll() is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        pidfd, self._pidfd, self._process = self._pidfd, -1, None
+        os.close(pidfd)
+        self._ended.set()
+        self._exited()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the postmaster: SIGHUP reloads, SIGINT stops fast."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End every process at once, busy backends included. Safe from another thread, and to repeat."""
+        process = self._process
+        if process is None:
+            return
+        victims = [] if self._isolated else _descendants(process.pid)
+        # Popen.send_signal checks under its lock that the pid was not reaped yet.
+        process.send_signal(signal.SIGKILL)
+        for victim in victims:
+            try:
+                victim.kill()
+            except psutil.NoSuchProcess:
+                continue
+
+    async def wait(self) -> None:
+        """Return when nothing runs."""
+        await self._ended.wait()
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """Stop fast: sessions end, standbys get everything. After ``timeout_s`` it is killed instead."""
+        self.signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.wait()
+        except TimeoutError:
+            await self.end()
+
+    async def end(self) -> None:
+        """Kill everything and return when it is gone."""
+        self.kill()
+        await self.wait()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

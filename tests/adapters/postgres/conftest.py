@@ -1,0 +1,25 @@
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.postgres.instances import Fleet, Node
+
+StartFleet = Callable[..., Awaitable[tuple[Node, ...]]]
+
+
+@pytest.fixture
+async def start_fleet() -> AsyncIterator[StartFleet]:
+    """Start managers for the named regions; all ends with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*regions: str) -> tuple[Node, ...]:
+            # Short: a unix socket lives below it.
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwpg-")))
+            fleet = Fleet(root, regions)
+            stack.push_async_callback(fleet.close)
+            return await fleet.start()
+
+        yield start
