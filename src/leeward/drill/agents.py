@@ -1,0 +1,147 @@
+"""The agents' API over mTLS, as an operator uses it: any agent may be dead, so each question goes to all that
+are needed for an answer.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+
+from leeward.core.codec import DecodeError, from_plain
+from leeward.core.values import App, Heartbeat, Record, Region, ReplicationMode, Topology
+from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
+
+READ_TIMEOUT_S = 1.0
+CHANGE_TIMEOUT_S = 8.0
+GRACE_S = 0.3
+T = TypeVar("T")
+UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, DecodeError)
+
+
+class HttpFleet:
+    """An operator's sessions with every agent. Use as an async context manager."""
+
+    def __init__(self, agent_urls: Mapping[Region, str], identity_dir: Path) -> None:
+        """Take each region's agent URL, and the directory with ca.crt, tls.crt, tls.key of the operator."""
+        self._urls = dict(agent_urls)
+        self._identity_dir = identity_dir
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        context = ssl.create_default_context(cafile=str(self._identity_dir / "ca.crt"))
+        context.load_cert_chain(self._identity_dir / "tls.crt", self._identity_dir / "tls.key")
+        connector = aiohttp.TCPConnector(ssl=context)
+        self._session = aiohttp.ClientSession(connector=connector)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def view(self, of: Region | None = None) -> FleetView:
+        """Return the freshest view, or the view ``of`` one agent. Raises FleetUnavailableError."""
+        views = await self._ask_all([of] if of is not None else list(self._urls), self._view)
+        return max(views, key=lambda view: (view.revision, -(view.age_s or 0.0)))
+
+    async def records(self, after: int) -> tuple[tuple[Record, ...], int]:
+        """Return decisions later than a revision, and the revision to go on from."""
+        pages = await self._ask_all(list(self._urls), lambda region: self._records(region, after))
+        # The one that is furthest has everything the others have.
+        return max(pages, key=lambda page: page[1])
+
+    async def switchover(self, app: App, to: Region) -> str:
+        """Ask for a switchover. Raises RefusedError, FleetUnavailableError."""
+        return await self._change(app, "switchover", {"to": to})
+
+    async def set_mode(self, app: App, mode: ReplicationMode) -> str:
+        """Ask for another replication mode. Raises RefusedError, FleetUnavailableError."""
+        return await self._change(app, "mode", {"mode": str(mode)})
+
+    async def _ask_all(self, regions: list[Region], ask: Callable[[Region], Coroutine[None, None, T]]) -> list[T]:
+        """Ask all at once; once one has answered, the others have GRACE_S more. Raises FleetUnavailableError."""
+        tasks = [asyncio.create_task(ask(region), name=f"ask {region}") for region in regions]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            while not any(_answered(task) for task in tasks) and not all(task.done() for task in tasks):
+                await asyncio.wait([t for t in tasks if not t.done()], return_when=asyncio.FIRST_COMPLETED)
+            if late := [task for task in tasks if not task.done()]:
+                await asyncio.wait(late, timeout=GRACE_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) and not isinstance(error, UNREACHABLE):
+                raise error
+        answers = [task.result() for task in tasks if _answered(task)]
+        if not answers:
+            errors = [task.exception() for task in tasks if not task.cancelled()]
+            raise FleetUnavailableError(f"no answer from the agents of {', '.join(regions)}: {_why(errors)}")
+        return answers
+
+    async def _view(self, region: Region) -> FleetView:
+        _, body = await self._ask(region, "GET", "/v1/status", None, READ_TIMEOUT_S)
+        return FleetView(
+            asked=region,
+            revision=int(body["revision"]),
+            age_s=body["age_s"],
+            answered=frozenset(Region(name) for name in body["answered"]),
+            quorum_leader=body.get("quorum_leader"),
+            topologies={App(name): from_plain(Topology, raw) for name, raw in body["topologies"].items()},
+            heartbeats={Region(name): from_plain(Heartbeat, raw) for name, raw in body["heartbeats"].items()},
+            because={App(name): str(text) for name, text in body.get("because", {}).items()},
+        )
+
+    async def _records(self, region: Region, after: int) -> tuple[tuple[Record, ...], int]:
+        _, body = await self._ask(region, "GET", f"/v1/records?after={after}", None, READ_TIMEOUT_S)
+        return tuple(from_plain(Record, raw) for raw in body["records"]), int(body["next"])
+
+    async def _change(self, app: App, verb: str, document: dict[str, str]) -> str:
+        """Ask agents in turn until one answers. A repetition is harmless: the second one is refused."""
+        errors: list[BaseException] = []
+        for region in self._urls:
+            try:
+                status, body = await self._ask(region, "POST", f"/v1/apps/{app}/{verb}", document, CHANGE_TIMEOUT_S)
+            except UNREACHABLE as error:
+                errors.append(error)
+                continue
+            because = str(body.get("because") or body.get("code") or verb)
+            if status >= 400:
+                raise RefusedError(because)
+            return because
+        raise FleetUnavailableError(f"no agent took the request: {_why(errors)}")
+
+    async def _ask(
+        self, region: Region, method: str, path: str, document: dict[str, str] | None, timeout_s: float
+    ) -> tuple[int, dict[str, Any]]:
+        assert self._session is not None, "used outside of its context"
+        # Front doors are addresses of this machine; an agent is known by its region's name.
+        async with self._session.request(
+            method,
+            self._urls[region].rstrip("/") + path,
+            json=document,
+            server_hostname=region,
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
+        ) as response:
+            try:
+                body = await response.json()
+            except ValueError as error:
+                raise DecodeError(f"{region} answered {response.status} without JSON") from error
+        if method == "GET" and response.status != 200:
+            raise DecodeError(f"{region} answered {response.status}: {body}")
+        return response.status, body
+
+
+def _answered(task: "asyncio.Task[T]") -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _why(errors: Iterable[BaseException | None]) -> str:
+    return "; ".join(str(error) or type(error).__name__ for error in errors)
