@@ -5,7 +5,7 @@ from leeward.compile.region import compile_region
 from leeward.compile.settings import agent_settings
 from leeward.compile.target import (
     DatabasePasswords,
-    Engines,
+    EngineCommands,
     GatewayStart,
     Images,
     QuorumMember,
@@ -17,7 +17,7 @@ from leeward.compile.target import (
 
 __all__ = [
     "DatabasePasswords",
-    "Engines",
+    "EngineCommands",
     "GatewayStart",
     "Images",
     "KubeObject",

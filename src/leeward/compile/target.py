@@ -1,7 +1,7 @@
 """Where a region's parts listen and how they find each other: what differs between the world and Kubernetes.
 
 The concerns ask a ``Target`` and never where they run, so the same objects serve both. What only an
-adapter knows (how to start etcd, Envoy's bootstrap) comes in as functions, ``Engines``: this layer may not
+adapter knows (how to start etcd, Envoy's bootstrap) comes in as functions, ``EngineCommands``: this layer may not
 import adapters.
 """
 
@@ -85,7 +85,7 @@ class GatewayStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engines:
+class EngineCommands:
     """How the engines are started: pure functions of the adapters."""
 
     quorum: Callable[[QuorumMember], tuple[str, ...]]
@@ -144,7 +144,7 @@ class Target:
     """An autoscaler works here, so the number of a scaled deployment's pods is its own."""
     source_dir: str
     """What the images of the examples hold: EXAMPLE_DIR in commands."""
-    engines: Engines
+    engines: EngineCommands
     images: Images
     grace_s: int
     """How long pods may take to stop."""
@@ -175,7 +175,7 @@ class Target:
         return {**fixed, PROBE_PERIOD: f"{self.probe_period_s:g}"}
 
 
-def world_target(spec: Spec, region: str, *, engines: Engines, secrets: SecretValues, source_dir: str) -> Target:
+def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: SecretValues, source_dir: str) -> Target:
     """Return region ``region`` of a world on one machine (docs/concepts/world.md). Raises KeyError."""
     indexes = {each.name: index for index, each in enumerate(spec.regions, start=1)}
     own = _World(indexes[region])
@@ -205,7 +205,7 @@ def world_target(spec: Spec, region: str, *, engines: Engines, secrets: SecretVa
     )
 
 
-def kubernetes_target(spec: Spec, region: str, *, engines: Engines, images: Images) -> Target:
+def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, images: Images) -> Target:
     """Return region ``region`` on a real cluster: service names inside, the fleet's domain between regions.
 
     Raises KeyError for a region there is not.

@@ -1,0 +1,70 @@
+"""What a region of a world starts with: its compiled objects, with the commands of its engines.
+
+``compile`` may not import adapters, and adapters are strangers to one another; here the two meet.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from leeward.adapters.envoy.bootstrap import bootstrap
+from leeward.adapters.envoy.bootstrap import command as envoy_command
+from leeward.adapters.envoy.settings import of_agent
+from leeward.adapters.etcd.arguments import command as etcd_command
+from leeward.compile import (
+    DatabasePasswords,
+    EngineCommands,
+    GatewayStart,
+    KubeObject,
+    QuorumMember,
+    SecretValues,
+    compile_region,
+    world_target,
+)
+from leeward.compile.target import GATEWAY_BOOTSTRAP_DIR
+from leeward.core.settings import AgentSettings
+from leeward.spec import Spec
+from leeward.world.identity import FleetIdentity
+
+BOOTSTRAP_FILE = "envoy.json"
+
+
+def region_objects(
+    spec: Spec,
+    region: str,
+    *,
+    identity: FleetIdentity,
+    databases: Mapping[str, DatabasePasswords],
+    source_dir: Path,
+    commands: EngineCommands,
+) -> list[KubeObject]:
+    """Return what region ``region`` starts with, in the order in which it can be created.
+
+    ``databases`` has every application's passwords, the same in all regions: standbys copy the primary's users.
+    ``source_dir`` is the directory with the user's files and what their images would hold.
+    Raises KeyError for a region there is not, ProblemsError for what cannot be compiled.
+    """
+    own = identity.regions[region]
+    secrets = SecretValues(
+        identity={"ca.crt": identity.ca, "tls.crt": own.certificate, "tls.key": own.key},
+        cluster_token=identity.token,
+        databases=databases,
+    )
+    target = world_target(spec, region, engines=commands, secrets=secrets, source_dir=str(source_dir))
+    return compile_region(spec, region, target)
+
+
+def engine_commands(*, etcd: str = "etcd", envoy: str = "envoy") -> EngineCommands:
+    """Return the functions; the programs are names on the pods' PATH, or paths."""
+
+    def quorum(member: QuorumMember) -> tuple[str, ...]:
+        return etcd_command(member, program=etcd)
+
+    def gateway(settings: AgentSettings) -> GatewayStart:
+        told = of_agent(settings)
+        return GatewayStart(
+            files={BOOTSTRAP_FILE: json.dumps(bootstrap(told), indent=2)},
+            command=envoy_command(told, f"{GATEWAY_BOOTSTRAP_DIR}/{BOOTSTRAP_FILE}", envoy=envoy),
+        )
+
+    return EngineCommands(quorum=quorum, gateway=gateway)

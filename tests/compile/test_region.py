@@ -1,0 +1,218 @@
+"""Objects of every region: complete, consistent, and the same for the world and for Kubernetes."""
+
+import json
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leeward.adapters.embedded import pods as embedded_pods
+from leeward.adapters.envoy import settings as envoy
+from leeward.compile import (
+    Images,
+    KubeObject,
+    agent_settings,
+    compile_region,
+    kubernetes_target,
+    objects,
+    target,
+    world_target,
+)
+from leeward.core import codec
+from leeward.core.settings import AgentSettings
+from leeward.spec import ProblemsError, Spec, load
+from leeward.world.model import WAN_DOORS, address
+from leeward.world.objects import engine_commands
+from tests.compile.structure import faults, key_of
+from tests.compile.varieties import secret_values, specs
+from tests.conftest import Golden
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "payments"
+COMMANDS = engine_commands()
+GOLDEN = Path(__file__).parent / "payments"
+REGIONS = ("us-east-1", "europe-west1", "japaneast")
+
+
+def world(spec: Spec, region: str) -> list[KubeObject]:
+    place = world_target(spec, region, engines=COMMANDS, secrets=secret_values(spec), source_dir="/examples/payments")
+    return compile_region(spec, region, place)
+
+
+def kubernetes(spec: Spec, region: str) -> list[KubeObject]:
+    return compile_region(spec, region, kubernetes_target(spec, region, engines=COMMANDS, images=Images()))
+
+
+def provided(spec: Spec) -> list[tuple[str, str | None, str]]:
+    """Return the secrets that a real cluster gets from somewhere else."""
+    system = [("Secret", "leeward-system", name) for name in ("leeward-identity", "leeward-cluster-token")]
+    apps = [application.metadata.name for application in spec.applications]
+    return [
+        *system,
+        *(("Secret", app, name) for app in apps for name in ("leeward-identity", f"{app}-database")),
+    ]
+
+
+def settings_in(items: list[KubeObject]) -> AgentSettings:
+    (settings_map,) = [item for item in items if key_of(item) == ("ConfigMap", "leeward-system", "leeward-agent")]
+    return codec.decode(AgentSettings, settings_map["data"]["agent.json"])
+
+
+class Dumper(yaml.SafeDumper):
+    """YAML as people read it: no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def readable(items: list[KubeObject]) -> str:
+    """Return objects as YAML, JSON documents inside them spread out."""
+    plain = json.loads(json.dumps(items))
+    for item in plain:
+        if item["kind"] == "ConfigMap":
+            item["data"] = {name: json.loads(text) for name, text in item["data"].items()}
+    return yaml.dump_all(plain, Dumper=Dumper, sort_keys=False, width=110)
+
+
+def difference(these: list[KubeObject], those: list[KubeObject]) -> str:
+    """Return what changes from one cluster's objects to another's, without line numbers: they move too often."""
+    lines = unified_diff(readable(these).splitlines(), readable(those).splitlines(), n=2, lineterm="")
+    return "\n".join("@@" if line.startswith("@@") else line for line in list(lines)[2:]) + "\n"
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs(), st.data())
+def test_every_regions_objects_fit_together(spec: Spec, data: st.DataObject) -> None:
+    region = data.draw(st.sampled_from([region.name for region in spec.regions]))
+    assert faults(world(spec, region)) == []
+    assert faults(kubernetes(spec, region), external=provided(spec)) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(specs(), st.data())
+def test_the_world_and_kubernetes_run_the_same(spec: Spec, data: st.DataObject) -> None:
+    region = data.draw(st.sampled_from([region.name for region in spec.regions]))
+    here = {key_of(item) for item in world(spec, region)}
+    there = {key_of(item) for item in kubernetes(spec, region)}
+    assert here - there == {key for key in here if key[0] == "Secret"}
+    assert there <= here
+
+
+@settings(max_examples=30, deadline=None)
+@given(specs())
+def test_the_settings_survive_the_way_to_the_agent(spec: Spec) -> None:
+    for region in spec.regions:
+        place = world_target(spec, region.name, engines=COMMANDS, secrets=secret_values(spec), source_dir="/e")
+        assert settings_in(world(spec, region.name)) == agent_settings(spec, region.name, place)
+
+
+@settings(max_examples=30, deadline=None)
+@given(specs())
+def test_no_value_of_a_secret_leaves_it(spec: Spec) -> None:
+    for region in spec.regions:
+        others = [item for item in world(spec, region.name) if item["kind"] != "Secret"]
+        text = json.dumps(others)
+        assert not [value for value in ("token-value", "owner-value", "replication-value") if value in text]
+        assert "Secret" not in {item["kind"] for item in kubernetes(spec, region.name)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(specs())
+def test_a_region_gets_what_is_placed_there(spec: Spec) -> None:
+    (application,) = spec.applications
+    app = application.metadata.name
+    for region in spec.regions:
+        found = {key_of(item) for item in world(spec, region.name)}
+        placed = region.name in spec.placement(application)
+        assert (("StatefulSet", app, f"{app}-postgres") in found) is placed
+        assert (("Deployment", app, app) in found) is placed
+        assert ("StatefulSet", "leeward-system", "etcd") in found
+        assert ("Deployment", "leeward-system", "leeward") in found
+
+
+def test_payments_in_the_world(golden: Golden) -> None:
+    golden(GOLDEN / "world-us-east-1.yaml", readable(world(load(EXAMPLE), "us-east-1")))
+
+
+def test_what_differs_in_another_region(golden: Golden) -> None:
+    spec = load(EXAMPLE)
+    golden(GOLDEN / "world-japaneast.diff", difference(world(spec, "us-east-1"), world(spec, "japaneast")))
+
+
+def test_what_differs_on_kubernetes(golden: Golden) -> None:
+    spec = load(EXAMPLE)
+    golden(GOLDEN / "kubernetes-us-east-1.diff", difference(world(spec, "us-east-1"), kubernetes(spec, "us-east-1")))
+
+
+def test_compiling_twice_gives_the_same_bytes() -> None:
+    spec = load(EXAMPLE)
+    assert json.dumps(world(spec, REGIONS[0])) == json.dumps(world(load(EXAMPLE), REGIONS[0]))
+
+
+def test_an_autoscaler_owns_the_number_of_pods_where_there_is_one() -> None:
+    spec = load(EXAMPLE)
+    name = ("Deployment", "payments", "payments")
+    here, there = (next(item for item in run(spec, REGIONS[0]) if key_of(item) == name) for run in (world, kubernetes))
+    assert here["spec"]["replicas"] == 2
+    assert "replicas" not in there["spec"]
+
+
+def test_two_applications_are_refused_with_a_reason(tmp_path: Path) -> None:
+    for name in ("fleet.yaml", "application.yaml"):
+        (tmp_path / name).write_text((EXAMPLE / name).read_text("utf-8"), "utf-8")
+    other = (EXAMPLE / "application.yaml").read_text("utf-8").replace("name: payments", "name: other", 1)
+    (tmp_path / "other.yaml").write_text(other, "utf-8")
+    with pytest.raises(ProblemsError) as caught:
+        kubernetes(load(tmp_path), REGIONS[0])
+    assert [problem.code for problem in caught.value.problems] == ["several-applications"]
+
+
+def test_a_region_there_is_not() -> None:
+    with pytest.raises(KeyError):
+        kubernetes(load(EXAMPLE), "mars")
+
+
+def test_the_agent_may_change_nothing_but_scale() -> None:
+    roles = [item for item in kubernetes(load(EXAMPLE), REGIONS[0]) if item["kind"].endswith("Role")]
+    assert [key_of(item) for item in roles] == [("Role", "payments", "leeward-agent")]
+    granted = {
+        (resource, verb)
+        for item in roles
+        for rule in item["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if verb not in ("get", "list", "watch")
+    }
+    assert granted == {
+        ("deployments/scale", "patch"),
+        ("horizontalpodautoscalers", "patch"),
+        ("events", "create"),
+        ("events", "patch"),
+    }
+
+
+def test_layers_that_may_not_import_one_another_agree() -> None:
+    assert (target.USERS_PORT, target.PEERS_PORT, target.POSTGRES_PORT, target.GATEWAY_ADMIN_PORT) == (
+        envoy.USERS_PORT,
+        envoy.PEERS_PORT,
+        envoy.POSTGRES_PORT,
+        envoy.ADMIN_PORT,
+    )
+    assert target.EGRESS_PORT_BASE == envoy.EGRESS_PORT_BASE
+    assert (objects.POD_ADDRESS, objects.PROBE_PERIOD) == (embedded_pods.POD_ADDRESS, embedded_pods.PROBE_PERIOD_S)
+
+
+def test_what_crosses_the_wan_has_a_door_there() -> None:
+    spec = load(EXAMPLE)
+    for index, region in enumerate(REGIONS, start=1):
+        place = world_target(spec, region, engines=COMMANDS, secrets=secret_values(spec), source_dir="/e")
+        doors = {f"{address(index, last)}:{port}" for last, port in WAN_DOORS}
+        peer = place.peers[region]
+        assert doors == {
+            peer.agent_url.removeprefix("https://"),
+            peer.quorum_peer_url.removeprefix("https://"),
+            f"{peer.gateway_host}:{target.PEERS_PORT}",
+        }
