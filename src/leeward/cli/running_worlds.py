@@ -6,7 +6,6 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from leeward.cli import programs
 from leeward.cli.commands.worlds import ListOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
@@ -14,7 +13,7 @@ from leeward.cli.render import as_json, duration, facts, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose
 from leeward.spec.problem import ProblemsError
-from leeward.world import places
+from leeward.world import engines, places
 from leeward.world.client import World, list_worlds
 from leeward.world.model import WorldInfo
 
@@ -58,11 +57,7 @@ def info(console: Console, name: str | None, output: ListOutput) -> None:
         "version": importlib.metadata.version("leeward"),
         "python": platform.python_version(),
         "home": str(places.home()),
-        "engines": {
-            "etcd": _text(programs.etcd()),
-            "envoy": _text(programs.envoy()),
-            "postgres": _text(programs.postgres()),
-        },
+        "engines": _engines(),
         "worlds": list(list_worlds()),
     }
     world = run(_info(choose(name)), console) if name or len(general["worlds"]) == 1 else None
@@ -120,5 +115,14 @@ async def _info(world: World) -> WorldInfo:
         return await world.info()
 
 
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)
+def _engines() -> dict[str, str | None]:
+    """Return where each engine is; None for those that leeward doctor complains about."""
+    try:
+        found = engines.locate()
+    except ProblemsError:
+        return {"etcd": None, "envoy": None, "postgres": None}
+    return {
+        "etcd": f"{found.etcd_version} at {found.etcd}",
+        "envoy": f"{found.envoy_version} at {found.envoy}",
+        "postgres": f"{found.postgres_version} at {found.postgres_bin}",
+    }

@@ -54,16 +54,20 @@ def agents_of(world: World, info: WorldInfo) -> Agents:
     return Agents({region.name: region.agent_url for region in info.regions}, world.operator_directory)
 
 
+def cluster_in(world: World, region: RegionInfo) -> KubernetesCluster:
+    """Return the API server of a region of the world."""
+    return KubernetesCluster(
+        Connection(
+            url=region.api_url,
+            ca_file=world.operator_directory / "ca.crt",
+            token_file=world.operator_directory / "token",
+            server_name=region.name,
+        )
+    )
+
+
 @asynccontextmanager
 async def cluster_of(world: str | None, region: str) -> AsyncIterator[KubernetesCluster]:
     """Yield a region's API server. Raises CommandError, ProblemsError."""
-    async with choose(world) as chosen:
-        where = region_of(await chosen.info(), region)
-        connection = Connection(
-            url=where.api_url,
-            ca_file=chosen.operator_directory / "ca.crt",
-            token_file=chosen.operator_directory / "token",
-            server_name=where.name,
-        )
-        async with KubernetesCluster(connection) as cluster:
-            yield cluster
+    async with choose(world) as chosen, cluster_in(chosen, region_of(await chosen.info(), region)) as cluster:
+        yield cluster

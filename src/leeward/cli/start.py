@@ -1,0 +1,163 @@
+"""Start a world and wait until it is ready; what is missing, and why, when it does not get there."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from leeward.adapters.kubernetes.client import KubernetesCluster
+from leeward.cli import assemble
+from leeward.cli.console import Console, Style
+from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.running import run
+from leeward.cli.running_worlds import places_of
+from leeward.cli.worlds_here import cluster_in
+from leeward.core.values import App, Region
+from leeward.drill.access import FleetUnavailableError, unsettled
+from leeward.drill.agents import HttpFleet
+from leeward.ports.cluster import PODS, ClusterUnavailableError, KubeObject, NotFoundError, RejectedError
+from leeward.spec import Problem, Spec
+from leeward.world.client import World
+from leeward.world.model import WorldInfo
+
+POLL_S = 0.2
+POD_POLL_S = 1.0
+CLUSTER_TIMEOUT_S = 2.0
+RESTARTS_TOO_MANY = 4
+"""A pod may fail while what it needs is starting; that often it will not come up."""
+LOG_LINES = 5
+
+
+def up(console: Console, directory: Path, *, name: str, timeout_s: float) -> ExitCode:
+    """Start a world, wait, and print where everything is."""
+    info = run(_up(console, directory, name, timeout_s), console, leftover=f"leeward down --world {name}")
+    world = "" if name == "default" else f" --world {name}"
+    app = next((namespace for region in info.regions for namespace in region.namespaces), "APP")
+    other = info.regions[-1].name
+    console.data(places_of(info))
+    console.data(
+        f"\n{console.mark('Next', Style.STRONG)}\n"
+        f"  leeward status --watch{world}\n"
+        f"  leeward switchover {app} --to {other}{world}\n"
+        f"  leeward down{world}"
+    )
+    return ExitCode.DONE
+
+
+async def _up(console: Console, directory: Path, name: str, timeout_s: float) -> WorldInfo:
+    _, world = await start(console, directory, name, timeout_s)
+    async with world:
+        return await world.info()
+
+
+async def start(console: Console, directory: Path, name: str, timeout_s: float) -> tuple[Spec, World]:
+    """Return a world that is ready; when it does not get there, or on Ctrl-C, nothing of it is left.
+
+    Raises CommandError, ProblemsError.
+    """
+    assembly = assemble.assemble(directory, name)
+    console.progress(f"starting world {name}: {', '.join(region.name for region in assembly.config.regions)}")
+    world = await assemble.launch_assembly(assembly, console.progress)
+    try:
+        await wait_ready(console, world, assembly.spec, timeout_s)
+    except BaseException:
+        await asyncio.shield(world.down())
+        raise
+    return assembly.spec, world
+
+
+async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: float) -> None:
+    """Return when every application is steady in every region. Raises CommandError when that will not be."""
+    info = await world.info()
+    urls = {Region(region.name): region.agent_url for region in info.regions}
+    said: Sequence[str] = ()
+    missing: Sequence[str] = ("nobody has answered yet",)
+    async with AsyncExitStack() as stack:
+        fleet = await stack.enter_async_context(HttpFleet(urls, world.operator_directory))
+        clusters = {region.name: await stack.enter_async_context(cluster_in(world, region)) for region in info.regions}
+        watching = asyncio.create_task(_until_hopeless(clusters))
+        try:
+            async with asyncio.timeout(timeout_s):
+                while missing and not watching.done():
+                    missing = await _missing(fleet, spec)
+                    if missing and missing[:1] != said[:1]:
+                        console.progress(f"waiting: {missing[0]}")
+                        said = missing
+                    await asyncio.sleep(POLL_S if missing else 0)
+        except TimeoutError:
+            raise CommandError(_late(timeout_s, missing), code=ExitCode.TIMED_OUT) from None
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+        if missing:
+            raise CommandError(watching.result())
+    console.progress("everything is ready")
+
+
+async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
+    try:
+        view = await fleet.view()
+    except FleetUnavailableError as error:
+        return [str(error)]
+    lacking: list[str] = []
+    regions = tuple(Region(region.name) for region in spec.regions)
+    for application in spec.applications:
+        app = App(application.metadata.name)
+        lacking += unsettled(view, app, regions, spec.timers.lease_s)
+        wanted = application.spec.service
+        pods = wanted.autoscaling.min if wanted.autoscaling else wanted.replicas
+        for region in spec.placement(application):
+            heartbeat = view.heartbeats.get(Region(region))
+            report = heartbeat.apps.get(app) if heartbeat else None
+            if report is not None and 0 < report.pods_ready < pods:
+                lacking.append(f"{report.pods_ready} of {pods} pods of {app} are ready in {region}")
+    return lacking
+
+
+async def _until_hopeless(clusters: dict[str, KubernetesCluster]) -> Problem:
+    """Return why the world will not become ready, once a pod keeps failing."""
+    while True:
+        for region, cluster in clusters.items():
+            try:
+                pods = await cluster.list(PODS, timeout_s=CLUSTER_TIMEOUT_S)
+            except (ClusterUnavailableError, RejectedError):
+                continue  # it is starting
+            for pod in pods.items:
+                for status in pod.get("status", {}).get("containerStatuses", []):
+                    if status.get("restartCount", 0) >= RESTARTS_TOO_MANY and not status.get("ready"):
+                        return await _failing(region, cluster, pod, status)
+        await asyncio.sleep(POD_POLL_S)
+
+
+async def _failing(region: str, cluster: KubernetesCluster, pod: KubeObject, status: KubeObject) -> Problem:
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    text = b""
+    try:
+        async for piece in cluster.logs(
+            name,
+            namespace=namespace,
+            container=status["name"],
+            tail_lines=LOG_LINES,
+            timeout_s=CLUSTER_TIMEOUT_S,
+        ):
+            text += piece
+    except (ClusterUnavailableError, NotFoundError, RejectedError) as error:
+        text = str(error).encode()
+    words = " / ".join(line.strip() for line in text.decode(errors="replace").splitlines() if line.strip())
+    return Problem(
+        code="pod-failing",
+        where=f"region {region}, pod {namespace}/{name}, container {status['name']}",
+        what=f"it ended {status['restartCount']} times and does not become ready",
+        why=f"its last words: {words or 'none'}",
+        fix="mend what they name in the application's files or its program, then start the world again",
+    )
+
+
+def _late(timeout_s: float, missing: Sequence[str]) -> Problem:
+    return Problem(
+        code="not-ready",
+        where="world",
+        what=f"it was not ready within {timeout_s:g} s and is stopped again",
+        why="; ".join(missing),
+        fix="wait longer with --timeout; leeward doctor tells whether this machine has what it takes",
+    )
