@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leeward.adapters.embedded import pods as embedded_pods
 from leeward.adapters.envoy import settings as envoy
+from leeward.adapters.postgres.settings import parse
 from leeward.compile import (
     Images,
     KubeObject,
@@ -175,23 +176,25 @@ def test_a_region_there_is_not() -> None:
         kubernetes(load(EXAMPLE), "mars")
 
 
-def test_the_agent_may_change_nothing_but_scale() -> None:
+def test_the_agent_may_change_nothing_in_the_cluster() -> None:
     roles = [item for item in kubernetes(load(EXAMPLE), REGIONS[0]) if item["kind"].endswith("Role")]
     assert [key_of(item) for item in roles] == [("Role", "payments", "leeward-agent")]
-    granted = {
-        (resource, verb)
-        for item in roles
-        for rule in item["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-        if verb not in ("get", "list", "watch")
-    }
-    assert granted == {
-        ("deployments/scale", "patch"),
-        ("horizontalpodautoscalers", "patch"),
-        ("events", "create"),
-        ("events", "patch"),
-    }
+    granted = {verb for item in roles for rule in item["rules"] for verb in rule["verbs"]}
+    assert granted == {"get", "list", "watch"}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_instance_manager_understands_its_command(region: str) -> None:
+    spec = load(EXAMPLE)
+    name = ("StatefulSet", "payments", "payments-postgres")
+    (item,) = [item for item in world(spec, region) if key_of(item) == name]
+    (container,) = item["spec"]["template"]["spec"]["containers"]
+    assert container["command"][:3] == ["python", "-m", "leeward.adapters.postgres.manager"]
+    told = parse([part.replace("$(POD_IP)", "127.10.9.5") for part in container["command"][3:]])
+    assert (told.region, told.app) == (region, "payments")
+    assert told.listen.port == target.INSTANCE_PORT
+    assert told.postgres.port == target.POSTGRES_PORT
+    assert sorted(told.upstreams) == sorted(set(REGIONS) - {region})
 
 
 def test_layers_that_may_not_import_one_another_agree() -> None:

@@ -1,6 +1,6 @@
 """The region's agent and its gateway: one pod, since the agent writes the files Envoy watches.
 
-The agent may read what runs in its applications' namespaces and scale their deployments; nothing else.
+The agent may see which pods of its applications are ready; it may change nothing in the cluster.
 """
 
 from leeward.compile import objects as k8s
@@ -133,15 +133,8 @@ def _cluster_token(target: Target) -> KubeObject:
 
 def _grants(app: str, region: str) -> list[KubeObject]:
     labels = labels_of(NAME, "agent", region, app)
-    read = ["get", "list", "watch"]
-    rules = [
-        {"apiGroups": [""], "resources": ["pods", "services"], "verbs": read},
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
-        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": read},
-        {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
-        {"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": [*read, "patch"]},
-        {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-    ]
+    # Which pods are ready, and nothing else: all it changes is the gateway's files and the databases' orders.
+    rules = [{"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get", "list", "watch"]}]
     return [
         k8s.role("leeward-agent", app, labels, rules),
         k8s.role_binding("leeward-agent", app, labels, NAME, SYSTEM_NAMESPACE),
