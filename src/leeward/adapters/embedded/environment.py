@@ -64,6 +64,7 @@ def program_of(
         environment=environment,
         directory=wanted if wanted.is_dir() else directory,
         identity=identity,
+        translate=substitute,
     )
 
 

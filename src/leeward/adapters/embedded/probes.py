@@ -113,9 +113,10 @@ class Prober:
     async def _execute(self, command: tuple[str, ...], program: Program) -> str | None:
         # An identity of its own: sweeping up after the probe must not take the container along.
         identity = f"{program.identity}.probe"
+        arguments = [program.translate(word) for word in command]
         nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            child = self._processes.spawn(replace(program, arguments=command, identity=identity), nowhere)
+            child = self._processes.spawn(replace(program, arguments=arguments, identity=identity), nowhere)
         finally:
             os.close(nowhere)
         try:

@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ class Program:
     directory: Path
     identity: str
     """Value of CONTAINER_VARIABLE."""
+    translate: Callable[[str], str]
+    """What a text of the container's specification means here: for commands that probes run beside it."""
 
 
 class Child:
