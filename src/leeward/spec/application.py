@@ -52,7 +52,9 @@ class Autoscaling(Model):
     """How many pods a region runs, by load."""
 
     min: Count
+    """Never fewer pods than this."""
     max: Count
+    """Never more pods than this."""
     cpu: Annotated[int, Field(ge=1, le=100)] = 70
     """Percent of the requested CPU to aim at."""
 
@@ -86,6 +88,7 @@ class Database(Model):
     """The stateful part: one primary, a standby in every other region of the placement."""
 
     engine: Engine = Engine.POSTGRES
+    """Which database."""
     version: Literal[18] = 18
     """PostgreSQL's major version."""
     replication: ReplicationMode = ReplicationMode.ASYNC

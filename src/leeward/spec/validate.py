@@ -154,11 +154,12 @@ def _model_at(model: type[Model], place: Place) -> type[Model] | None:
             continue
         fields = current.model_fields.values() if current else ()
         annotation = next((field.annotation for field in fields if field.alias == step), None)
-        current = next(iter(_models_in(annotation)), None)
+        current = next(iter(models_in(annotation)), None)
     return current
 
 
-def _models_in(annotation: Any) -> list[type[Model]]:
+def models_in(annotation: Any) -> list[type[Model]]:
+    """Return the models that a field may hold, itself or in a list."""
     if typing.get_origin(annotation) is None:
         return [annotation] if isinstance(annotation, type) and issubclass(annotation, Model) else []
-    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
+    return [model for argument in typing.get_args(annotation) for model in models_in(argument)]
