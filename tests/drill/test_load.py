@@ -1,0 +1,170 @@
+"""The client against real servers that fail on cue: it retries, moves on, and never claims too much."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from leeward.core.values import Region
+from leeward.drill import load as loading
+from leeward.drill.ledger import Operation, Outcome, Row, fates, reconcile
+from leeward.drill.load import Choices, Load, Population, populations, read_answer, write_answer
+from leeward.drill.readback import ReadBackError, rows
+from leeward.ports.clock import SystemClock
+
+from .builders import ACKED, EU, FAILED, JP, UNKNOWN, US
+from .conftest import Gateway, Mood, Open
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        pytest.param(201, b'{"id": "x"}', ACKED, id="made"),
+        pytest.param(200, b'{"id": "x"}', ACKED, id="replayed"),
+        pytest.param(200, b"hello", UNKNOWN, id="an answer from somebody else"),
+        pytest.param(503, b'{"code": "failed"}', FAILED, id="the service says failed"),
+        pytest.param(503, b'{"code": "no-primary"}', FAILED, id="the gateway knows no primary"),
+        pytest.param(503, b"no healthy upstream", FAILED, id="the gateway knows nobody"),
+        pytest.param(503, b"upstream connect error or disconnect/reset before headers", UNKNOWN, id="reset on the way"),
+        pytest.param(504, b'{"code": "unknown"}', UNKNOWN, id="the service says unknown"),
+        pytest.param(504, b"upstream request timeout", UNKNOWN, id="the gateway gave up waiting"),
+        pytest.param(500, b"", UNKNOWN, id="anything else"),
+        pytest.param(422, b'{"code": "conflict"}', FAILED, id="refused"),
+    ],
+)
+def test_what_an_answer_to_a_write_says(status: int, body: bytes, outcome: Outcome) -> None:
+    assert write_answer(status, {}, body).outcome is outcome
+
+
+def test_what_an_answer_to_a_read_says() -> None:
+    answer = read_answer(200, {"x-served-by": "eu"}, b'{"id": "x"}')
+    assert (answer.outcome, answer.payment_id, answer.served_by) == (ACKED, "x", EU)
+    assert read_answer(404, {}, b'{"code": "absent"}').outcome is FAILED
+
+
+def test_users_know_the_nearest_gateways_first() -> None:
+    urls = {US: "u", EU: "e", JP: "j"}
+    crowd = populations(urls, {(US, EU): 0.08, (US, JP): 0.15, (JP, EU): 0.2})
+    assert {group.region: [region for region, _ in group.gateways] for group in crowd} == {
+        US: [US, EU, JP],
+        EU: [EU, US, JP],
+        JP: [JP, US, EU],
+    }
+
+
+def test_a_gateway_that_failed_is_left_alone_for_a_moment() -> None:
+    choices = Choices(Population(US, ((US, "u"), (EU, "e"))))
+    assert choices.pick(10.0) == (US, "u")
+    choices.failed(US, 10.0)
+    assert choices.pick(10.1) == (EU, "e")
+    choices.failed(EU, 10.1)
+    assert choices.pick(10.2) == (US, "u"), "all failed: the one that failed longest ago"
+    assert choices.pick(10.0 + loading.SHUN_S) == (US, "u")
+
+
+def crowd(gateways: dict[Region, Gateway]) -> tuple[Population, ...]:
+    return populations({region: gateway.url for region, gateway in gateways.items()}, {})
+
+
+async def until(condition: Callable[[], object], load: Load) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            load.check()
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+def stored(gateway: Gateway) -> list[Row]:
+    return [Row(key, payment) for key, payment in gateway.payments.items()]
+
+
+async def test_in_fair_weather_everything_is_acknowledged(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "KNOWN_AGE_S", 0.1)
+    opened = await gateways(US, EU)
+    clock = SystemClock()
+    async with Load(crowd(opened), clock, prefix="t-") as load:
+        for region in (US, EU):
+            for operation in Operation:
+                await until(lambda o=operation, r=region: load.acknowledged(o, r, since_s=0.0) >= 5, load)
+    assert {attempt.outcome for attempt in load.attempts} == {ACKED}
+    assert all(attempt.gateway == attempt.population == attempt.served_by for attempt in load.attempts)
+    assert all(attempt.done_s >= attempt.sent_s > 0 for attempt in load.attempts)
+    bill = reconcile(load.attempts, stored(opened[US]))
+    assert bill.acknowledged == len(opened[US].payments)
+    assert bill.lost == bill.duplicated == ()
+
+
+@pytest.mark.parametrize(
+    ("mood", "outcome"),
+    [(Mood.FAILS, FAILED), (Mood.FORGETS_TO_ANSWER, UNKNOWN), (Mood.CUTS, UNKNOWN), (Mood.HANGS, UNKNOWN)],
+)
+async def test_a_write_that_did_not_come_through_is_repeated_elsewhere_with_its_key(
+    gateways: Open, mood: Mood, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "REQUEST_TIMEOUT_S", 0.3)
+    opened = await gateways(US, EU)
+    opened[US].mood = mood
+    async with Load(crowd(opened)[:1], SystemClock(), prefix="t-", writers=1, readers=0) as load:
+        await until(lambda: len(opened[EU].keys) >= 3, load)
+    key = opened[US].keys[0]
+    first, second, *_ = [attempt for attempt in load.attempts if attempt.key == key]
+    assert (first.gateway, first.outcome) == (US, outcome)
+    assert (second.gateway, second.outcome) == (EU, ACKED)
+    assert fates(load.attempts)[key].outcome is ACKED
+    bill = reconcile(load.attempts, stored(opened[US]))
+    assert bill.lost == bill.duplicated == bill.failed_present == ()
+
+
+async def test_a_gateway_that_is_gone_costs_nobody_a_payment(gateways: Open) -> None:
+    opened = await gateways(US, EU)
+    async with Load(crowd(opened), SystemClock(), prefix="t-") as load:
+        await until(lambda: len(opened[US].keys) >= 3, load)
+        await opened[US].close()
+        before = len(load.attempts)
+        await until(lambda: load.acknowledged(Operation.WRITE, US, since_s=0.0) > before, load)
+    refused = [attempt for attempt in load.attempts if attempt.because.startswith("not connected")]
+    assert refused
+    assert {attempt.outcome for attempt in refused} == {FAILED}
+    assert reconcile(load.attempts, stored(opened[US])).lost == ()
+
+
+async def test_a_write_that_never_came_through_stays_unknown(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "GIVE_UP_S", 0.2)
+    opened = await gateways(US)
+    opened[US].mood = Mood.FORGETS_TO_ANSWER
+    async with Load(crowd(opened), SystemClock(), prefix="t-", writers=1, readers=0) as load:
+        await until(lambda: len(set(opened[US].keys)) >= 2, load)
+    bill = reconcile(load.attempts, stored(opened[US]))
+    assert bill.acknowledged == 0
+    assert len(bill.unknown_present) == len(opened[US].payments)
+
+
+async def test_cut_short_a_write_on_its_way_is_unknown_and_nothing_goes_on(gateways: Open) -> None:
+    opened = await gateways(US)
+    opened[US].mood = Mood.HANGS
+    load = Load(crowd(opened), SystemClock(), prefix="t-", writers=1, readers=1)
+
+    async def drill() -> None:
+        async with load:
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(drill())
+    await until(lambda: opened[US].keys, load)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (attempt,) = load.attempts
+    assert (attempt.key, attempt.outcome) == (opened[US].keys[0], UNKNOWN)
+    others = {t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()}
+    assert not [name for name in others if name.startswith(("writer", "reader"))]
+
+
+async def test_everything_is_read_back_page_by_page_from_whoever_answers(gateways: Open) -> None:
+    opened = await gateways(US, EU)
+    opened[US].mood = Mood.FAILS
+    opened[EU].payments.update({f"t-{number:02}": f"id-{number}" for number in range(20)}, other="x")
+    found = await rows([opened[US].url, opened[EU].url], "t-")
+    assert found == tuple(Row(f"t-{number:02}", f"id-{number}") for number in range(20))
+    with pytest.raises(ReadBackError, match="503"):
+        await rows([opened[US].url], "t-")
