@@ -248,6 +248,8 @@ def _start_janitor(config: WorldConfig, claim: Claim) -> tuple[subprocess.Popen[
             ours.close()
             log.close()
             raise
+    if previous := _janitors.get(path):
+        previous.wait(DOWN_TIMEOUT_S)  # the claim was free, so it is dead: only to be reaped
     _janitors[path] = janitor
     ours.setblocking(False)
     return janitor, ours, log

@@ -45,8 +45,10 @@ class Link:
         self.rate_bytes_s: float | None = None
         self.cut = False
         self.healed_s = -math.inf
-        self.free_s = -math.inf
+        self._free_s = -math.inf
         """When the last byte sent has left a link of limited rate."""
+        self._turns: deque[_Stream] = deque()
+        self._turn: asyncio.Handle | None = None
         self.streams: set[_Stream] = set()
         self._changed = asyncio.Event()
 
@@ -55,11 +57,33 @@ class Link:
         if self.cut and not cut:
             self.healed_s = time.monotonic()
         self.cut, self.delay_s, self.rate_bytes_s = cut, delay_s, rate_bytes_s
-        self.free_s = -math.inf
+        self._free_s = -math.inf
+        self._turns.clear()
         self._changed.set()
         self._changed = asyncio.Event()
         for stream in tuple(self.streams):
             stream.pump()
+
+    def queue_up(self, stream: _Stream) -> None:
+        """Let a stream carry one slice when it is its turn: nobody starves on a link of limited rate."""
+        if stream not in self._turns:
+            self._turns.append(stream)
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def occupy(self, count: int) -> None:
+        """Be busy for as long as these bytes take."""
+        assert self.rate_bytes_s is not None
+        self._free_s = max(self._free_s, time.monotonic()) + count / self.rate_bytes_s
+
+    def _next_turn(self) -> None:
+        while self._turns:
+            wait_s = self._free_s - time.monotonic()
+            if wait_s > 0:
+                self._turn = asyncio.get_running_loop().call_later(_ticks(wait_s), self._next_turn)
+                return
+            self._turns.popleft().pump(turn=True)
+        self._turn = None
 
     async def cross(self) -> None:
         """Wait as long as one packet sent now takes; without end while the link is cut."""
@@ -87,7 +111,7 @@ class _Stream:
         self.ended = False
         self._closed = False
         self._queue: deque[tuple[float, bytes | _Mark]] = deque()
-        self._queued = 0
+        self.queued = 0
         self._throttled = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -99,8 +123,8 @@ class _Stream:
             return
         self._queue.append((time.monotonic(), item))
         if isinstance(item, bytes):
-            self._queued += len(item)
-            if self._queued > QUEUE_MAX and not self._throttled and self.source is not None:
+            self.queued += len(item)
+            if self.queued > QUEUE_MAX and not self._throttled and self.source is not None:
                 self._throttled = True
                 self.source.pause()
         if self._timer is None:
@@ -111,8 +135,8 @@ class _Stream:
         self.established_s = time.monotonic()
         self.pump()
 
-    def pump(self) -> None:
-        """Deliver what is due and come back for the next."""
+    def pump(self, *, turn: bool = False) -> None:
+        """Deliver what is due and come back for the next. ``turn``: one slice may pass a limited link."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -120,20 +144,25 @@ class _Stream:
         while queue and self.sink is not None and not link.cut and not self.blocked:
             sent_s, item = queue[0]
             due_s = max(sent_s, link.healed_s, self.established_s) + link.delay_s
-            if link.rate_bytes_s is not None:
-                due_s = max(due_s, link.free_s)
-            now_s = time.monotonic()
             if due_s == math.inf:
                 return
-            if now_s < due_s:
-                self._timer = self._loop.call_later(_ticks(due_s - now_s), self.pump)
+            wait_s = due_s - time.monotonic()
+            if wait_s > 0:
+                self._timer = self._loop.call_later(_ticks(wait_s), self.pump)
                 return
-            queue.popleft()
             if link.rate_bytes_s is not None and isinstance(item, bytes):
+                if not turn:
+                    link.queue_up(self)
+                    return
+                turn = False
                 if len(item) > SLICE:
-                    queue.appendleft((sent_s, item[SLICE:]))
+                    queue[0] = (sent_s, item[SLICE:])
                     item = item[:SLICE]
-                link.free_s = max(link.free_s, now_s) + len(item) / link.rate_bytes_s
+                else:
+                    queue.popleft()
+                link.occupy(len(item))
+            else:
+                queue.popleft()
             self._deliver(self.sink, item)
 
     def _deliver(self, sink: _Side, item: bytes | _Mark) -> None:
@@ -143,9 +172,9 @@ class _Stream:
         elif item is _Mark.RESET:
             sink.reset()
         elif isinstance(item, bytes):
-            self._queued -= len(item)
+            self.queued -= len(item)
             sink.write(item)
-            if self._throttled and self._queued < QUEUE_MAX // 2 and self.source is not None:
+            if self._throttled and self.queued < QUEUE_MAX // 2 and self.source is not None:
                 self._throttled = False
                 self.source.resume()
 
@@ -242,10 +271,10 @@ class _Relay:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._there = _Stream(door.there)
-        self._back = _Stream(door.back)
-        self.caller = _Side(self, self._there, self._back)
-        self._called = _Side(self, self._back, self._there)
+        self.there = _Stream(door.there)
+        self.back = _Stream(door.back)
+        self.caller = _Side(self, self.there, self.back)
+        self._called = _Side(self, self.back, self.there)
         self._established = False
         self._closing = False
         self.connecting: asyncio.Task[None] | None = None
@@ -263,7 +292,7 @@ class _Relay:
         """One side is gone: tell the other one, as late as the link says."""
         if side is self.caller and not self._established:
             self.abort()
-        other, news = (self._called, self._there) if side is self.caller else (self.caller, self._back)
+        other, news = (self._called, self.there) if side is self.caller else (self.caller, self.back)
         if not other.is_open:
             self._finish()
         elif not self._closing:
@@ -282,8 +311,8 @@ class _Relay:
         self._called.reset()
 
     def _finish(self) -> None:
-        self._there.close()
-        self._back.close()
+        self.there.close()
+        self.back.close()
         self._door.relays.discard(self)
 
     async def _connect(self) -> None:
@@ -295,10 +324,10 @@ class _Relay:
             await self._door.back.cross()
             self.caller.reset()
             return
-        self._back.establish()
+        self.back.establish()
         await self._door.back.cross()
         self._established = True
-        self._there.establish()
+        self.there.establish()
 
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()

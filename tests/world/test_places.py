@@ -1,0 +1,70 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from leeward.spec.problem import ProblemsError
+from leeward.world import places
+from leeward.world.places import Claim
+
+
+def test_worlds_live_below_a_home_of_their_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LEEWARD_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", "/some")
+    assert places.directory("first") == Path(f"/some/leeward-{os.getuid()}/first")
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "a/b", "..", "-a", "a-", "a" * 33, "ä"])
+def test_names_that_are_no_names_are_refused(home: Path, name: str) -> None:
+    with pytest.raises(ProblemsError, match="world-name"):
+        places.directory(name)
+
+
+def test_paths_too_long_for_sockets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEEWARD_HOME", "/" + "x" * 100)
+    with pytest.raises(ProblemsError, match="path-too-long"):
+        places.directory("first")
+
+
+def test_a_claim_is_exclusive_until_it_is_abandoned(home: Path) -> None:
+    claim = Claim("first")
+    assert places.living() == (home / "first",)
+    with pytest.raises(ProblemsError, match="world-exists"):
+        Claim("first")
+    claim.abandon()
+    assert places.is_gone(home / "first")
+
+
+def test_what_a_dead_world_left_is_taken_over(home: Path) -> None:
+    dead = Claim("first")
+    (dead.directory / "regions").mkdir()
+    dead.release()
+    claim = Claim("first")
+    assert not (claim.directory / "regions").exists()
+    claim.abandon()
+
+
+def test_only_dead_worlds_are_removed(home: Path) -> None:
+    Claim("dead").release()
+    claim = Claim("alive")
+    (home / "other").mkdir()
+    assert places.remove_dead() == ("dead",)
+    assert (home / "other").exists(), "nothing says that it is a world"
+    (home / "other").rmdir()
+    claim.abandon()
+
+
+def test_the_home_of_somebody_else_is_not_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "real").mkdir()
+    (home / "link").symlink_to(home / "real")
+    monkeypatch.setenv("LEEWARD_HOME", str(home / "link"))
+    with pytest.raises(ProblemsError, match="home-not-ours"):
+        Claim("first")
+    (home / "link").unlink()
+    (home / "real").rmdir()
+
+
+def test_a_full_disk_is_said_before_anything_starts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "DISK_FREE_MIN", 1 << 60)
+    with pytest.raises(ProblemsError, match="disk-full"):
+        Claim("first")

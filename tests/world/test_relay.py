@@ -1,0 +1,152 @@
+"""The relay alone, between two ports of the loopback."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from leeward.world.namespaces import dialer, listener
+from leeward.world.relay import QUEUE_MAX, Door, Link
+from tests.world.support import until
+
+PATIENCE_S = 10.0
+DELAY_S = 0.03
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Route:
+    """A door with a link each way; callers come in at ``port``."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.there, self.back = Link(DELAY_S), Link(DELAY_S)
+        self.door = Door(target, dialer, self.there, self.back)
+        self.handle = listener("127.0.0.1", 0)
+        self.port = int(self.handle.getsockname()[1])
+
+    def cut(self, cut: bool) -> None:
+        for link in (self.there, self.back):
+            link.change(cut=cut, delay_s=DELAY_S, rate_bytes_s=None)
+
+
+@asynccontextmanager
+async def path_to(serve: Serve | None) -> AsyncIterator[Route]:
+    handle = listener("127.0.0.1", 0)
+    target = handle.getsockname()
+    server = None
+    if serve is None:
+        handle.close()
+    else:
+        server = await asyncio.start_server(serve, sock=handle)
+    path = Route(target)
+    await path.door.open(path.handle)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield path
+    finally:
+        await path.door.close()
+        if server is not None:
+            server.close()
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"bye")
+    writer.close()
+
+
+async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    writer.transport.abort()
+
+
+async def call(path: Route) -> Streams:
+    return await asyncio.open_connection("127.0.0.1", path.port)
+
+
+async def test_each_direction_takes_its_delay() -> None:
+    async with path_to(echo) as path:
+        reader, writer = await call(path)
+        started_s = time.monotonic()
+        writer.write(b"x")
+        await reader.readexactly(1)
+        assert time.monotonic() - started_s >= 4 * DELAY_S, "the handshake and the byte"
+        writer.close()
+
+
+async def test_the_end_of_one_side_reaches_the_other_after_its_bytes() -> None:
+    async with path_to(hang_up) as path:
+        reader, writer = await call(path)
+        assert await reader.read() == b"bye"
+        writer.close()
+
+
+async def test_nobody_there_is_a_reset() -> None:
+    async with path_to(None) as path:
+        reader, writer = await call(path)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_a_reset_is_a_reset_on_the_other_side() -> None:
+    async with path_to(break_off) as path:
+        reader, writer = await call(path)
+        writer.write(b"x")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_a_slow_reader_holds_the_sender_back() -> None:
+    served: list[asyncio.StreamReader] = []
+
+    async def never_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(reader)
+        await asyncio.Event().wait()
+        writer.close()
+
+    async with path_to(never_read) as path:
+        path.cut(True)
+        _reader, writer = await call(path)
+        writer.write(bytes(8 * QUEUE_MAX))
+        await until(lambda: bool(path.there.streams), "the caller is in")
+        (stream,) = path.there.streams
+        await until(lambda: stream.queued > QUEUE_MAX, "the queue is full")
+        for _ in range(100):
+            await asyncio.sleep(0.001)
+        assert stream.queued < 2 * QUEUE_MAX
+        assert writer.transport.get_write_buffer_size() > 0
+        writer.transport.abort()
+
+
+async def test_relays_do_not_pile_up() -> None:
+    async with path_to(echo) as path:
+        for _ in range(20):
+            reader, writer = await call(path)
+            writer.write(b"x")
+            writer.write_eof()
+            assert await reader.read() == b"x"
+            writer.close()
+        await until(lambda: not path.door.relays, "the relay is gone")
+        assert not path.there.streams
+        assert not path.back.streams
+
+
+async def test_callers_who_give_up_during_a_cut_are_forgotten() -> None:
+    async with path_to(echo) as path:
+        path.cut(True)
+        _reader, writer = await call(path)
+        await until(lambda: bool(path.door.relays), "the caller is in")
+        writer.close()
+        await until(lambda: not path.door.relays, "the relay is gone")

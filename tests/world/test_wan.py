@@ -1,0 +1,129 @@
+import time
+
+import pytest
+
+from leeward.world.client import World
+from tests.world.support import RTT_MS, Caller, number, until
+
+pytestmark = pytest.mark.world
+
+
+async def test_round_trips_are_as_configured_and_never_shorter(world: World) -> None:
+    for (source, target), rtt_ms in RTT_MS.items():
+        for pair in ((source, target), (target, source)):
+            async with await Caller.inside(world, *pair) as caller:
+                await caller.ping_s()
+                shortest_ms = 1000 * min([await caller.ping_s() for _ in range(3)])
+                assert rtt_ms <= shortest_ms < rtt_ms + 60, pair
+
+
+async def test_connecting_costs_a_round_trip(world: World) -> None:
+    async with await Caller.inside(world, "us", "eu") as caller:
+        assert await caller.ping_s() >= 2 * 0.080
+
+
+async def test_measured_round_trips_are_shown(world: World) -> None:
+    async def slowest() -> float:
+        return min(link.measured_rtt_ms or 0 for link in await world.links())
+
+    while not await slowest():
+        pass
+    for link in await world.links():
+        assert link.measured_rtt_ms is not None
+        assert link.configured_rtt_ms <= link.measured_rtt_ms
+
+
+async def test_whoever_refuses_is_heard_a_round_trip_later(world: World) -> None:
+    started_s = time.monotonic()
+    async with await Caller.inside(world, "us", "eu", (3, 2380)) as caller:
+        assert await caller.ends() == b""
+        assert time.monotonic() - started_s >= 0.080
+
+
+async def test_half_closed_connections_go_on(world: World) -> None:
+    async with await Caller.inside(world, "us", "eu") as caller:
+        caller.send(b"last words")
+        caller.writer.write_eof()
+        assert await caller.ends() == b"last wordsbye"
+
+
+async def test_a_cut_is_a_black_hole_until_it_heals(world: World) -> None:
+    async with await Caller.inside(world, "us", "eu") as old:
+        await old.ping_s()
+        await world.set_link("us", "eu", cut=True)
+        async with await Caller.inside(world, "us", "eu") as new:
+            for caller in (old, new):
+                caller.send(b"hello")
+                assert await caller.is_silent()
+            await world.set_link("us", "eu", cut=False)
+            for caller in (old, new):
+                assert await caller.read(5) == b"hello"
+
+
+async def test_a_cut_leaves_other_links_alone(world: World) -> None:
+    await world.set_link("us", "*", cut=True)
+    cuts = {(link.source, link.target) for link in await world.links() if link.cut}
+    assert cuts == {("us", "eu"), ("us", "ap"), ("eu", "us"), ("ap", "us")}
+    async with await Caller.inside(world, "eu", "ap") as caller:
+        await caller.ping_s()
+
+
+async def test_one_direction_can_be_cut(world: World) -> None:
+    received = world.directory / "regions" / "eu" / "received"
+    async with await Caller.inside(world, "us", "eu") as caller:
+        await caller.ping_s()
+        await world.set_link("eu", "us", both=False, cut=True)
+        caller.send(b"there")
+        await until(lambda: number(received) == 6, "bytes pass the direction that is not cut")
+        assert await caller.is_silent()
+        await world.set_link("eu", "us", both=False, cut=False)
+        assert await caller.read(5) == b"there"
+        await world.set_link("us", "eu", both=False, cut=True)
+        caller.send(b"again")
+        assert await caller.is_silent()
+        assert number(received) == 6
+
+
+async def test_who_gave_up_during_a_cut_does_not_come_back_after_it(world: World) -> None:
+    received = world.directory / "regions" / "eu" / "received"
+    await world.set_link("us", "eu", cut=True)
+    async with await Caller.inside(world, "us", "eu") as caller:
+        caller.send(b"never mind")
+        assert await caller.is_silent()
+        caller.writer.write_eof()
+        assert await caller.ends() == b""
+    await world.set_link("us", "eu", cut=False)
+    async with await Caller.inside(world, "us", "eu") as caller:
+        await caller.ping_s()
+    assert number(received) == 1
+
+
+async def test_a_change_of_delay_takes_effect_at_once_and_can_be_taken_back(world: World) -> None:
+    async with await Caller.inside(world, "us", "eu") as caller:
+        await caller.ping_s()
+        await world.set_link("us", "eu", delay_ms=300)
+        assert await caller.ping_s() >= 0.6
+        await world.set_link("us", "eu", both=False, delay_ms=0)
+        assert 0.3 <= await caller.ping_s() < 0.6
+        await world.set_link("us", "eu", delay_ms=None)
+        assert 0.08 <= await caller.ping_s() < 0.3
+
+
+async def test_a_limited_rate_is_shared_and_kept(world: World) -> None:
+    async with await Caller.inside(world, "us", "eu") as bulk, await Caller.inside(world, "us", "eu") as other:
+        await bulk.ping_s()
+        await other.ping_s()
+        await world.set_link("us", "eu", both=False, rate_kib_s=64)
+        started_s = time.monotonic()
+        bulk.send(bytes(64 << 10))
+        assert await other.ping_s() < 1.0, "connections take turns"
+        await bulk.read(64 << 10)
+        assert time.monotonic() - started_s >= 0.9
+
+
+async def test_bulk_arrives_whole_and_in_order(world: World) -> None:
+    data = bytes(range(256)) * (64 << 10)
+    async with await Caller.inside(world, "us", "eu") as caller:
+        caller.send(data)
+        caller.writer.write_eof()
+        assert await caller.ends() == data + b"bye"
