@@ -42,9 +42,8 @@ class Directories:
         return self.root / "pods"
 
     def pod(self, pod: KubeObject) -> Path:
-        """Return the directory of one pod."""
-        metadata = pod["metadata"]
-        return self.pods / str(metadata["namespace"]) / str(metadata["name"])
+        """Return the directory of one pod: short, since programs make unix sockets in it (107 bytes at most)."""
+        return self.pods / str(pod["metadata"]["uid"])[:8]
 
     def claim(self, namespace: str, name: str) -> Path:
         """Return the directory of one persistent volume claim."""

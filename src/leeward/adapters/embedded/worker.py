@@ -146,7 +146,9 @@ class PodWorker:
         node, metadata = self._node, self.pod["metadata"]
 
         def probe(kind: str) -> probes.Probe | None:
-            return probes.parse(spec[kind], spec, self.address, period_s) if spec.get(kind) else None
+            # Readiness only: a liveness probe that often would end programs that are still starting.
+            often_s = period_s if kind == "readinessProbe" else None
+            return probes.parse(spec[kind], spec, self.address, often_s) if spec.get(kind) else None
 
         plan = Plan(
             spec=spec,
