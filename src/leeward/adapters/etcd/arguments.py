@@ -42,6 +42,10 @@ def election(max_rtt_s: float, rank: int, members: int) -> Election:
     Far below etcd's advice of ten round trips, and still safe: an early timeout only starts a pre-vote, which
     whoever hears the leader ignores. It must be short: elections that outlast a lease (8 round trips, at least
     2 s) would cost every primary its lease, not only the one in the lost region.
+
+    Measured, SIGKILL of the leader to the next put, two survivors 200 ms apart, 24 kills each (min / median / max s):
+    600, 500 and 400 ms by rank 1.29 / 1.66 / 3.79; 500 ms for all 1.35 / 1.45 / 5.91. With 8 kills each: 1000 ms for
+    all 1.80 / 1.92 / 5.62, 300 ms for all 1.20 / 2.79 / 4.09. No leader changed unasked, at any of these.
     """
     shortest_s = max(ELECTION_MIN_S, ELECTION_ROUND_TRIPS * max_rtt_s)
     spread = ELECTION_SPREAD * rank / (members - 1) if members > 1 else 0.0
