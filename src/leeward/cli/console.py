@@ -46,6 +46,11 @@ class Console:
     colour: Colour = Colour.AUTO
     started_s: float = field(default_factory=time.monotonic)
 
+    @property
+    def colours_data(self) -> bool:
+        """Whether stdout gets colours."""
+        return _coloured(sys.stdout, self.colour)
+
     def data(self, text: str) -> None:
         """Print the answer."""
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
@@ -69,6 +74,10 @@ class Console:
             if number:
                 self.note("")
             self.note("\n".join([self.mark(head, style, to=sys.stderr), *rest]))
+
+    def heading(self, text: str) -> None:
+        """Say that a new part begins."""
+        self.note("\n" + self.mark(text, Style.STRONG, to=sys.stderr))
 
     def mark(self, text: str, style: Style, *, to: TextIO | None = None) -> str:
         """Return the text in a style, where colour is welcome."""

@@ -1,0 +1,192 @@
+"""Drills from the command line: in a world that runs, or in one that is started for it and ended again."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leeward.cli import start
+from leeward.cli.commands.steer import Mode
+from leeward.cli.commands.trials import EXAMPLE, DrillOutput
+from leeward.cli.console import Console
+from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.render import table
+from leeward.cli.running import run
+from leeward.cli.worlds_here import choose, region_of
+from leeward.core.values import App, Region, ReplicationMode
+from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
+from leeward.drill.agents import HttpFleet
+from leeward.drill.ending import kill_supervisor
+from leeward.drill.faults import FAULTS, SUPERVISOR_KILL, SetupError
+from leeward.drill.report import render
+from leeward.drill.run import Plan, run_drill
+from leeward.drill.summary import Result, Targets, document, exit_status
+from leeward.spec import Problem, Spec, load
+from leeward.world.client import World, list_worlds
+from leeward.world.model import WorldInfo
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+START_TIMEOUT_S = 120.0
+REPORT_WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user wants drilled."""
+
+    drill: str
+    region: str | None
+    """None: where the primary is."""
+    mode: Mode | None
+    """None: as it is."""
+    runs: int
+
+
+def names(console: Console) -> None:
+    """List every drill."""
+    rows = [(fault.name, fault.summary, fault.must) for fault in FAULTS.values()]
+    rows.append((SUPERVISOR_KILL, "SIGKILL to the supervisor", "nothing of the world is left"))
+    console.data(table(("NAME", "WHAT", "MUST"), rows))
+
+
+def drill(console: Console, world: str | None, directory: Path | None, wish: Wish, output: DrillOutput) -> ExitCode:
+    """Run the drill and print its result."""
+    if wish.drill not in FAULTS and wish.drill != SUPERVISOR_KILL:
+        raise CommandError(_unknown(wish.drill))
+    name = f"drill-{os.getpid()}"
+    work = _drill(console, world, directory, wish, temporary=name)
+    result = run(work, console, leftover=f"leeward down --world {name}")
+    if output is DrillOutput.JSON:
+        console.data(json.dumps(document(result), indent=2))
+    else:
+        console.data(as_text(console, render(result)))
+    return code_of(result)
+
+
+def code_of(result: Result) -> ExitCode:
+    """Return the exit status that a result stands for."""
+    return ExitCode(exit_status(result))
+
+
+def as_text(console: Console, report: "RenderableType") -> str:
+    """Return a report as text, coloured where stdout is to be."""
+    from io import StringIO
+
+    from rich.console import Console as Paper
+
+    paper = Paper(
+        file=StringIO(),
+        width=REPORT_WIDTH,
+        force_terminal=console.colours_data,
+        no_color=not console.colours_data,
+        highlight=False,
+    )
+    with paper.capture() as captured:
+        paper.print(report)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+async def _drill(console: Console, world: str | None, directory: Path | None, wish: Wish, *, temporary: str) -> Result:
+    async with _world(console, world, directory, temporary) as (spec, chosen):
+        return await perform(console, spec, chosen, wish)
+
+
+@asynccontextmanager
+async def _world(
+    console: Console, name: str | None, directory: Path | None, temporary: str
+) -> AsyncIterator[tuple[Spec, World]]:
+    """Yield the world to drill: the one that runs, unless files are given or none runs."""
+    if directory is None and (name is not None or list_worlds()):
+        async with choose(name) as chosen:
+            yield load(Path((await chosen.info()).files[0])), chosen
+        return
+    files = directory or Path(EXAMPLE)
+    if directory is None and not files.is_dir():
+        raise CommandError(_no_files())
+    spec, chosen = await start.start(console, files, name or temporary, START_TIMEOUT_S)
+    try:
+        yield spec, chosen
+    finally:
+        console.progress("ending the world")
+        await asyncio.shield(chosen.down())
+
+
+async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Result:
+    """Run a drill in a world. Raises CommandError when it could not even begin."""
+    info = await world.info()
+    app = App(spec.applications[0].metadata.name)
+    urls = {Region(region.name): region.agent_url for region in info.regions}
+    async with HttpFleet(urls, world.operator_directory) as fleet:
+        try:
+            view = await fleet.view()
+            region = Region(region_of(info, wish.region).name) if wish.region else _primary(view, app)
+            if wish.drill == SUPERVISOR_KILL:
+                mode = view.topologies[app].mode
+                return await kill_supervisor(world, app, region, mode, console.progress)
+            plan = plan_of(spec, info, app, region, wish)
+            return await run_drill(plan, world, fleet, console.progress)
+        except (FleetUnavailableError, RefusedError, SetupError) as error:
+            raise CommandError(_not_begun(wish.drill, error)) from error
+
+
+def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -> Plan:
+    """Return the plan of a drill: the files' objectives, the world's doors."""
+    application = spec.application(app)
+    objectives = application.spec.objectives
+    placed = spec.placement(application)
+    return Plan(
+        drill=wish.drill,
+        app=app,
+        region=region,
+        mode=None if wish.mode is None else ReplicationMode(wish.mode.value),
+        runs=wish.runs,
+        targets=Targets(rto_s=objectives.rto_s, rpo_s=objectives.rpo_s),
+        lease_s=spec.timers.lease_s,
+        budget=spec.budget(application),
+        gateways={Region(each.name): each.gateway_url for each in info.regions if each.name in placed},
+        round_trips_s={(Region(a), Region(b)): spec.rtt_s(a, b) for a, b in combinations(placed, 2)},
+    )
+
+
+def _primary(view: FleetView, app: App) -> Region:
+    topology = view.topologies.get(app)
+    if topology is None or topology.primary is None:
+        raise SetupError(f"{app} has no primary at the moment: {view.because.get(app, 'it has no topology yet')}")
+    return topology.primary
+
+
+def _unknown(name: str) -> Problem:
+    return Problem(
+        code="unknown-drill",
+        where="command line",
+        what=f"there is no drill {name!r}",
+        why=f"known are: {', '.join([*FAULTS, SUPERVISOR_KILL])}",
+        fix="name one of them; leeward drill list says what each does",
+    )
+
+
+def _no_files() -> Problem:
+    return Problem(
+        code="no-world",
+        where=f"{Path.cwd()}",
+        what="no world is running, and there are no files to start one from",
+        why=f"without -f they would be {EXAMPLE}, which is not here",
+        fix="give a directory with -f DIR, or start a world with leeward up DIR",
+    )
+
+
+def _not_begun(name: str, error: Exception) -> Problem:
+    return Problem(
+        code="drill-not-begun",
+        where=f"drill {name}",
+        what="it could not begin, so it says nothing",
+        why=str(error),
+        fix="see leeward status for what is in the way, and repeat it when it is gone",
+    )
