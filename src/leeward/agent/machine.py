@@ -79,7 +79,7 @@ class Machine:
             self._beat()
             self._route(tuple(self._judge(app) for app in self.apps.values()))
             self._place_leader()
-        self._wake_by(self._beat_at_s)
+            self._wake_by(self._beat_at_s)
         return self._out
 
     @property
@@ -306,7 +306,7 @@ class Machine:
         if decision.because != app.because:
             app.because = decision.because
             self._out.append(do.Tell(app.settings.name, decision.because))
-        if decision.retry_at_s is not None:
+        if decision.retry_at_s is not None and decision.retry_at_s > self._now_s:
             self._wake_by(decision.retry_at_s)
         for action in decision.actions:
             match action:

@@ -27,8 +27,7 @@ def judge(view: View, region: Region) -> Verdict:
         return Verdict(False, f"{region} has never been seen")
     takeover_at_s = lease.takeover_at_s(seen.at_s, view.timers)
     if view.now_s < takeover_at_s:
-        left_s = takeover_at_s - view.now_s
-        return Verdict(False, f"the lease of {region} runs for {left_s:.1f} s more", takeover_at_s)
+        return Verdict(False, f"{region} holds its lease", takeover_at_s)
     silent_s = view.now_s - seen.at_s
     against = doubters(view, region)
     needed = len(view.regions) // 2 + 1

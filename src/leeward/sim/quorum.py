@@ -4,7 +4,7 @@
 reach. Watchers are woken in the order in which they began to wait, so a run is the same every time.
 """
 
-import asyncio  # noqa: TID251 (futures to wait on; nothing here reads a clock)
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from enum import StrEnum
 

@@ -1,0 +1,93 @@
+"""The simulated WAN: one-way delays with jitter, loss, and cuts per direction.
+
+A cut is a black hole as TCP sees it: what is sent waits and arrives after the cut heals, unless the sender
+gave up (a timeout is the sender's affair). Loss is a retransmission: the message comes later, not never.
+"""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from leeward.core.values import Region
+from leeward.sim.schedule import Schedule
+
+RETRANSMISSION_S = 0.2
+
+
+class Network:
+    """Delivers callbacks between regions."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        chance: Random,
+        one_way_s: Mapping[tuple[Region, Region], float],
+        *,
+        jitter: float = 0.0,
+        loss: float = 0.0,
+    ) -> None:
+        self._schedule = schedule
+        self._chance = chance
+        self._one_way_s = dict(one_way_s)
+        self._jitter = jitter
+        self._loss = loss
+        self._cuts: dict[tuple[Region, Region], int] = {}
+        self._waiting: dict[tuple[Region, Region], list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
+        self._streamed_s: dict[tuple[Region, Region], float] = {}
+        self.slow: dict[tuple[Region, Region], float] = {}
+        """Extra one-way delay per direction, in seconds."""
+
+    def delay_s(self, source: Region, target: Region) -> float:
+        """Return how long one message takes now."""
+        if source == target:
+            return 0.0002
+        delay_s = self._one_way_s[(source, target)] + self.slow.get((source, target), 0.0)
+        if self._jitter:
+            delay_s *= 1 + self._chance.random() * self._jitter
+        while self._loss and self._chance.random() < self._loss:
+            delay_s += RETRANSMISSION_S
+        return delay_s
+
+    def send(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
+        """Deliver a callback at the other end, when the link allows."""
+        link = (source, target)
+        if link in self._cuts:
+            self._waiting.setdefault(link, []).append((deliver, arguments))
+        else:
+            self._schedule.after(self.delay_s(source, target), self._arrive, link, deliver, arguments)
+
+    def stream(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
+        """Deliver like ``send``, but in the order of sending, as one TCP connection does."""
+        link = (source, target)
+        if link in self._cuts:
+            self._waiting.setdefault(link, []).append((deliver, arguments))
+            return
+        at_s = max(self._schedule.now_s + self.delay_s(source, target), self._streamed_s.get(link, 0.0))
+        self._streamed_s[link] = at_s
+        self._schedule.at(at_s, self._arrive, link, deliver, arguments)
+
+    def _arrive(self, link: tuple[Region, Region], deliver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        # A cut stops what is on its way, too.
+        if link in self._cuts:
+            self._waiting.setdefault(link, []).append((deliver, arguments))
+        else:
+            deliver(*arguments)
+
+    def cut(self, source: Region, target: Region) -> None:
+        """Cut one direction. Cuts count: each needs its own ``heal``."""
+        self._cuts[(source, target)] = self._cuts.get((source, target), 0) + 1
+
+    def heal(self, source: Region, target: Region) -> None:
+        """Take one cut of this direction back; what waited is delivered in order."""
+        link = (source, target)
+        if link not in self._cuts:
+            return
+        self._cuts[link] -= 1
+        if self._cuts[link] == 0:
+            del self._cuts[link]
+            for deliver, arguments in self._waiting.pop(link, []):
+                self.stream(source, target, deliver, *arguments)
+
+    def is_cut(self, source: Region, target: Region) -> bool:
+        """Whether nothing passes from one to the other."""
+        return (source, target) in self._cuts
