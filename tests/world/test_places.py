@@ -68,3 +68,14 @@ def test_a_full_disk_is_said_before_anything_starts(home: Path, monkeypatch: pyt
     monkeypatch.setattr(places, "DISK_FREE_MIN", 1 << 60)
     with pytest.raises(ProblemsError, match="disk-full"):
         Claim("first")
+
+
+def test_a_home_of_our_own_goes_with_its_last_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("LEEWARD_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(places, "SOCKET_PATH_MAX", 4096)
+    first, second = Claim("first"), Claim("second")
+    first.abandon()
+    assert places.living() == (second.directory,)
+    second.abandon()
+    assert list(tmp_path.iterdir()) == []

@@ -75,17 +75,19 @@ class Claim:
         self.release()
 
     def _take(self) -> int:
-        _make_home(self.directory.parent)
-        _check_space(self.directory.parent)
         while True:
+            _make_home(self.directory.parent)
+            _check_space(self.directory.parent)
             remove_if_dead(self.directory)
             with contextlib.suppress(OSError):
                 self.directory.rmdir()  # all that a removal killed at its last step leaves
             try:
                 self.directory.mkdir(mode=0o700)
+                lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileExistsError:
                 raise self._exists() from None
-            lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # somebody who removes a dead world, or the home of the last one, was faster
             if _lock(lock) and _is_ours(lock, self.directory):
                 return lock
             os.close(lock)

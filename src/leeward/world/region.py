@@ -15,9 +15,10 @@ from leeward.world.model import API_DOOR, Applied, RegionConfig, RegionState, Wo
 from leeward.world.namespaces import Isolation, ordinary_user
 from leeward.world.problems import refusal
 
-READY = b"ready\n"
+READY = b"ready"
 END_TIMEOUT_S = 10.0
-LOG_TAIL_LINES = 5
+OUTPUT_TIMEOUT_S = 1.0
+LOG_TAIL_LINES = 8
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class RegionProcesses:
         what = self.because if self._ended.is_set() else f"it is not ready after {timeout_s:g} s"
         raise refusal(
             "region-failed",
-            f"region {self.config.name}, {self.log_path}",
+            f"region {self.config.name}",
             f"region {self.config.name} did not start: {what}",
             f"its last words: {self._last_words()}",
             "mend what they name; `leeward doctor` checks this machine",
@@ -150,7 +151,8 @@ class RegionProcesses:
         if self.pid is not None:
             await self.kill()
         if self._output is not None:
-            await self._output
+            await asyncio.wait({self._output}, timeout=OUTPUT_TIMEOUT_S)
+            self._output.cancel()
 
     def _command(self) -> list[str]:
         identity = self.directory / "identity"
@@ -203,16 +205,26 @@ class RegionProcesses:
     async def _follow(self, read: int, output: IO[bytes], ready: asyncio.Event) -> None:
         """Keep what the program prints; its line ``ready`` means that it is."""
         reader = asyncio.StreamReader()
+        unfinished = b""
         with output:
             transport, _protocol = await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb", buffering=0)
             )
-            async for line in reader:
-                output.write(line)
-                if line == READY and self.state is RegionState.STARTING:
-                    ready.set()
-                    self._become(RegionState.RUNNING, "its program says that it is ready")
+            while chunk := await reader.read(65536):
+                try:
+                    output.write(chunk)
+                except OSError as error:  # a full disk; the program must not stall because of its log
+                    log.error("region %s: output lost: %s", self.config.name, error)
+                if not ready.is_set():
+                    *lines, unfinished = (unfinished + chunk).split(b"\n")
+                    if READY in lines:
+                        self._set_ready(ready)
             transport.close()
+
+    def _set_ready(self, ready: asyncio.Event) -> None:
+        ready.set()
+        if self.state is RegionState.STARTING:
+            self._become(RegionState.RUNNING, "its program says that it is ready")
 
     def _last_words(self) -> str:
         with open(self.log_path, errors="replace") as file:

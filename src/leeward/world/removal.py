@@ -1,5 +1,6 @@
 """Remove a world's directory. Apart from the rest, so that the janitor stays small."""
 
+import contextlib
 import os
 import shutil
 import time
@@ -12,18 +13,24 @@ REMOVE_PAUSE_S = 0.1
 def remove(path: str) -> None:
     """Remove a world's directory, though processes that are just ending may still write there.
 
-    Raises OSError when something stays.
+    The home we made ourselves goes with its last world. Raises OSError when something stays.
     """
     for attempt in range(REMOVE_ATTEMPTS):
         try:
             _remove_contents(path)
             os.rmdir(path)
-        except FileNotFoundError:
-            return
         except OSError:
+            if not os.path.lexists(path):
+                break
             if attempt == REMOVE_ATTEMPTS - 1:
                 raise
             time.sleep(REMOVE_PAUSE_S)
+        else:
+            break
+    home = os.path.dirname(path)
+    if "LEEWARD_HOME" not in os.environ and os.path.basename(home).startswith("leeward-"):
+        with contextlib.suppress(OSError):  # other worlds live there
+            os.rmdir(home)
 
 
 def _remove_contents(path: str) -> None:
