@@ -46,6 +46,10 @@ class Region:
             server_name=NAME,
         )
 
+    def home_of(self, pod: KubeObject) -> Path:
+        """Return the directory of a pod's own."""
+        return self.directory / "pods" / str(pod["metadata"]["uid"])[:8]
+
     def write_manifests(self, *items: KubeObject, file: str = "10-test.json") -> None:
         manifests = self.directory / "manifests"
         manifests.mkdir(exist_ok=True)
