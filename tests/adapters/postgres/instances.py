@@ -88,9 +88,7 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if san:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(san)]), critical=False)
@@ -173,9 +171,7 @@ class Node:
             self.process.wait()
         self.process = None
 
-    async def until(
-        self, condition: Callable[[InstanceStatus], bool], timeout_s: float = 30.0
-    ) -> InstanceStatus:
+    async def until(self, condition: Callable[[InstanceStatus], bool], timeout_s: float = 30.0) -> InstanceStatus:
         """Wait for a status that meets the condition; say the last one otherwise."""
         last: InstanceStatus | None = None
         try:

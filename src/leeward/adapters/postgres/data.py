@@ -1,7 +1,6 @@
 """The data directory: made new, copied, rewound, measured. Every step may be interrupted and repeated."""
 
 import asyncio
-import os
 import re
 import shutil
 
@@ -191,7 +190,7 @@ class DataDirectory:
 
     def _install_copy(self) -> None:
         layout = self._settings.layout
-        os.sync()
+        sync_directory(layout.copy)
         shutil.rmtree(layout.replaced, ignore_errors=True)
         if layout.data.exists():
             layout.data.rename(layout.replaced)

@@ -22,8 +22,9 @@ from leeward.adapters.postgres.server import CommandError
 from leeward.core.values import Order, Region
 
 _STEADY_S = 0.2
-_SOON_S = 0.02
+_SOON_S = 0.04
 _RETRY_S = 0.3
+_FOREIGN_S = 5.0
 _ASK_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 10.0
 # A standby that has not streamed for so long asks whether it ever can.
@@ -48,7 +49,8 @@ class Follower:
         """
         instance = self._instance
         seen = instance.seen
-        if instance.server.running and ((seen is not None and not seen.in_recovery) or not instance.data.in_recovery):
+        # Also one that was told to promote and has not yet: its standby.signal is still there.
+        if instance.server.running and (instance.may_write or not instance.data.in_recovery):
             await instance.say("stopping: no longer the primary")
             await instance.end()
         if not instance.server.running:
@@ -59,6 +61,8 @@ class Follower:
             return False
         if seen is None:
             return False
+        if instance.state.copied_from is not None:
+            instance.remember(copied_from=None, writable_epoch=None)
         instance.remember(initialised=True)
         return True
 
@@ -68,17 +72,17 @@ class Follower:
         if upstream is None or upstream not in instance.settings.upstreams:
             await instance.say("waiting", problem=f"{upstream} is no upstream this instance knows")
             return _STEADY_S
-        if not instance.data.exists or instance.state.incomplete:
+        source = instance.state.copied_from
+        if not instance.data.exists or instance.state.incomplete or source not in (None, upstream):
             return await self._copy(upstream)
         # Fresh from a copy it is not consistent, and answers nobody, until it has streamed.
-        if not await self.in_recovery(Duty(upstream=upstream if instance.state.copied else None)):
-            if instance.state.copied and instance.server.running and instance.duty.upstream != upstream:
+        duty = Duty(upstream=source)
+        if not await self.in_recovery(duty):
+            if source is not None and instance.server.running and instance.duty != duty:
                 await instance.end()
             return _SOON_S
-        if instance.state.copied:
-            instance.remember(copied=False, writable_epoch=None)
-            self._trusted = (order.epoch, upstream)
-        if self._trusted == (order.epoch, upstream) or self._unbroken:
+        attached = instance.duty is not None and instance.duty.upstream == upstream
+        if self._trusted == (order.epoch, upstream) or self._unbroken or attached:
             return await self._stream(order, upstream)
         return await self._join(order, upstream)
 
@@ -89,13 +93,16 @@ class Follower:
         await instance.say(f"copying from {upstream}", problem=instance.progress.problem)
         with instance.stage("copy"):
             await instance.data.copy_from(upstream)
-        instance.remember(initialised=True, copied=True, incomplete=False, writable_epoch=None)
+        instance.remember(initialised=True, copied_from=upstream, incomplete=False, writable_epoch=None)
         return 0.0
 
     async def _stream(self, order: Order, upstream: Region) -> float:
         """Stream; a standby that was never apart attaches first and asks afterwards, to lose no time."""
         instance = self._instance
-        await instance.adopt(Duty(upstream=upstream))
+        duty = Duty(upstream=upstream)
+        if instance.duty != duty:
+            self._idle_since_s = None
+            await instance.adopt(duty)
         await instance.provide_slots()
         seen = await instance.observe()
         now_s = asyncio.get_running_loop().time()
@@ -107,8 +114,6 @@ class Follower:
             await instance.say(f"connecting to {upstream}", problem=problem)
             if waited_s < _PATIENCE_S:
                 return _SOON_S
-            self._idle_since_s = now_s - _PATIENCE_S
-            self._trusted = None
             return await self._join(order, upstream, attached=True)
         self._idle_since_s = None
         self._unbroken = True
@@ -142,15 +147,16 @@ class Follower:
             case Compatible():
                 self._trusted = (order.epoch, upstream)
                 instance.remember(writable_epoch=None)
-                return 0.0
+                return _RETRY_S if attached else 0.0
             case Undecided(because=because):
                 if not attached:
                     await instance.say(f"waiting for {upstream}", problem=because)
                 return _RETRY_S
             case Foreign():
-                await instance.end()
-                await instance.say("stopped", problem=f"{upstream} holds another database: refusing to replace ours")
-                return 5.0
+                await instance.cut()
+                problem = f"{upstream} holds another database: refusing to replace ours"
+                await instance.say("cut", problem=problem)
+                return _FOREIGN_S
             case Diverged():
                 return await self._rejoin(upstream, own, verdict)
 
@@ -200,7 +206,7 @@ class Follower:
         instance.remember(incomplete=True)
         with instance.stage("rewind"):
             await instance.data.rewind_to(upstream)
-        instance.remember(incomplete=False, copied=True, writable_epoch=None)
+        instance.remember(incomplete=False, copied_from=upstream, writable_epoch=None)
 
     def _put_aside(self, epoch: int | None) -> None:
         layout = self._instance.settings.layout

@@ -51,7 +51,11 @@ class Instance:
         self.isolated = isolated
         self.replication_password = replication_password
         self.seen: Observation | None = None
-        self.duty = Duty()
+        self.duty: Duty | None = None
+        """What PostgreSQL is configured for; None while that is uncertain."""
+        self.may_write = False
+        """PostgreSQL is, or may any moment become, a primary: only its end makes this false again."""
+        self._observed_at_s = 0.0
         self._state = state
         self._publisher = publisher
         self._log: Any = log.bind(region=settings.region, app=settings.app)
@@ -94,6 +98,7 @@ class Instance:
 
     def start(self, duty: Duty) -> None:
         """Start PostgreSQL with this duty; ``observe`` tells when it answers."""
+        self.duty = None
         configuration.write(self.settings, duty, self.replication_password)
         self.duty = duty
         self.remember(stopped_wal=None)
@@ -108,12 +113,36 @@ class Instance:
             self.seen = await self.session.observe()
         except (psycopg.Error, OSError):
             self.seen = None
+        self._observed_at_s = time.monotonic()
         return self.seen
+
+    async def keep_fresh(self, period_s: float) -> None:
+        """Observe and publish for ever, whenever nobody else did for so long."""
+        while True:
+            age_s = time.monotonic() - self._observed_at_s
+            if self.server.running and age_s >= period_s:
+                await self.observe()
+                await self.publish()
+                age_s = 0.0
+            await asyncio.sleep(max(period_s - age_s, period_s / 4))
+
+    def permit_writes(self) -> None:
+        """Put PostgreSQL under the guard, before it can accept its first write."""
+        self.may_write = True
+        self.guard.watch(self.server.kill)
+
+    def ended(self) -> None:
+        """Take note that PostgreSQL does not run: nothing is left to guard."""
+        self.may_write = False
+        self.guard.release()
+        self.seen = None
 
     async def adopt(self, duty: Duty) -> None:
         """Change the duty of a running PostgreSQL without a restart; effective when this returns."""
         if duty == self.duty:
             return
+        # Interrupted half-way, nobody may believe that the old one is still in force.
+        self.duty = None
         configuration.write(self.settings, duty, self.replication_password)
         self.server.signal(signal.SIGHUP)
         names = configuration.synchronous_names(duty.synchronous)
@@ -162,13 +191,11 @@ class Instance:
     async def end(self) -> None:
         """Kill PostgreSQL; from here on it acknowledges nothing."""
         await self.server.end()
-        self.guard.release()
+        self.ended()
         await self.session.close()
-        self.seen = None
 
     async def stop(self, *, timeout_s: float) -> None:
         """Stop PostgreSQL fast; standbys that answer get everything first."""
         await self.server.stop(timeout_s=timeout_s)
-        self.guard.release()
+        self.ended()
         await self.session.close()
-        self.seen = None

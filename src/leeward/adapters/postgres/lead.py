@@ -12,7 +12,7 @@ from leeward.adapters.postgres.lineage import ask
 from leeward.core.values import Order, Region, Role
 
 _STEADY_S = 0.2
-_SOON_S = 0.02
+_SOON_S = 0.04
 _PROMOTION_TIMEOUT_S = 30.0
 _NEIGHBOUR_TIMEOUT_S = 1.5
 _PROVE_RETRY_S = 0.2
@@ -109,7 +109,7 @@ class Leader:
             await instance.say("stopped by the guard" if stopped else "waiting for a lease")
             return _STEADY_S
         instance.remember(writable_epoch=order.epoch, initialised=True)
-        instance.guard.watch(instance.server.kill)
+        instance.permit_writes()
         instance.start(Duty(synchronous=order.synchronous))
         await instance.say("starting")
         return _SOON_S
@@ -121,8 +121,8 @@ class Leader:
         if instance.guard.remaining_s(order.epoch) < _LEASE_MIN_S:
             await instance.say("waiting for a lease")
             return _SOON_S
-        instance.remember(writable_epoch=order.epoch, initialised=True, copied=False)
-        instance.guard.watch(instance.server.kill)
+        instance.remember(writable_epoch=order.epoch, initialised=True, copied_from=None)
+        instance.permit_writes()
         await instance.say("promoting")
         with instance.stage("promote"):
             await instance.session.query("SELECT pg_promote(false)")
@@ -138,7 +138,7 @@ class Leader:
         instance = self._instance
         instance.remember(writable_epoch=order.epoch)
         # It may run under a lease of its own older epoch: the guard goes by the last lease there is.
-        instance.guard.watch(instance.server.kill)
+        instance.permit_writes()
         await instance.adopt(Duty(synchronous=order.synchronous))
         if instance.guard.remaining_s(order.epoch) <= 0:
             await instance.say("waiting for a lease")

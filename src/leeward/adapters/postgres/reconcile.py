@@ -68,6 +68,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Converge for ever. On cancellation the step under way is cancelled too; PostgreSQL is left as it is."""
+        fresh = asyncio.create_task(self._instance.keep_fresh(STEADY_S), name="keep-status-fresh")
         try:
             while True:
                 self._wake.clear()
@@ -78,6 +79,8 @@ class Reconciler:
                 except TimeoutError:
                     continue
         finally:
+            fresh.cancel()
+            await asyncio.gather(fresh, return_exceptions=True)
             await self._leader.close()
 
     async def _step(self) -> float:
@@ -106,7 +109,7 @@ class Reconciler:
             return STEADY_S
         await instance.observe()
         if not instance.server.running:
-            instance.guard.release()
+            instance.ended()
         match order.role:
             case Role.PRIMARY:
                 return await self._leader.step(order)
@@ -126,6 +129,9 @@ class Reconciler:
             await instance.say("cut", problem="no complete copy of the data here")
             return STEADY_S
         if not await self._follower.in_recovery(Duty()):
+            source = instance.state.copied_from
+            if source is not None:
+                await instance.say("starting in recovery", problem=f"not consistent before it streamed from {source}")
             return SOON_S
         seen = await instance.cut()
         if seen is None:

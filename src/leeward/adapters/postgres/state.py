@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leeward.core.codec import decode, encode
-from leeward.core.values import Order, WalPosition
+from leeward.core.values import Order, Region, WalPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class State:
     history. Set before the first write is possible."""
     incomplete: bool = False
     """A copy or a rewind was interrupted: the data directory is of no use but to be replaced."""
-    copied: bool = False
-    """Fresh from a copy or a rewind: consistent only once it has streamed from its upstream."""
+    copied_from: Region | None = None
+    """Fresh from a copy or a rewind: consistent only once it has streamed from this region."""
     stopped_wal: WalPosition | None = None
     """Where history ended when PostgreSQL was last stopped cleanly on order."""
 

@@ -1,0 +1,269 @@
+"""Two and three instances: following, cutting, promoting, changing places, rejoining."""
+
+import asyncio
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from leeward.core.values import InstanceStatus, Region, Role, Synchronous, SynchronousMethod
+from tests.adapters.postgres.conftest import StartFleet
+from tests.adapters.postgres.instances import Node, lead
+
+pytestmark = pytest.mark.engine
+
+A, B, C = "us-east-1", "europe-west1", "japaneast"
+
+
+def first(*members: str) -> Synchronous:
+    return Synchronous(SynchronousMethod.FIRST, 1, tuple(Region(name) for name in members))
+
+
+def any_one(*members: str) -> Synchronous:
+    return Synchronous(SynchronousMethod.ANY, 1, tuple(Region(name) for name in members))
+
+
+def streaming(status: InstanceStatus) -> set[str]:
+    return {sender.region for sender in status.senders if sender.streaming}
+
+
+async def pay(node: Node, number: int) -> None:
+    await node.execute(f"INSERT INTO payment VALUES ({number})")
+
+
+async def payments(node: Node) -> list[object]:
+    return await node.column("SELECT id FROM payment ORDER BY id")
+
+
+async def caught_up(node: Node, number: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(psycopg.Error):
+                if number in await payments(node):
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def first_pair(a: Node, b: Node, synchronous: Synchronous | None = None) -> None:
+    """Make ``a`` the primary of epoch 1 and ``b`` its standby, with one payment on both."""
+    await lead(a, synchronous=synchronous)
+    await b.settle(1, Role.STANDBY, a)
+    await a.until(lambda status: status.settled and streaming(status) == {b.region})
+    await a.execute("CREATE TABLE payment (id int PRIMARY KEY)")
+    await pay(a, 1)
+    await caught_up(b, 1)
+
+
+async def test_standby_copies_follows_and_is_listed(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        status = await b.client.status(timeout_s=5)
+        assert status.upstream == a.region
+        assert not status.writable
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await pay(b, 2)
+
+
+@pytest.mark.parametrize("synchronous", [first(B, C), any_one(B, C)], ids=["first", "any"])
+async def test_commit_waits_for_a_standby_in_the_synchronous_modes(
+    start_fleet: StartFleet, synchronous: Synchronous
+) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await a.order(1, Role.PRIMARY, synchronous=synchronous)
+        # It accepts writes, but its record waits for a standby.
+        status = await a.until(lambda status: status.writable)
+        assert not status.proved
+        assert not status.settled
+        await b.settle(1, Role.STANDBY, a)
+        status = await a.until(lambda status: status.proved and status.settled)
+        assert [sender.synchronous for sender in status.senders] == [True]
+        await b.settle(2, Role.DETACHED)
+        await a.until(lambda status: not streaming(status))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), await a.connect() as connection:
+                await connection.execute("CREATE TABLE refused (id int)")
+
+
+async def test_mode_is_switched_on_the_running_primary(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        postmaster = a.postmaster().pid
+        await a.settle(1, Role.PRIMARY, synchronous=any_one(B))
+        await a.until(lambda status: any(sender.synchronous for sender in status.senders))
+        await pay(a, 2)
+        await a.settle(1, Role.PRIMARY)
+        await a.until(lambda status: not any(sender.synchronous for sender in status.senders))
+        assert a.postmaster().pid == postmaster
+
+
+async def test_cut_standby_promises_and_is_promoted_under_a_lease_only(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b, first(B))
+        before = await b.until(lambda status: status.wal is not None and status.wal.epoch == 1)
+        promise = await b.settle(2, Role.DETACHED)
+        assert promise.upstream is None
+        assert promise.wal is not None
+        assert before.wal is not None
+        assert promise.wal >= before.wal
+        await a.until(lambda status: not streaming(status))
+    await b.order(2, Role.PRIMARY)
+    waiting = await b.until(lambda status: status.activity == "waiting for a lease")
+    assert not waiting.writable
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        await pay(b, 2)
+    async with b.leased(2):
+        status = await b.until(lambda status: status.settled and status.writable, timeout_s=10)
+        await pay(b, 2)
+        assert await payments(b) == [1, 2]
+    assert status.wal is not None
+    assert status.wal.epoch == 2
+    assert status.wal > promise.wal
+
+
+async def test_switchover_and_back_needs_no_rewind(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        stopped = await a.settle(2, Role.STOPPED)
+        assert stopped.wal is not None
+        target = stopped.wal
+        received = await b.until(lambda status: status.wal is not None and status.wal >= target)
+        assert received.wal == target
+    async with b.leased(3):
+        await b.settle(3, Role.PRIMARY)
+        await pay(b, 2)
+        await a.settle(3, Role.STANDBY, b)
+        await caught_up(a, 2)
+        stopped = await b.settle(4, Role.STOPPED)
+    assert stopped.wal is not None
+    last = stopped.wal
+    await a.until(lambda status: status.wal == last)
+    async with a.leased(5):
+        await a.settle(5, Role.PRIMARY)
+        await pay(a, 3)
+        await b.settle(5, Role.STANDBY, a)
+        await caught_up(b, 3)
+    for node in (a, b):
+        assert '"stage": "rewind"' not in node.log.read_text()
+        assert (await node.client.status(timeout_s=5)).orphans == ()
+    assert node_copies(a) == 0
+    assert node_copies(b) == 1
+
+
+def node_copies(node: Node) -> int:
+    return node.log.read_text().count('"stage": "copy", "outcome": "done"')
+
+
+async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        await b.settle(2, Role.DETACHED)
+        # Acknowledged by the old primary alone, in async mode.
+        await a.execute("INSERT INTO payment SELECT generate_series(100, 104)")
+        await pay(a, 105)
+        async with await a.connect() as connection, connection.transaction(force_rollback=True):
+            await connection.execute("INSERT INTO payment VALUES (106)")
+    async with b.leased(2):
+        await b.settle(2, Role.PRIMARY)
+        await pay(b, 2)
+        a.kill()
+        await a.start()
+        status = await a.settle(2, Role.STANDBY, b)
+        await caught_up(a, 2)
+        assert await payments(a) == [1, 2]
+        await b.until(lambda status: streaming(status) == {a.region})
+    (orphans,) = status.orphans
+    assert (orphans.epoch, orphans.transactions, orphans.rows) == (1, 2, 6)
+    lines = [json.loads(line) for line in Path(orphans.path).read_text().splitlines()]
+    assert sorted(line["row"]["id"] for line in lines) == [100, 101, 102, 103, 104, 105]
+    assert {line["table"] for line in lines} == {"public.payment"}
+    assert '"stage": "rewind", "outcome": "done"' in a.log.read_text()
+    assert node_copies(a) == 0
+
+
+async def test_deposed_primary_that_committed_nothing_has_no_orphans(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        await b.settle(2, Role.DETACHED)
+        async with await a.connect() as connection, connection.transaction(force_rollback=True):
+            await connection.execute("INSERT INTO payment VALUES (100)")
+    async with b.leased(2):
+        await b.settle(2, Role.PRIMARY)
+        detached = await a.settle(2, Role.DETACHED)
+        assert detached.wal is not None
+        assert detached.wal.epoch == 1
+        status = await a.settle(2, Role.STANDBY, b)
+        await pay(b, 2)
+        await caught_up(a, 2)
+    assert status.orphans == ()
+
+
+async def test_other_standby_changes_its_upstream_without_a_restart(start_fleet: StartFleet) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    async with a.leased(1):
+        await first_pair(a, b)
+        await c.settle(1, Role.STANDBY, a)
+        await caught_up(c, 1)
+        postmaster = c.postmaster().pid
+        await asyncio.gather(b.settle(2, Role.DETACHED), c.settle(2, Role.DETACHED))
+    # It lines up behind the favourite before that one is promoted.
+    await c.order(2, Role.STANDBY, b)
+    async with b.leased(2):
+        await b.settle(2, Role.PRIMARY, synchronous=any_one(A, C))
+        await pay(b, 2)
+        await c.until(lambda status: status.settled and status.upstream == b.region)
+        await caught_up(c, 2)
+        assert c.postmaster().pid == postmaster
+
+
+async def test_two_instances_that_chose_the_same_timeline_are_told_apart(start_fleet: StartFleet) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    async with a.leased(1):
+        await first_pair(a, b)
+        await c.settle(1, Role.STANDBY, a)
+        await caught_up(c, 1)
+        await a.settle(2, Role.STOPPED)
+        wal = (await a.client.status(timeout_s=5)).wal
+        await asyncio.gather(b.until(lambda s: s.wal == wal), c.until(lambda s: s.wal == wal))
+    async with b.leased(3):
+        await c.settle(3, Role.DETACHED)
+        await b.settle(3, Role.PRIMARY)
+        await pay(b, 100)
+        b.kill()
+    async with c.leased(4):
+        await c.settle(4, Role.PRIMARY)
+        await c.execute("INSERT INTO payment SELECT generate_series(200, 300)")
+        await b.start()
+        status = await b.settle(4, Role.STANDBY, c)
+        await caught_up(b, 300)
+        assert 100 not in await payments(b)
+        assert [(o.epoch, o.transactions, o.rows) for o in status.orphans] == [(3, 1, 1)]
+
+
+async def test_standby_without_data_never_begins_a_database_of_its_own(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        async with b.leased(2):
+            await b.settle(2, Role.DETACHED)
+            a.stop()
+            for path in (a.root / "volume").iterdir():
+                await asyncio.to_thread(remove, path)
+            await a.start()
+            await a.order(2, Role.PRIMARY)
+            status = await a.until(lambda status: status.problem is not None)
+            assert "refusing to begin anew" in (status.problem or "")
+            assert not status.writable
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
