@@ -21,9 +21,7 @@ def leeward(tmp_path: Path) -> Run:
     def run(
         *arguments: str, environment: dict[str, str] | None = None, timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        inherited = {
-            key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")
-        }
+        inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
         return subprocess.run(
             [LEEWARD, *arguments],
             env={**inherited, "LEEWARD_HOME": str(home), **(environment or {})},

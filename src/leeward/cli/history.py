@@ -19,12 +19,18 @@ def records(console: Console, world: str | None, app: str | None, output: Record
     """Print the decision log, oldest first."""
     found = [record for record in run(_records(world), console) if app is None or record.app == app]
     if output is RecordsOutput.JSON:
-        console.data("".join(as_line("Record", asdict(record)) + "\n" for record in found))
+        console.data("".join(as_line("Decision", _decision(record)) + "\n" for record in found))
     elif found:
         console.data(record_table(found))
     else:
         console.note("no decisions yet")
     return ExitCode.DONE
+
+
+def _decision(record: Record) -> dict[str, object]:
+    """Return a record for programs: its ``kind`` is the ``reason`` here, since documents have a kind of their own."""
+    body = asdict(record)
+    return {"reason": body.pop("kind"), **body}
 
 
 def record_table(found: list[Record]) -> str:

@@ -1,6 +1,6 @@
 """Look at this machine, one aspect after the other, for what a world of three regions needs.
 
-Nothing here needs the network, and nothing takes longer than a second.
+Nothing here needs the network, and all of it together takes at most DEADLINE_S.
 """
 
 import os
@@ -8,8 +8,9 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,7 @@ from leeward.world.namespaces import Isolation, probe_isolation
 
 MEMORY_MIN = 3 << 29
 """What three regions use together, as issue 2 bounds it."""
+DEADLINE_S = 2.5
 PORTS_PER_REGION = 3
 REGIONS = 3
 
@@ -47,11 +49,29 @@ class Check:
     fix: str | None = None
 
 
+Look = Callable[[], Iterator[Check]]
+
+
 def examine() -> list[Check]:
-    """Return every finding, in the order to show them in."""
-    looks: tuple[Callable[[], Iterator[Check]], ...] = (_python, _engines, _isolation, _resources, _ports, _worlds)
-    with ThreadPoolExecutor(len(looks)) as pool:
-        return [check for found in pool.map(lambda look: list(look()), looks) for check in found]
+    """Return every finding, in the order to show them in; after DEADLINE_S without what is still unknown."""
+    found: dict[str, list[Check]] = {}
+
+    def look(group: str, at: Look) -> None:
+        found[group] = list(at())
+
+    # Daemons: whoever is late must not keep the command from ending.
+    looks = [threading.Thread(target=look, args=each, daemon=True) for each in LOOKS.items()]
+    deadline_s = time.monotonic() + DEADLINE_S
+    for thread in looks:
+        thread.start()
+    for thread in looks:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+    return [check for group in LOOKS for check in found.get(group, [_late(group)])]
+
+
+def _late(group: str) -> Check:
+    detail = f"no answer within {DEADLINE_S:g} s: the machine is very busy"
+    return Check(group, "answer", Outcome.WARNING, detail, "run leeward doctor again when it is less busy")
 
 
 def _python() -> Iterator[Check]:
@@ -173,3 +193,14 @@ def _worlds() -> Iterator[Check]:
         yield Check("Worlds", "left-behind", Outcome.WARNING, f"nothing runs any more of: {names}", fix)
     else:
         yield Check("Worlds", "left-behind", Outcome.OK, f"nothing; running: {', '.join(alive) or 'none'}")
+
+
+LOOKS: Mapping[str, Look] = {
+    "Python": _python,
+    "Engines": _engines,
+    "Isolation": _isolation,
+    "Resources": _resources,
+    "Network": _ports,
+    "Worlds": _worlds,
+}
+"""By group, in the order to show them in."""

@@ -18,7 +18,7 @@ from leeward.drill.agents import HttpFleet
 from leeward.ports.cluster import PODS, ClusterUnavailableError, KubeObject, NotFoundError, RejectedError
 from leeward.spec import Problem, Spec
 from leeward.world.client import World
-from leeward.world.model import WorldInfo
+from leeward.world.model import RegionInfo, RegionState, WorldInfo
 
 POLL_S = 0.2
 POD_POLL_S = 1.0
@@ -75,7 +75,7 @@ async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: floa
     async with AsyncExitStack() as stack:
         fleet = await stack.enter_async_context(HttpFleet(urls, world.operator_directory))
         clusters = {region.name: await stack.enter_async_context(cluster_in(world, region)) for region in info.regions}
-        watching = asyncio.create_task(_until_hopeless(clusters))
+        watching = asyncio.create_task(_until_hopeless(world, clusters))
         try:
             async with asyncio.timeout(timeout_s):
                 while missing and not watching.done():
@@ -97,8 +97,8 @@ async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: floa
 async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
     try:
         view = await fleet.view()
-    except FleetUnavailableError as error:
-        return [str(error)]
+    except FleetUnavailableError:
+        return ["no agent answers yet"]
     lacking: list[str] = []
     regions = tuple(Region(region.name) for region in spec.regions)
     for application in spec.applications:
@@ -114,9 +114,12 @@ async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
     return lacking
 
 
-async def _until_hopeless(clusters: dict[str, KubernetesCluster]) -> Problem:
-    """Return why the world will not become ready, once a pod keeps failing."""
+async def _until_hopeless(world: World, clusters: dict[str, KubernetesCluster]) -> Problem:
+    """Return why the world will not become ready, once a region has ended or a pod keeps failing."""
     while True:
+        for ended in (await world.info()).regions:
+            if ended.state is RegionState.LOST:
+                return _lost(ended)
         for region, cluster in clusters.items():
             try:
                 pods = await cluster.list(PODS, timeout_s=CLUSTER_TIMEOUT_S)
@@ -150,6 +153,16 @@ async def _failing(region: str, cluster: KubernetesCluster, pod: KubeObject, sta
         what=f"it ended {status['restartCount']} times and does not become ready",
         why=f"its last words: {words or 'none'}",
         fix="mend what they name in the application's files or its program, then start the world again",
+    )
+
+
+def _lost(region: RegionInfo) -> Problem:
+    return Problem(
+        code="region-ended",
+        where=f"region {region.name}",
+        what="it ended while the world was starting",
+        why=region.because,
+        fix="leeward doctor tells whether this machine has what it takes; then start the world again",
     )
 
 

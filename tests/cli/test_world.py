@@ -1,0 +1,214 @@
+"""The verbs against a real world of three regions, by the real entry point."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .conftest import LEEWARD
+
+pytestmark = [pytest.mark.world, pytest.mark.timeout(300)]
+
+PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
+PATIENCE_S = 150
+
+
+class Leeward:
+    """The command, with a home of its own: a short one, since unix sockets live there."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {**os.environ, "LEEWARD_HOME": str(home)}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [LEEWARD, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> dict[str, object]:
+        result = self(*arguments)
+        assert result.returncode == 0, result.stderr
+        document = json.loads(result.stdout)
+        assert isinstance(document, dict)
+        return document
+
+    def left(self) -> list[str]:
+        """Return what is left of this home's worlds: files, and processes that know of them."""
+        files = [str(path) for path in self.home.iterdir()] if self.home.exists() else []
+        return files + [f"process {pid}" for pid in self.processes()]
+
+    def processes(self) -> list[int]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if str(self.home) in " ".join(process.cmdline()):
+                    found.append(process.pid)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def leeward() -> Iterator[Leeward]:
+    home = Path(tempfile.mkdtemp(prefix="lw-"))
+    yield Leeward(home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def world(leeward: Leeward) -> Iterator[Leeward]:
+    """A world that is ready; what `up` printed was checked."""
+    result = leeward("up", str(PAYMENTS), "--timeout", "120s")
+    assert result.returncode == 0, result.stderr
+    assert "everything is ready" in result.stderr
+    for shown in ("http://127.0.0.1:", str(leeward.home / "default" / "operator"), "leeward switchover payments"):
+        assert shown in result.stdout
+    yield leeward
+    result = leeward("down")
+    assert (result.returncode, result.stdout) == (0, "world/default down\n")
+    assert leeward.left() == []
+
+
+def primary(leeward: Leeward) -> object:
+    (row,) = leeward.json("status", "-o", "json")["applications"]  # type: ignore[misc]
+    return row["primary"]
+
+
+def test_status_is_of_one_revision_and_names_who_answered(world: Leeward) -> None:
+    status = world.json("status", "-o", "json")
+    assert status["answered"] == ["us-east-1", "europe-west1", "japaneast"]
+    assert status["silent"] == []
+    (row,) = status["applications"]  # type: ignore[misc]
+    assert (row["name"], row["ready"], row["regions"], row["writable"]) == ("payments", 3, 3, True)
+    table = world("status").stdout
+    assert "3 of 3 regions answered" in table
+    assert max(map(len, table.splitlines())) <= 100
+
+
+def test_objects_are_listed_described_and_tell_their_logs(world: Leeward) -> None:
+    pods = world("get", "pods", "--region", "us-east-1", "-n", "payments", "-o", "name").stdout.split()
+    assert "pod/payments-postgres-0" in pods
+    assert len(pods) == 3
+    described = world("describe", "sts", "payments-postgres", "-r", "us-east-1").stdout
+    assert "StatefulSet" in described
+    logs = world("logs", "payments-postgres-0", "-r", "us-east-1", "--tail", "3")
+    assert (logs.returncode, len(logs.stdout.splitlines())) == (0, 3)
+
+
+def test_an_object_that_is_not_there(world: Leeward) -> None:
+    result = world("get", "pods", "nobody", "-r", "us-east-1")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "payments-postgres-0" in result.stderr
+
+
+def test_a_second_world_of_that_name_is_refused(world: Leeward) -> None:
+    result = world("up", str(PAYMENTS))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "error[world-exists]" in result.stderr
+
+
+def test_a_dry_run_changes_nothing(world: Leeward) -> None:
+    before = primary(world)
+    result = world("switchover", "payments", "--to", "europe-west1", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("application/payments switched-over (dry run): ")
+    assert primary(world) == before
+
+
+def test_danger_must_be_confirmed_by_name(world: Leeward) -> None:
+    for arguments in (["failover", "payments", "--to", "japaneast"], ["pause", "payments", "--confirm", "payment"]):
+        result = world(*arguments)
+        assert (result.returncode, result.stdout) == (6, "")
+        assert "error[not-confirmed]" in result.stderr
+
+
+def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
+    result = world("switchover", "payments", "--to", "europe-west1", "--timeout", "30s")
+    assert (result.returncode, result.stdout) == (0, "application/payments switched-over\n"), result.stderr
+    assert primary(world) == "europe-west1"
+    decisions = [json.loads(line) for line in world("records", "payments", "-o", "json").stdout.splitlines()]
+    assert {decision["kind"] for decision in decisions} == {"Decision"}
+    assert "SwitchoverStarted" in [decision["reason"] for decision in decisions]
+    assert "SwitchoverStarted" in world("records").stdout
+    assert world("orphans", "payments").returncode == 0
+
+
+def test_what_is_refused_says_why(world: Leeward) -> None:
+    result = world("switchover", "payments", "--to", str(primary(world)))
+    assert (result.returncode, result.stdout) == (6, "")
+    assert "why:" in result.stderr
+
+
+def test_status_with_a_dead_region(world: Leeward) -> None:
+    assert world("fault", "kill", "-r", "japaneast").stdout.startswith("region/japaneast killed at ")
+    status = world.json("status", "-o", "json")
+    assert status["answered"] == ["us-east-1", "europe-west1"]
+    assert "silent: japaneast (lost: " in world("status").stdout
+    assert world("get", "pods", "-r", "japaneast").returncode == 2
+    assert world("fault", "start", "-r", "japaneast").returncode == 0
+    deadline_s = time.monotonic() + PATIENCE_S
+    while len(world.json("status", "-o", "json")["answered"]) < 3:  # type: ignore[arg-type]
+        assert time.monotonic() < deadline_s, world("status").stdout
+
+
+def test_ctrl_c_ends_a_world_that_is_starting(leeward: Leeward) -> None:
+    with subprocess.Popen(
+        [LEEWARD, "up", str(PAYMENTS), "--world", "gone"],
+        env=leeward.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "waiting: " in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, rest
+    assert "Ctrl-C again skips the clean-up" in rest
+    assert not (leeward.home / "gone").exists()
+    assert [pid for pid in leeward.processes() if "gone" in " ".join(psutil.Process(pid).cmdline())] == []
+
+
+def test_a_world_that_is_late_says_what_is_missing(leeward: Leeward) -> None:
+    result = leeward("up", str(PAYMENTS), "--world", "late", "--timeout", "100ms")
+    assert (result.returncode, result.stdout) == (5, "")
+    assert "error[not-ready]" in result.stderr
+    assert not (leeward.home / "late").exists()
+
+
+def test_a_program_that_keeps_failing_ends_the_wait(leeward: Leeward, tmp_path: Path) -> None:
+    shutil.copy(PAYMENTS / "fleet.yaml", tmp_path)
+    application = (PAYMENTS / "application.yaml").read_text()
+    start, end = application.index("    command:"), application.index("    port:")
+    failing = "    command: [python, -c, 'raise SystemExit(\"no luck today\")']\n"
+    (tmp_path / "application.yaml").write_text(application[:start] + failing + application[end:])
+    result = leeward("up", str(tmp_path), "--world", "failing", "--timeout", "120s")
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    assert "error[pod-failing]" in result.stderr
+    assert "no luck today" in result.stderr
+    assert not (leeward.home / "failing").exists()
+
+
+def test_the_demo_loses_a_region_and_meets_its_objectives(leeward: Leeward) -> None:
+    result = leeward("demo", str(PAYMENTS))
+    assert result.returncode == 0, f"{result.stderr}\n{result.stdout}"
+    for step in ("detected: ", "fenced: ", "elected: ", "promoted: ", "routed: ", "first write: "):
+        assert step in result.stderr
+    assert "rto-write" in result.stdout
+    assert "region-loss of us-east-1, payments, async, 1 run: passed" in result.stdout
+    assert [name for name in leeward.left() if "demo" in name] == []
