@@ -144,4 +144,16 @@ def _answered(task: "asyncio.Task[T]") -> bool:
 
 
 def _why(errors: Iterable[BaseException | None]) -> str:
-    return "; ".join(str(error) or type(error).__name__ for error in errors)
+    """Return the reasons, each once and without what changes from one moment to the next."""
+    return ", ".join(sorted({_reason(error) for error in errors if error is not None}))
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return f"TLS: {error}"
+        case aiohttp.ClientConnectorError():
+            return "cannot connect"
+        case TimeoutError():
+            return "no answer in time"
+    return str(error) or type(error).__name__

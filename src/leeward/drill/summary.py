@@ -179,7 +179,9 @@ def waterfall(timelines: Sequence[Timeline], budget: Budget | None) -> tuple[Ste
 
     def took(start: Callable[[Timeline], float | None], end: Callable[[Timeline], float | None]) -> float | None:
         pairs = [(start(timeline), end(timeline)) for timeline in timelines]
-        return percentiles([late - early for early, late in pairs if early is not None and late is not None]).p50
+        # Gateways may be told before the new primary has proved a write: such a step took no time of its own.
+        took_s = [max(0.0, late - early) for early, late in pairs if early is not None and late is not None]
+        return percentiles(took_s).p50
 
     allowed: tuple[float | None, ...] = (None,) * 4
     if budget is not None:
@@ -190,8 +192,13 @@ def waterfall(timelines: Sequence[Timeline], budget: Budget | None) -> tuple[Ste
         Step("elect", elect_s, took(lambda t: t.detected, lambda t: t.elected)),
         Step("promote", promote_s, took(lambda t: t.elected, lambda t: t.promoted)),
         Step("route", route_s, took(lambda t: t.promoted, lambda t: t.routed)),
-        Step("first write", None, took(lambda t: t.promoted, lambda t: t.first_write)),
+        Step("first write", None, took(_led, lambda t: t.first_write)),
     )
+
+
+def _led(timeline: Timeline) -> float | None:
+    """Return when a primary was there and reachable."""
+    return max((at_s for at_s in (timeline.promoted, timeline.routed) if at_s is not None), default=None)
 
 
 def _objectives(
