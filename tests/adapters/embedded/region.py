@@ -1,13 +1,13 @@
 """A region's embedded cluster in a process of its own, for tests: outside of any namespace, on 127.10.2xx.1."""
 
 import asyncio
-import itertools
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ PORT = 6443
 TOKEN = "a-token-of-the-tests"
 WAIT_S = 30.0
 NAMESPACE = "app"
-# One address block per region of this test process, and different ones in test processes side by side.
-_indices = itertools.cycle(range(200 + os.getpid() % 5 * 10, 210 + os.getpid() % 5 * 10))
+INDICES = range(200, 250)
+LOCK_PORT = 6444
 
 
 @dataclass(slots=True)
@@ -85,14 +85,28 @@ async def region_in(directory: Path) -> AsyncIterator[Region]:
     """Yield a region with an identity, a token and a namespace, not yet started; stop it at the end."""
     Authority().issue(NAME, directory / "identity")
     (directory / "token").write_text(f"{TOKEN}\n")
-    region = Region(directory, next(_indices))
+    lock, index = _free_index()
+    region = Region(directory, index)
     region.write_manifests(namespace(NAMESPACE), file="00-namespace.json")
     try:
         yield region
     finally:
         if region.process is not None and region.process.returncode is None:
-            with suppress(ProcessLookupError):
-                await region.stop()
+            await region.stop()
+        lock.close()
+
+
+def _free_index() -> tuple[socket.socket, int]:
+    """Return an address block that no other test has, here or in a process beside, and the lock on it."""
+    for index in INDICES:
+        lock = socket.socket()
+        try:
+            lock.bind((f"127.10.{index}.1", LOCK_PORT))
+        except OSError:
+            lock.close()
+        else:
+            return lock, index
+    raise AssertionError("every address block of the tests is taken")
 
 
 def namespace(name: str) -> KubeObject:

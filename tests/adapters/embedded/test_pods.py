@@ -52,6 +52,7 @@ async def test_restarts_are_backed_off_further_and_further(region: Region, clust
     await region.start()
     await until(cluster, PODS, lambda pods: bool(pods) and container_status(pods[0])["restartCount"] >= 4)
     starts = region.directory / "volumes" / NAMESPACE / "data-web-0" / "starts"
+    await so(lambda: starts.read_text().count("\n") >= 5)
     at_s = [float(line) for line in starts.read_text().split()]
     gaps_s = [later - earlier for earlier, later in itertools.pairwise(at_s)]
     assert gaps_s[1] >= 0.2
@@ -108,7 +109,8 @@ async def test_http_and_tcp_probes(region: Region, cluster: KubernetesCluster) -
 
 
 async def test_a_failing_liveness_probe_restarts(region: Region, cluster: KubernetesCluster) -> None:
-    probe = {"exec": {"command": ["test", "!", "-f", "/data/sick"]}, "failureThreshold": 2, "timeoutSeconds": 10}
+    probe = {"exec": {"command": ["test", "!", "-f", "/data/sick"]}, "failureThreshold": 2}
+    probe |= {"timeoutSeconds": 10, "periodSeconds": 0.1}
     spec = shell("rm -f /data/sick; sleep 1000", livenessProbe=probe, **DATA_MOUNT)
     region.write_manifests(workload("StatefulSet", "web", spec, volumeClaimTemplates=CLAIM))
     await region.start()

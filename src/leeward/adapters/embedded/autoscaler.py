@@ -67,13 +67,13 @@ class Autoscaler:
     async def run(self) -> None:
         """Measure and scale, until cancelled. Without an autoscaler in the store it only sleeps."""
         while True:
-            await asyncio.sleep(SYNC_S)
             scalers = self._store.list(HORIZONTAL_POD_AUTOSCALERS)
             if scalers:
                 now_s = asyncio.get_running_loop().time()
                 used = self._meter.read(list(self._store.list(PODS)), now_s)
                 for item in scalers:
                     self._scale(item, used, now_s)
+            await asyncio.sleep(SYNC_S)
 
     def _scale(self, item: KubeObject, used: dict[str, float], now_s: float) -> None:
         try:

@@ -11,7 +11,7 @@ from leeward.ports.cluster import PODS, KubeObject
 POD_ADDRESS = "leeward.dev/pod-address"
 """Annotation on a pod template: the address its single pod always has."""
 PROBE_PERIOD_S = "leeward.dev/probe-period-s"
-"""Annotation on a pod: the period of its probes in seconds, fractions allowed, instead of periodSeconds."""
+"""Annotation on a pod: how often its readiness is probed, in seconds, fractions allowed; not periodSeconds."""
 
 
 def owner_reference(owner: KubeObject) -> KubeObject:
