@@ -46,6 +46,15 @@ def free_port() -> int:
 _given: set[int] = set()
 
 
+async def happens(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait for a condition; TimeoutError when it never comes."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+
+
 class Authority:
     """A fleet's CA that issues identity directories."""
 
@@ -115,6 +124,17 @@ class Node:
 
     async def start(self) -> None:
         """Start the manager and wait until it answers."""
+        self._spawn()
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(InstanceUnavailableError):
+                    await self.client.status(timeout_s=CALL_S)
+                    return
+                assert self.process is not None
+                assert self.process.poll() is None, self.log.read_text()
+                await asyncio.sleep(0.05)
+
+    def _spawn(self) -> None:
         others = [node for node in self._fleet.nodes.values() if node is not self]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -130,13 +150,6 @@ class Node:
                 stderr=log,
                 start_new_session=True,
             )
-        async with asyncio.timeout(20):
-            while True:
-                with suppress(InstanceUnavailableError):
-                    await self.client.status(timeout_s=CALL_S)
-                    return
-                assert self.process.poll() is None, self.log.read_text()
-                await asyncio.sleep(0.05)
 
     def tree(self) -> list[psutil.Process]:
         """The manager and everything below it."""
@@ -171,7 +184,7 @@ class Node:
             self.process.wait()
         self.process = None
 
-    async def until(self, condition: Callable[[InstanceStatus], bool], timeout_s: float = 30.0) -> InstanceStatus:
+    async def until(self, condition: Callable[[InstanceStatus], bool], timeout_s: float = 60.0) -> InstanceStatus:
         """Wait for a status that meets the condition; say the last one otherwise."""
         last: InstanceStatus | None = None
         try:
@@ -201,7 +214,7 @@ class Node:
         role: Role,
         upstream: "Node | None" = None,
         synchronous: Synchronous | None = None,
-        timeout_s: float = 30.0,
+        timeout_s: float = 60.0,
     ) -> InstanceStatus:
         """Order, and wait until it is so."""
         await self.order(epoch, role, upstream, synchronous)
@@ -244,11 +257,11 @@ class Node:
         )
 
     async def execute(self, text: str) -> None:
-        async with asyncio.timeout(15), await self.connect() as connection:
+        async with asyncio.timeout(30), await self.connect() as connection:
             await connection.execute(text.encode())
 
     async def column(self, text: str) -> list[object]:
-        async with asyncio.timeout(15), await self.connect() as connection:
+        async with asyncio.timeout(30), await self.connect() as connection:
             cursor = await connection.execute(text.encode())
             return [row[0] for row in await cursor.fetchall()]
 

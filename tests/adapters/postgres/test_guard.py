@@ -1,9 +1,6 @@
 """The lease guard, with real processes: what a lease allows, and that nothing outlives it."""
 
 import asyncio
-import os
-import signal
-import subprocess
 import sys
 from contextlib import suppress
 
@@ -16,7 +13,7 @@ from leeward.core.timers import STOP_S
 from leeward.core.values import Role
 from leeward.ports.database import InstanceUnavailableError, StaleEpochError
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import CALL_S, Authority, Node, boot_s, lead
+from tests.adapters.postgres.instances import CALL_S, Authority, Node, boot_s, happens, lead
 
 pytestmark = pytest.mark.engine
 
@@ -43,9 +40,7 @@ class Writer:
     async def wrote(self, more: int = 20) -> None:
         """Wait for so many more acknowledged writes."""
         goal = len(self.acknowledged_sent_s) + more
-        async with asyncio.timeout(20):
-            while len(self.acknowledged_sent_s) < goal:
-                await asyncio.sleep(0.02)
+        await happens(lambda: len(self.acknowledged_sent_s) >= goal, 40)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -72,10 +67,8 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-async def ended(processes: list[psutil.Process], timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not gone(processes):
-            await asyncio.sleep(0.02)
+async def ended(processes: list[psutil.Process], timeout_s: float = 20) -> None:
+    await happens(lambda: gone(processes), timeout_s)
 
 
 async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_back(
@@ -227,15 +220,13 @@ async def test_a_command_ends_with_the_process_that_started_it(mode: str) -> Non
         "subprocess.Popen(init + command)\n"
         "time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", starter, mode])
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", starter, mode)
     try:
         started = psutil.Process(parent.pid)
         depth = 2 if mode == "plain" else 3
-        async with asyncio.timeout(10):
-            while len(started.children(recursive=True)) < depth:
-                await asyncio.sleep(0.02)
+        await happens(lambda: len(started.children(recursive=True)) >= depth)
         below = started.children(recursive=True)
     finally:
-        os.kill(parent.pid, signal.SIGKILL)
-        parent.wait()
+        parent.kill()
+        await parent.wait()
     await ended(below)

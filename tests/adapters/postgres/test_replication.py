@@ -5,6 +5,7 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,7 +40,7 @@ async def payments(node: Node) -> list[object]:
 
 
 async def caught_up(node: Node, number: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with suppress(psycopg.Error):
                 if number in await payments(node):
@@ -119,7 +120,7 @@ async def test_cut_standby_promises_and_is_promoted_under_a_lease_only(start_fle
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         await pay(b, 2)
     async with b.leased(2):
-        status = await b.until(lambda status: status.settled and status.writable, timeout_s=10)
+        status = await b.until(lambda status: status.settled and status.writable, timeout_s=30)
         await pay(b, 2)
         assert await payments(b) == [1, 2]
     assert status.wal is not None
@@ -161,6 +162,10 @@ def node_copies(node: Node) -> int:
     return node.log.read_text().count('"stage": "copy", "outcome": "done"')
 
 
+def read_lines(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
 async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fleet: StartFleet) -> None:
     a, b = await start_fleet(A, B)
     async with a.leased(1):
@@ -182,7 +187,7 @@ async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fle
         await b.until(lambda status: streaming(status) == {a.region})
     (orphans,) = status.orphans
     assert (orphans.epoch, orphans.transactions, orphans.rows) == (1, 2, 6)
-    lines = [json.loads(line) for line in Path(orphans.path).read_text().splitlines()]
+    lines = read_lines(orphans.path)
     assert sorted(line["row"]["id"] for line in lines) == [100, 101, 102, 103, 104, 105]
     assert {line["table"] for line in lines} == {"public.payment"}
     assert '"stage": "rewind", "outcome": "done"' in a.log.read_text()

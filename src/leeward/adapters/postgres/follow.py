@@ -25,7 +25,7 @@ _STEADY_S = 0.2
 _SOON_S = 0.04
 _RETRY_S = 0.3
 _FOREIGN_S = 5.0
-_ASK_TIMEOUT_S = 5.0
+_ASK_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 10.0
 # A standby that has not streamed for so long asks whether it ever can.
 _PATIENCE_S = 1.0

@@ -1,0 +1,215 @@
+"""What every database instance must do that an agent drives through ``leeward.ports.database``."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from leeward.core.values import InstanceStatus, Order, Region, Role, Synchronous, SynchronousMethod
+from leeward.ports.database import Database, InstanceUnavailableError, StaleEpochError
+from tests.adapters.postgres.instances import Fleet
+
+CALL_S = 5.0
+WAIT_S = 60.0
+EU, US = Region("europe-west1"), Region("us-east-1")
+
+
+class Deployment(Protocol):
+    """Two instances of one database that can stream from each other, without data at first."""
+
+    def at(self, region: Region) -> Database: ...
+
+    async def lose(self, region: Region) -> None:
+        """End everything of one region at once."""
+        ...
+
+
+class Postgres:
+    """The real thing: instance managers with PostgreSQL."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def at(self, region: Region) -> Database:
+        return self._fleet.nodes[region].client
+
+    async def lose(self, region: Region) -> None:
+        self._fleet.nodes[region].kill()
+
+
+@asynccontextmanager
+async def postgres() -> AsyncIterator[Deployment]:
+    with tempfile.TemporaryDirectory(prefix="lwpg-") as root:
+        fleet = Fleet(Path(root), (EU, US))
+        try:
+            await fleet.start()
+            yield Postgres(fleet)
+        finally:
+            await fleet.close()
+
+
+@pytest.fixture(params=[pytest.param(postgres, id="postgres", marks=pytest.mark.engine)])
+async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    async with request.param() as opened:
+        yield opened
+
+
+async def until(database: Database, condition: Callable[[InstanceStatus], bool]) -> InstanceStatus:
+    """Wait for a status that meets the condition; fail with the last one otherwise."""
+    last: InstanceStatus | None = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_S), aclosing(_changes(database)) as changes:
+            async for last in changes:
+                if condition(last):
+                    return last
+    raise AssertionError(f"never happened; last: {last}")
+
+
+async def _changes(database: Database) -> AsyncIterator[InstanceStatus]:
+    async for status in database.changes():
+        yield status
+
+
+async def lease(database: Database, epoch: int, duration_s: float) -> float:
+    """Grant a lease as an agent does, by the instance's own clock; return its end."""
+    until_s = (await database.status(timeout_s=CALL_S)).clock_s + duration_s
+    await database.lease(epoch, until_s, timeout_s=CALL_S)
+    return until_s
+
+
+async def settle(database: Database, order: Order) -> InstanceStatus:
+    accepted = await database.order(order, timeout_s=CALL_S)
+    assert accepted.epoch == order.epoch
+    return await until(database, lambda s: s.settled and s.order == order and s.role is order.role)
+
+
+async def pair(deployment: Deployment) -> tuple[Database, Database]:
+    """A primary under a long lease and its standby."""
+    eu, us = deployment.at(EU), deployment.at(US)
+    await eu.order(Order(1, Role.PRIMARY), timeout_s=CALL_S)
+    await lease(eu, 1, 600.0)
+    await until(eu, lambda status: status.writable)
+    await settle(us, Order(1, Role.STANDBY, EU))
+    await until(eu, lambda status: any(sender.region == US and sender.streaming for sender in status.senders))
+    return eu, us
+
+
+async def test_a_new_instance_waits_for_its_first_order(deployment: Deployment) -> None:
+    status = await deployment.at(EU).status(timeout_s=CALL_S)
+    assert (status.epoch, status.order, status.role) == (0, None, Role.STOPPED)
+    assert not status.writable
+    assert status.wal is None
+
+
+async def test_the_clock_it_tells_never_runs_ahead(deployment: Deployment) -> None:
+    first = await deployment.at(EU).status(timeout_s=CALL_S)
+    second = await deployment.at(EU).status(timeout_s=CALL_S)
+    assert first.clock_s < second.clock_s
+    assert first.incarnation == second.incarnation
+
+
+async def test_changes_tell_at_once_and_go_on_without_changes(deployment: Deployment) -> None:
+    async with asyncio.timeout(WAIT_S), aclosing(_changes(deployment.at(EU))) as changes:
+        clocks = [(await anext(changes)).clock_s for _ in range(3)]
+    assert clocks == sorted(clocks)
+
+
+async def test_writable_only_under_a_lease_of_its_epoch(deployment: Deployment) -> None:
+    eu = deployment.at(EU)
+    await eu.order(Order(3, Role.PRIMARY), timeout_s=CALL_S)
+    status = await until(eu, lambda status: status.activity == "waiting for a lease")
+    assert not status.writable
+    until_s = await lease(eu, 3, 10.0)
+    status = await until(eu, lambda status: status.writable)
+    assert status.lease_until_s == until_s
+    assert status.epoch == 3
+    status = await until(eu, lambda status: not status.writable)
+    assert status.clock_s >= until_s
+    await lease(eu, 3, 600.0)
+    status = await until(eu, lambda status: status.settled)
+    assert status.writable
+    assert status.proved
+
+
+async def test_a_lease_is_never_shortened(deployment: Deployment) -> None:
+    eu = deployment.at(EU)
+    await eu.order(Order(1, Role.PRIMARY), timeout_s=CALL_S)
+    until_s = await lease(eu, 1, 600.0)
+    status = await eu.lease(1, until_s - 300.0, timeout_s=CALL_S)
+    assert status.lease_until_s == until_s
+
+
+async def test_older_epochs_are_refused_and_orders_may_be_repeated(deployment: Deployment) -> None:
+    eu = deployment.at(EU)
+    order = Order(5, Role.STOPPED)
+    await settle(eu, order)
+    assert (await settle(eu, order)).order == order
+    with pytest.raises(StaleEpochError):
+        await eu.order(Order(4, Role.PRIMARY), timeout_s=CALL_S)
+    with pytest.raises(StaleEpochError):
+        await eu.lease(4, 1e9, timeout_s=CALL_S)
+    assert (await eu.status(timeout_s=CALL_S)).order == order
+
+
+async def test_a_cut_standby_promises_all_it_holds_and_is_promoted(deployment: Deployment) -> None:
+    eu, us = await pair(deployment)
+    before = await until(us, lambda status: status.wal is not None and status.wal.epoch == 1)
+    promise = await settle(us, Order(2, Role.DETACHED))
+    assert promise.wal is not None
+    assert before.wal is not None
+    assert promise.wal >= before.wal
+    assert promise.upstream is None
+    await until(eu, lambda status: not any(sender.streaming for sender in status.senders))
+    await us.order(Order(2, Role.PRIMARY), timeout_s=CALL_S)
+    await lease(us, 2, 600.0)
+    status = await until(us, lambda status: status.settled)
+    assert status.writable
+    assert status.proved
+    assert status.wal is not None
+    assert status.wal > promise.wal
+    await settle(eu, Order(2, Role.STANDBY, US))
+    assert not (await eu.status(timeout_s=CALL_S)).writable
+
+
+async def test_a_stopped_primary_says_what_its_successor_must_hold(deployment: Deployment) -> None:
+    eu, us = await pair(deployment)
+    stopped = await settle(eu, Order(2, Role.STOPPED))
+    assert stopped.wal is not None
+    last = stopped.wal
+    await until(us, lambda status: status.wal is not None and status.wal >= last)
+    await us.order(Order(3, Role.PRIMARY), timeout_s=CALL_S)
+    await lease(us, 3, 600.0)
+    await until(us, lambda status: status.settled)
+    status = await settle(eu, Order(3, Role.STANDBY, US))
+    assert status.upstream == US
+    assert status.orphans == ()
+
+
+async def test_a_synchronous_primary_proves_itself_only_with_a_standby(deployment: Deployment) -> None:
+    eu, us = deployment.at(EU), deployment.at(US)
+    order = Order(1, Role.PRIMARY, synchronous=Synchronous(SynchronousMethod.ANY, 1, (US,)))
+    await eu.order(order, timeout_s=CALL_S)
+    await lease(eu, 1, 600.0)
+    status = await until(eu, lambda status: status.writable)
+    assert not status.proved
+    await settle(us, Order(1, Role.STANDBY, EU))
+    status = await until(eu, lambda status: status.proved)
+    assert [(sender.region, sender.synchronous) for sender in status.senders] == [(US, True)]
+
+
+async def test_a_lost_instance_is_unavailable(deployment: Deployment) -> None:
+    eu = deployment.at(EU)
+    await eu.status(timeout_s=CALL_S)
+    await deployment.lose(EU)
+    with pytest.raises(InstanceUnavailableError):
+        await eu.status(timeout_s=CALL_S)
+    with pytest.raises(InstanceUnavailableError):
+        await eu.order(Order(1, Role.STOPPED), timeout_s=CALL_S)
+    with pytest.raises(InstanceUnavailableError):
+        await eu.lease(1, 1e9, timeout_s=CALL_S)
+    with pytest.raises(InstanceUnavailableError):
+        await anext(_changes(eu))
