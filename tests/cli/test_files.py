@@ -45,7 +45,7 @@ def test_valid_files_are_summed_up_with_the_arithmetic(leeward: Run, tmp_path: P
     assert result.stdout == (
         "fleet/small valid: 3 regions (1 of them witness), round trips up to 200ms\n"
         "application/shop valid: async, primary east, standbys west\n"
-        "  RTO 30.0s, predicted: lease 2.00 + margin 0.06 + election 0.80 "
+        "  RTO 30s, predicted: lease 2.00 + margin 0.06 + election 0.80 "
         "+ promote 0.10 + route 0.10 = 3.06 s\n"
     )
 

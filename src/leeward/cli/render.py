@@ -53,11 +53,11 @@ def as_yaml(document: Mapping[str, object]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return ``340 ms``, ``3.2 s``, ``12m5s`` or ``4h2m``, without blanks: cells hold one word."""
+    """Return ``340ms``, ``3.2s``, ``12m5s`` or ``4h2m``: one word, for cells."""
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f}ms"
-    if seconds < 99.95:
-        return f"{seconds:.1f}s"
+    if seconds < 59.95:
+        return f"{seconds:.1f}".removesuffix(".0") + "s"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60}m{whole % 60}s"

@@ -15,7 +15,6 @@ from leeward.cli.commands.steer import Mode
 from leeward.cli.commands.trials import EXAMPLE, DrillOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.render import table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose, region_of
 from leeward.core.values import App, Region, ReplicationMode
@@ -51,9 +50,9 @@ class Wish:
 
 def names(console: Console) -> None:
     """List every drill."""
-    rows = [(fault.name, fault.summary, fault.must) for fault in FAULTS.values()]
-    rows.append((SUPERVISOR_KILL, "SIGKILL to the supervisor", "nothing of the world is left"))
-    console.data(table(("NAME", "WHAT", "MUST"), rows))
+    drills = [(fault.name, fault.summary, fault.must) for fault in FAULTS.values()]
+    drills.append((SUPERVISOR_KILL, "SIGKILL to the supervisor", "nothing of the world is left"))
+    console.data("\n".join(f"{name}\n  does: {summary}\n  must: {must}" for name, summary, must in drills))
 
 
 def drill(console: Console, world: str | None, directory: Path | None, wish: Wish, output: DrillOutput) -> ExitCode:

@@ -1,0 +1,150 @@
+"""What the status shows for what the agents answered, as golden text."""
+
+from typing import Any
+
+from leeward.cli.agents import Answer
+from leeward.cli.console import Colour, Console
+from leeward.cli.situation import situation
+from leeward.cli.status import render
+from leeward.core.codec import plain
+from leeward.core.values import (
+    App,
+    Heartbeat,
+    InstanceReport,
+    Phase,
+    Region,
+    ReplicationMode,
+    Role,
+    Sender,
+    Topology,
+    WalPosition,
+)
+from leeward.world.model import RegionInfo, RegionState, WorldInfo
+
+EAST, WEST, FAR = Region("east"), Region("west"), Region("far")
+SHOP = App("shop")
+REGIONS = (EAST, WEST, FAR)
+
+
+def report(role: Role, *, writable: bool = False, senders: tuple[Sender, ...] = ()) -> InstanceReport:
+    return InstanceReport(
+        role=role,
+        epoch=3,
+        writable=writable,
+        wal=WalPosition(3, 10_000),
+        upstream=None if writable else EAST,
+        healthy=True,
+        pods_ready=2,
+        senders=senders,
+    )
+
+
+def sender(region: Region, flushed_lsn: int) -> Sender:
+    return Sender(region, streaming=True, flushed_lsn=flushed_lsn, replayed_lsn=flushed_lsn, synchronous=False)
+
+
+def answer(region: Region, revision: int, age_s: float, phase: Phase = Phase.STEADY) -> Answer:
+    senders = (sender(WEST, 10_000), sender(FAR, 9_000))
+    reports = {
+        EAST: report(Role.PRIMARY, writable=phase is Phase.STEADY, senders=senders),
+        WEST: report(Role.STANDBY),
+        FAR: report(Role.STANDBY),
+    }
+    heartbeats: dict[str, Any] = {
+        name: plain(Heartbeat(name, "i", 1, 0, apps={SHOP: each})) | {"age_s": 0.2} for name, each in reports.items()
+    }
+    topology = Topology(
+        app=SHOP,
+        epoch=3,
+        phase=phase,
+        primary=EAST if phase is Phase.STEADY else None,
+        data_regions=REGIONS,
+        mode=ReplicationMode.ASYNC,
+        acks_required=0,
+        because="east accepts writes" if phase is Phase.STEADY else "east was last heard 2.1 s ago",
+    )
+    body = {
+        "revision": revision,
+        "age_s": age_s,
+        "quorum_leader": WEST,
+        "topologies": {SHOP: plain(topology)},
+        "heartbeats": heartbeats,
+    }
+    return Answer(region, 200, body)
+
+
+def silent(region: Region) -> Answer:
+    return Answer(region, 0, {}, "no answer within 0.5 s")
+
+
+def info(*lost: Region) -> WorldInfo:
+    return WorldInfo(
+        name="default",
+        fleet="small",
+        directory="/d",
+        isolation="user-namespace",
+        not_emulated=(),
+        janitor_pid=1,
+        supervisor_pid=2,
+        wan_pid=3,
+        started_at_unix_s=0.0,
+        files=("/f",),
+        regions=tuple(
+            RegionInfo(
+                name=region,
+                index=index,
+                state=RegionState.LOST if region in lost else RegionState.RUNNING,
+                because="killed by request" if region in lost else "it runs",
+                pid=4,
+                directory="/d",
+                gateway_url=f"http://127.0.0.1:180{index}0",
+                agent_url=f"https://127.0.0.1:180{index}1",
+                api_url=f"https://127.0.0.1:180{index}2",
+            )
+            for index, region in enumerate(REGIONS, start=1)
+        ),
+    )
+
+
+def shown(*answers: Answer, lost: tuple[Region, ...] = ()) -> str:
+    return render(Console(Colour.NEVER), info(*lost), situation(answers), {"shop": 5.0})
+
+
+def test_steady() -> None:
+    assert shown(answer(EAST, 41, 0.3), answer(WEST, 42, 0.1), answer(FAR, 42, 0.2)) == (
+        "world default, fleet small: revision 42, 100ms old, by west; 3 of 3 regions answered\n"
+        "\n"
+        "NAME   READY   PRIMARY   EPOCH   MODE    LAG     RPO\n"
+        "shop   3/3     east      3       async   1000B   <=5s\n"
+        "\n"
+        "REGION   STATE     APP    ROLE                PODS   LAG     HEARTBEAT\n"
+        "east     running   shop   primary, writable   2      -       200ms ago\n"
+        "west     running   shop   standby             2      0B      200ms ago\n"
+        "far      running   shop   standby             2      1000B   200ms ago\n"
+        "\n"
+        "REGION   STATE     GATEWAY                  AGENT                     API-SERVER\n"
+        "east     running   http://127.0.0.1:18010   https://127.0.0.1:18011   https://127.0.0.1:18012\n"
+        "west     running   http://127.0.0.1:18020   https://127.0.0.1:18021   https://127.0.0.1:18022\n"
+        "far      running   http://127.0.0.1:18030   https://127.0.0.1:18031   https://127.0.0.1:18032"
+    )
+
+
+def test_a_lost_region_and_an_election_are_told_first() -> None:
+    head = shown(silent(EAST), answer(WEST, 50, 0.1, Phase.ELECTING), answer(FAR, 49, 0.0), lost=(EAST,)).split("\n\n")
+    assert head[0].splitlines() == [
+        "world default, fleet small: revision 50, 100ms old, by west; 2 of 3 regions answered",
+        "silent: east (lost: killed by request; no answer within 0.5 s)",
+        "shop: electing, because east was last heard 2.1 s ago",
+    ]
+    assert head[1].splitlines()[1].split() == ["shop", "3/3", "-", "3", "async", "-", "<=5s"]
+
+
+def test_the_newest_revision_wins_whole() -> None:
+    view = situation([answer(EAST, 40, 0.0), answer(WEST, 41, 3.0, Phase.ELECTING)])
+    assert (view.revision, view.source, view.applications[0].primary) == (41, WEST, None)
+
+
+def test_nobody_answers() -> None:
+    text = shown(*map(silent, REGIONS))
+    assert text.startswith("world default, fleet small: nobody knows the quorum's state; 0 of 3 regions answered\n")
+    assert "NAME" not in text
