@@ -10,6 +10,7 @@ from pathlib import Path
 from measure import Run
 
 DRILL_TIMEOUT_S = 600
+ERROR_LINES = 5
 MEASURED = (0, 1)
 """Exit statuses of a drill that measured: every objective met, or one missed."""
 
@@ -39,7 +40,8 @@ def measure(directory: Path, region: str, replication: str) -> Run:
         except (OSError, subprocess.TimeoutExpired) as error:
             return Run(rto_write_s=None, because=str(error))
     if drill.returncode not in MEASURED:
-        words = drill.stderr.strip().splitlines()[-3:]
+        # Progress comes before the error: code, where, what, why, fix.
+        words = [line.strip() for line in drill.stderr.strip().splitlines()[-ERROR_LINES:]]
         return Run(rto_write_s=None, because=f"exit status {drill.returncode}: {' / '.join(words)}")
     try:
         first_write_s = json.loads(drill.stdout)["rto_write_s"]["p50"]
