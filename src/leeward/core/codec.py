@@ -1,10 +1,14 @@
-"""The protocol's values as JSON and back: one reversible, stable form for store, wire and logs."""
+"""The protocol's values as JSON and back: one reversible, stable form for store, wire and logs.
+
+How a type is built is worked out once per type and kept as a function; an agent reads every heartbeat of
+every region, so this is its hottest path.
+"""
 
 import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
@@ -23,8 +27,12 @@ def encode(value: object) -> str:
 
 def plain(value: object) -> Any:
     """Return the value as dictionaries, lists and scalars."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    names = _names(kind)
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -46,48 +54,76 @@ def decode(kind: type[T], text: str | bytes) -> T:
 def from_plain(kind: type[T], raw: Any) -> T:
     """Return the value ``plain`` wrote. Unknown keys (of a newer writer) are ignored. Raises DecodeError."""
     try:
-        return typing.cast("T", _build(kind, raw))
-    except (KeyError, TypeError, ValueError) as error:
+        return typing.cast("T", _builder(typing.cast("Any", kind))(raw))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DecodeError(f"not a {kind.__name__}: {error!r}") from error
 
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_Builder = Callable[[Any], Any]
+
+
 @cache
-def _fields(kind: type) -> tuple[tuple[str, Any, bool], ...]:
+def _names(kind: type) -> tuple[str, ...] | None:
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+@cache
+def _builder(kind: Any) -> _Builder:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (option for option in typing.get_args(kind) if option is not type(None))
+        return _optional(_builder(inner))
+    if origin is tuple:
+        return _sequence(_builder(typing.get_args(kind)[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping(_builder(typing.get_args(kind)[1]))
+    if isinstance(kind, typing.NewType):
+        return _builder(kind.__supertype__)
+    if dataclasses.is_dataclass(kind):
+        return _record(typing.cast("type", kind))
+    return typing.cast("_Builder", kind) if issubclass(kind, StrEnum) else _scalar(kind)
+
+
+def _optional(inner: _Builder) -> _Builder:
+    return lambda raw: None if raw is None else inner(raw)
+
+
+def _sequence(inner: _Builder) -> _Builder:
+    return lambda raw: tuple([inner(item) for item in raw])
+
+
+def _mapping(inner: _Builder) -> _Builder:
+    return lambda raw: {key: inner(item) for key, item in raw.items()}
+
+
+def _record(kind: type) -> _Builder:
     hints = typing.get_type_hints(kind)
-    return tuple(
+    fields = tuple(
         (
             field.name,
-            hints[field.name],
+            _builder(hints[field.name]),
             field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING,
         )
         for field in dataclasses.fields(kind)
     )
 
+    def build(raw: Any) -> Any:
+        if not isinstance(raw, Mapping):
+            raise TypeError(f"{raw!r} is not an object")
+        return kind(**{name: inner(raw[name]) for name, inner, optional in fields if name in raw or not optional})
 
-def _build(kind: Any, raw: Any) -> Any:
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        if raw is None:
-            return None
-        (inner,) = (option for option in typing.get_args(kind) if option is not type(None))
-        return _build(inner, raw)
-    if origin is tuple:
-        return tuple(_build(typing.get_args(kind)[0], item) for item in raw)
-    if origin is not None and issubclass(origin, Mapping):
-        return {key: _build(typing.get_args(kind)[1], item) for key, item in raw.items()}
-    if isinstance(kind, typing.NewType):
-        return _build(kind.__supertype__, raw)
-    if dataclasses.is_dataclass(kind):
-        given = {
-            name: _build(hint, raw[name])
-            for name, hint, optional in _fields(typing.cast("type", kind))
-            if name in raw or not optional
-        }
-        return typing.cast("type", kind)(**given)
-    if issubclass(kind, StrEnum):
-        return kind(raw)
-    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if not isinstance(raw, kind):
-        raise TypeError(f"{raw!r} is not {kind.__name__}")
-    return raw
+    return build
+
+
+def _scalar(kind: type) -> _Builder:
+    def check(raw: Any) -> Any:
+        if type(raw) is kind:
+            return raw
+        if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+            return float(raw)
+        if not isinstance(raw, kind):
+            raise TypeError(f"{raw!r} is not {kind.__name__}")
+        return raw
+
+    return check
