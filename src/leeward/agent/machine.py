@@ -29,7 +29,7 @@ HEARTBEATS_IN_FLIGHT = 6
 # After a transaction without an answer, and after an order the instance did not take.
 RETRY_S = 0.1
 # Leadership of the store moves at most this often, and only when nothing else moves.
-LEADER_HOLD_DOWN_S = 10.0
+LEADER_HOLD_DOWN_S = 3.0
 DECISIONS_KEPT = 500
 DECISIONS_TRIMMED_AT_ONCE = 100
 
