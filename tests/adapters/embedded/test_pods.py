@@ -33,7 +33,7 @@ DATA_MOUNT = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
 
 
 async def test_a_killed_container_is_started_again(region: Region, cluster: KubernetesCluster) -> None:
-    region.write_manifests(workload("Deployment", "web", shell("sleep 1000")))
+    region.write_manifests(workload("Deployment", "web", shell("exec sleep 1000")))
     await region.start()
     (pod,) = await until(cluster, PODS, ready(1))
     first = pid_of(pod)
@@ -74,7 +74,7 @@ async def test_a_program_that_does_not_exist_is_said_so(region: Region, cluster:
 
 async def test_readiness_decides_who_is_in_the_endpoints(region: Region, cluster: KubernetesCluster) -> None:
     probe = {"exec": {"command": ["test", "-f", "/data/ready"]}, "failureThreshold": 1}
-    spec = shell("sleep 1000", readinessProbe=probe, **DATA_MOUNT)
+    spec = shell("exec sleep 1000", readinessProbe=probe, **DATA_MOUNT)
     region.write_manifests(workload("StatefulSet", "web", spec, volumeClaimTemplates=CLAIM), service("web"))
     await region.start()
     (endpoints,) = await until(cluster, ENDPOINTS, lambda rows: "notReadyAddresses" in str(rows))
@@ -111,7 +111,7 @@ async def test_http_and_tcp_probes(region: Region, cluster: KubernetesCluster) -
 async def test_a_failing_liveness_probe_restarts(region: Region, cluster: KubernetesCluster) -> None:
     probe = {"exec": {"command": ["test", "!", "-f", "/data/sick"]}, "failureThreshold": 2}
     probe |= {"timeoutSeconds": 10, "periodSeconds": 0.1}
-    spec = shell("rm -f /data/sick; sleep 1000", livenessProbe=probe, **DATA_MOUNT)
+    spec = shell("rm -f /data/sick; exec sleep 1000", livenessProbe=probe, **DATA_MOUNT)
     region.write_manifests(workload("StatefulSet", "web", spec, volumeClaimTemplates=CLAIM))
     await region.start()
     await until(cluster, PODS, ready(1))
@@ -122,7 +122,7 @@ async def test_a_failing_liveness_probe_restarts(region: Region, cluster: Kubern
 
 
 async def test_claims_outlive_pods_and_the_region(region: Region, cluster: KubernetesCluster) -> None:
-    spec = shell("echo . >> /data/starts; sleep 1000", **DATA_MOUNT)
+    spec = shell("echo . >> /data/starts; exec sleep 1000", **DATA_MOUNT)
     region.write_manifests(workload("StatefulSet", "web", spec, volumeClaimTemplates=CLAIM))
     await region.start()
     (first,) = await until(cluster, PODS, ready(1))
@@ -162,7 +162,9 @@ async def test_what_a_container_sees(region: Region, cluster: KubernetesCluster)
         "metadata": {"name": "identity", **meta},
         "stringData": {"tls.key": "a secret"},
     }
-    database = workload("StatefulSet", "db", shell("sleep 1000"), annotations={"leeward.dev/pod-address": "127.10.9.9"})
+    database = workload(
+        "StatefulSet", "db", shell("exec sleep 1000"), annotations={"leeward.dev/pod-address": "127.10.9.9"}
+    )
     spec = {
         "containers": [
             {
@@ -200,8 +202,8 @@ async def test_what_a_container_sees(region: Region, cluster: KubernetesCluster)
     seen = json.loads(await log_of(cluster, name))
     home = region.home_of(pod)
     key, settings = f"{home}/identity/tls.key", f"{home}/config/s.json"
-    address = f"127.10.{region.index}.10"
-    assert seen["arguments"] == [settings, f"--key={key}", key, f"http://{address}:8000"]
+    own = f"127.10.{region.index}.10"
+    assert seen["arguments"] == [settings, f"--key={key}", key, f"http://{own}:8000"]
     assert seen["files"] == {settings: json.dumps({"key": key}), key: "a secret"}
     assert seen["modes"][key] == "0o600"
     environment = seen["environment"]
@@ -216,7 +218,7 @@ async def test_what_a_container_sees(region: Region, cluster: KubernetesCluster)
 
 
 async def test_a_pod_waits_for_its_secret_and_files_follow_it(region: Region, cluster: KubernetesCluster) -> None:
-    spec = shell("sleep 1000", volumeMounts=[{"name": "s", "mountPath": "/s"}])
+    spec = shell("exec sleep 1000", volumeMounts=[{"name": "s", "mountPath": "/s"}])
     spec["volumes"] = [{"name": "s", "secret": {"secretName": "late"}}]
     region.write_manifests(workload("Deployment", "web", spec))
     await region.start()
@@ -235,7 +237,7 @@ async def test_a_pod_waits_for_its_secret_and_files_follow_it(region: Region, cl
     await so(lambda: file.read_text() == "2")
 
 
-DAEMON = "setsid sh -c 'echo $$$$ > /data/daemon; sleep 1000' & sleep 0.1 & echo started; sleep 1000"
+DAEMON = "setsid sh -c 'echo $$$$ > /data/daemon; exec sleep 1000' & sleep 0.1 & echo started; exec sleep 1000"
 
 
 async def test_orphans_are_reaped_and_end_with_their_pod(region: Region, cluster: KubernetesCluster) -> None:
@@ -258,7 +260,7 @@ async def test_sigterm_leaves_nothing(region: Region, cluster: KubernetesCluster
     stubborn = shell("trap '' TERM; echo $$$$ > /data/main; " + DAEMON, **DATA_MOUNT)
     region.write_manifests(
         workload("StatefulSet", "web", stubborn, volumeClaimTemplates=CLAIM),
-        workload("Deployment", "other", shell("sleep 1000"), replicas=2),
+        workload("Deployment", "other", shell("exec sleep 1000"), replicas=2),
     )
     await region.start()
     pods = await until(cluster, PODS, ready(3))
@@ -301,13 +303,15 @@ async def test_logs_follow_tail_and_previous(region: Region, cluster: Kubernetes
     await until(cluster, PODS, ready(1))
     with pytest.raises(RejectedError, match="previous"):
         await log_of(cluster, "web-0", previous=True)
-    following = asyncio.create_task(log_of(cluster, "web-0", follow=True))
-    log = region.directory / "logs" / NAMESPACE / "web-0" / "main.log"
-    await so(lambda: log.read_text() == "one\ntwo\n")
-    assert await log_of(cluster, "web-0", tail_lines=1) == "two\n"
-    (region.directory / "volumes" / NAMESPACE / "data-web-0" / "go").touch()
+    text = b""
+    go = region.directory / "volumes" / NAMESPACE / "data-web-0" / "go"
     async with asyncio.timeout(WAIT_S):
-        assert await following == "one\ntwo\nthree\n"
+        async for piece in cluster.logs("web-0", namespace=NAMESPACE, follow=True, timeout_s=WAIT_S):
+            text += piece
+            if text == b"one\ntwo\n":
+                assert await log_of(cluster, "web-0", tail_lines=1) == "two\n"
+                go.touch()
+    assert text == b"one\ntwo\nthree\n"
     await until(cluster, PODS, lambda pods: container_status(pods[0])["restartCount"] == 1)
     assert await log_of(cluster, "web-0", previous=True) == "one\ntwo\nthree\n"
 
@@ -317,7 +321,7 @@ def resident_kib(pid: int) -> int:
 
 
 async def test_it_stays_small(region: Region, cluster: KubernetesCluster) -> None:
-    region.write_manifests(workload("Deployment", "web", shell("sleep 1000"), replicas=4), service("web"))
+    region.write_manifests(workload("Deployment", "web", shell("exec sleep 1000"), replicas=4), service("web"))
     await region.start()
     await until(cluster, PODS, ready(4))
     assert region.process is not None

@@ -32,8 +32,8 @@ from tests.adapters.embedded.region import (
     workload,
 )
 
-VERSION_1 = shell("sleep 1000", env=[{"name": "VERSION", "value": "1"}])
-VERSION_2 = shell("sleep 1000", env=[{"name": "VERSION", "value": "2"}])
+VERSION_1 = shell("exec sleep 1000", env=[{"name": "VERSION", "value": "1"}])
+VERSION_2 = shell("exec sleep 1000", env=[{"name": "VERSION", "value": "2"}])
 
 
 BUSY = """

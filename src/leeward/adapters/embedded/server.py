@@ -232,12 +232,12 @@ class ApiServer:
         with path.open("rb") as file:
             logs.seek_tail(file, None if tail is None else int(tail))
             while True:
-                # Ask before reading: what is written before the end is then read in any case.
-                running = self._is_running(pod, container)
+                # Ask before reading: what was written before the end is then read in any case.
+                last = not follow or not self._is_running(pod, container) or logs.is_replaced(file, path)
                 logs.skip_truncation(file)
                 while piece := file.read(64 * 1024):
                     await response.write(piece)
-                if not follow or not running or logs.is_replaced(file, path):
+                if last:
                     return response
                 await asyncio.sleep(LOG_POLL_S)
 
