@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from leeward.core import failover, switchover
+from leeward.core import failover, replication, switchover
 from leeward.core.actions import Propose
 from leeward.core.values import Order, Phase, Region, Role, Topology
 from leeward.core.view import View
@@ -55,6 +55,15 @@ def test_the_target_is_named_only_after_a_clean_stop_and_with_the_end_of_the_wal
     found = proposed(drained())
     assert found is not None
     assert (found.epoch, found.phase, found.primary, found.handover_lsn) == (2, Phase.PROMOTING, EU, 1234)
+
+
+def test_who_drained_follows_at_once_and_can_still_name_the_target() -> None:
+    following = status(Role.DETACHED, lsn=1234, order=Order(1, Role.STANDBY, EU), writable=False)
+    for given in (drained(), drained(instance=following)):
+        assert replication.order(given) == Order(1, Role.STANDBY, EU)
+        found = proposed(given)
+        assert found is not None
+        assert found.handover_lsn == 1234
 
 
 @pytest.mark.parametrize(

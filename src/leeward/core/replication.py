@@ -32,8 +32,11 @@ def order(view: View) -> Order | None:
     if topology.phase is Phase.ELECTING:
         return _electing(view, topology)
     if topology.primary == view.me:
-        if topology.phase is Phase.SWITCHING and switchover.lined_up(view, topology):
-            return Order(epoch, Role.STOPPED)
+        if topology.phase is Phase.SWITCHING:
+            if view.instance is not None and switchover.drained(view.instance, topology):
+                return switchover.follow(topology)
+            if switchover.lined_up(view, topology):
+                return Order(epoch, Role.STOPPED)
         if topology.phase is Phase.PROMOTING and not switchover.holds_handover(view, topology):
             return Order(epoch, Role.STANDBY, upstream=topology.deposed)
         return Order(epoch, Role.PRIMARY, synchronous=synchronous(view, topology))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from leeward.core.actions import Decision, Note, Propose
-from leeward.core.values import InstanceStatus, Phase, Region, Role, Topology
+from leeward.core.values import InstanceStatus, Order, Phase, Region, Role, Topology
 from leeward.core.view import View
 
 LAG_MAX_BYTES = 16 * 1024 * 1024
@@ -75,7 +75,7 @@ def drive(view: View, topology: Topology) -> Decision:
     assert target is not None, "a switchover has a target"
     instance = view.instance
     call_off_at_s = view.topology_seen_at_s + DRAIN_LEASES * view.timers.lease_s
-    if instance is not None and _drained(instance, topology) and instance.wal is not None:
+    if instance is not None and drained(instance, topology) and instance.wal is not None:
         because = f"{view.me} stopped cleanly; {target} takes over"
         promoting = replace(
             topology,
@@ -99,10 +99,16 @@ def drive(view: View, topology: Topology) -> Decision:
     return Decision(f"{view.me} drains for {target}", retry_at_s=call_off_at_s)
 
 
-def _drained(instance: InstanceStatus, topology: Topology) -> bool:
-    order = instance.order
-    obeyed = order is not None and order.role is Role.STOPPED and order.epoch == topology.epoch
-    return obeyed and instance.settled and instance.role is Role.STOPPED
+def drained(instance: InstanceStatus, topology: Topology) -> bool:
+    """Whether the old primary stopped cleanly by order, and did not start again but to follow the target."""
+    if instance.order == follow(topology):
+        return instance.role is not Role.PRIMARY
+    return instance.order == Order(topology.epoch, Role.STOPPED) and instance.settled and instance.role is Role.STOPPED
+
+
+def follow(topology: Topology) -> Order:
+    """Return what the old primary does next, without waiting for the target to be named: time is writes."""
+    return Order(topology.epoch, Role.STANDBY, upstream=topology.target)
 
 
 def hand_back(view: View, topology: Topology) -> Decision | None:

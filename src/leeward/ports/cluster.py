@@ -63,9 +63,7 @@ LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
-HORIZONTAL_POD_AUTOSCALERS = Resource(
-    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"
-)
+HORIZONTAL_POD_AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
@@ -151,9 +149,7 @@ class Cluster(Protocol):
         """
         ...
 
-    async def get(
-        self, resource: Resource, name: str, *, namespace: str | None = None, timeout_s: float
-    ) -> KubeObject:
+    async def get(self, resource: Resource, name: str, *, namespace: str | None = None, timeout_s: float) -> KubeObject:
         """Return one object. Raises NotFoundError."""
         ...
 

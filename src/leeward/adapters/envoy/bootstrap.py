@@ -22,6 +22,14 @@ def bootstrap(settings: GatewaySettings) -> dict[str, Any]:
     return {
         "node": {"id": f"gateway.{settings.region}", "cluster": str(settings.region)},
         "admin": {"address": {"socket_address": {"address": settings.host, "port_value": settings.admin_port}}},
+        "bootstrap_extensions": [
+            {
+                "name": "envoy.bootstrap.internal_listener",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+                },
+            }
+        ],
         "dynamic_resources": {
             "lds_config": config_source(settings.config_dir, LISTENERS_FILE),
             "cds_config": config_source(settings.config_dir, CLUSTERS_FILE),

@@ -19,6 +19,13 @@ WARM_INTERVAL = "2s"
 NOWHERE = "nowhere"
 """A cluster without endpoints: a connection routed here is closed at once."""
 LOCAL_POSTGRES = "postgres"
+LATE_POSTGRES = "postgres.late"
+"""This region's PostgreSQL, connected to only when the client has said something."""
+# Each new stream, and each check of ``warm``, opens this many tunnels. Envoy does not count those that wait, so
+# the idle timeout is what bounds them: about six per peer. Each is but an HTTP/2 stream; PostgreSQL sees it only
+# when it is used.
+SPARE_RATIO = 2.0
+SPARE_IDLE_TIMEOUT = "5s"
 
 # A request in flight to a region that became a black hole fails after interval + timeout at most.
 HTTP_KEEPALIVE = {"interval": "1s", "timeout": "1s"}
@@ -26,6 +33,7 @@ HTTP_KEEPALIVE = {"interval": "1s", "timeout": "1s"}
 # base backup over a slow link is safe.
 POSTGRES_KEEPALIVE = {"interval": "1s", "timeout": "5s"}
 
+_TCP_OPTIONS = "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -54,9 +62,19 @@ def pods_file(app: App) -> str:
     return f"eds.{app}.json"
 
 
-def warm_address(settings: GatewaySettings) -> dict[str, Any]:
-    """Return the address of the listener ``warm``: an abstract socket, so it needs no port and no file."""
-    return {"pipe": {"path": f"@leeward-warm-{settings.host}:{settings.admin_port}"}}
+def spare_cluster(region: Region) -> str:
+    """Return the name of the cluster of a region's tunnels, some of them opened in advance."""
+    return f"spare.{region}"
+
+
+def tunnel_listener(region: Region) -> str:
+    """Return the name of the internal listener that wraps a stream in a tunnel to a region's PostgreSQL."""
+    return f"tunnel.{region}"
+
+
+def warm_address(settings: GatewaySettings, name: str) -> dict[str, Any]:
+    """Return the address of a listener for warming: an abstract socket, so it needs no port and no file."""
+    return {"pipe": {"path": f"@leeward-warm-{settings.host}:{settings.admin_port}/{name}"}}
 
 
 def tcp_address(address: Address) -> dict[str, Any]:
@@ -76,10 +94,13 @@ def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[
         result += [_pods(settings, route.app), _reads(route)]
         if route.app == settings.app and route.instance is not None:
             result.append(_static(LOCAL_POSTGRES, (tcp_address(route.instance),)))
+            result.append(_static(LATE_POSTGRES, (_internal(LATE_POSTGRES),)))
     for region, address in sorted(settings.peers.items()):
         result.append(_peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
         result.append(_peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
-        result += [_warm(settings, name) for name in (http_peer(region), postgres_peer(region))]
+        result.append(_spare(region))
+        result.append(_warm(settings, http_peer(region), {"http_health_check": {"host": WARM_HOST, "path": "/"}}))
+        result.append(_warm(settings, postgres_peer(region), {"tcp_health_check": {}}))
     return result
 
 
@@ -150,16 +171,25 @@ def _peer(
     }
 
 
-def _warm(settings: GatewaySettings, name: str) -> dict[str, Any]:
+def _spare(region: Region) -> dict[str, Any]:
+    return {
+        **_static(spare_cluster(region), (_internal(tunnel_listener(region)),)),
+        "preconnect_policy": {"per_upstream_preconnect_ratio": SPARE_RATIO},
+        "typed_extension_protocol_options": {_TCP_OPTIONS: typed(_TCP_OPTIONS, idle_timeout=SPARE_IDLE_TIMEOUT)},
+    }
+
+
+def _warm(settings: GatewaySettings, name: str, kind: dict[str, Any]) -> dict[str, Any]:
     check = {
         "timeout": "2s",
         "interval": WARM_INTERVAL,
         "no_traffic_interval": WARM_INTERVAL,
         "unhealthy_threshold": 1,
         "healthy_threshold": 1,
-        "http_health_check": {"host": name, "path": "/"},
+        "reuse_connection": False,
+        **kind,
     }
-    return {**_static(f"warm.{name}", (warm_address(settings),)), "health_checks": [check]}
+    return {**_static(f"warm.{name}", (warm_address(settings, name),)), "health_checks": [check]}
 
 
 def tls_context(settings: GatewaySettings, regions: tuple[Region, ...]) -> dict[str, Any]:
@@ -182,6 +212,10 @@ def tls_context(settings: GatewaySettings, regions: tuple[Region, ...]) -> dict[
             ],
         },
     }
+
+
+def _internal(listener: str) -> dict[str, Any]:
+    return {"envoy_internal_address": {"server_listener_name": listener}}
 
 
 def _static(name: str, addresses: tuple[dict[str, Any], ...]) -> dict[str, Any]:

@@ -11,13 +11,16 @@ from leeward.adapters.envoy import routes as tables
 from leeward.adapters.envoy.bootstrap import config_source
 from leeward.adapters.envoy.clusters import (
     HTTP_KEEPALIVE,
+    LATE_POSTGRES,
     LOCAL_POSTGRES,
     NOWHERE,
     POSTGRES_KEEPALIVE,
     http_peer,
     postgres_peer,
+    spare_cluster,
     tcp_address,
     tls_context,
+    tunnel_listener,
     typed,
     warm_address,
 )
@@ -26,6 +29,7 @@ from leeward.core.values import Region
 from leeward.ports.gateway import Address, Route
 
 _HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+EARLY_BYTES_MAX = 65536
 # No address is trusted with Envoy's own request headers, which could make a write be retried.
 _NOBODY_INTERNAL = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
 
@@ -41,7 +45,9 @@ def listeners(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict
     local = LOCAL_POSTGRES if mine is not None and mine.instance is not None else NOWHERE
     result = [_users(settings)]
     if settings.peers:
-        result += [_peers(settings), _warm(settings)]
+        result += [_peers(settings), _late(local)]
+    for region in sorted(settings.peers):
+        result += [_tunnel(region), *_warm(settings, region)]
     primary = _postgres_of(settings, mine.primary if mine else None, local)
     result.append(_tcp(settings, "primary", settings.postgres_port, primary))
     for region, port in sorted(settings.egress.items()):
@@ -53,7 +59,7 @@ def listeners(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict
 def _postgres_of(settings: GatewaySettings, region: Region | None, local: str) -> str:
     if region == settings.region:
         return local
-    return NOWHERE if region is None or region not in settings.peers else postgres_peer(region)
+    return NOWHERE if region is None or region not in settings.peers else spare_cluster(region)
 
 
 def _users(settings: GatewaySettings) -> dict[str, Any]:
@@ -110,21 +116,43 @@ def _mutual_tls(settings: GatewaySettings, name: str, network_filter: dict[str, 
     }
 
 
-def _warm(settings: GatewaySettings) -> dict[str, Any]:
-    manager = _http(settings, "warm", route_config=tables.warm(settings))
-    return _listener("warm", warm_address(settings), [{"filters": [manager]}])
+def _warm(settings: GatewaySettings, region: Region) -> list[dict[str, Any]]:
+    requests, streams = http_peer(region), postgres_peer(region)
+    manager = _http(settings, f"warm.{requests}", route_config=tables.warm(requests))
+    proxy = _proxy(f"warm.{streams}", spare_cluster(region))
+    return [
+        _listener(f"warm.{name}", warm_address(settings, name), [{"filters": [network_filter]}])
+        for name, network_filter in ((requests, manager), (streams, proxy))
+    ]
+
+
+def _tunnel(region: Region) -> dict[str, Any]:
+    name = tunnel_listener(region)
+    proxy = _proxy(name, postgres_peer(region), tunneling_config={"hostname": postgres_peer(region)})
+    return _internal_listener(name, proxy)
+
+
+def _late(local: str) -> dict[str, Any]:
+    # A tunnel kept in reserve must not occupy a backend of PostgreSQL, where it would also time out unauthenticated.
+    proxy = _proxy(
+        LATE_POSTGRES, local, upstream_connect_mode="ON_DOWNSTREAM_DATA", max_early_data_bytes=EARLY_BYTES_MAX
+    )
+    return _internal_listener(LATE_POSTGRES, proxy)
 
 
 def _tcp(settings: GatewaySettings, name: str, port: int, cluster: str) -> dict[str, Any]:
+    return _listener(name, _at(settings, port), [{"filters": [_proxy(name, cluster)]}])
+
+
+def _proxy(name: str, cluster: str, **fields: Any) -> dict[str, Any]:
     proxy = typed(
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         stat_prefix=name,
         cluster=cluster,
         idle_timeout="0s",
-        **({} if cluster in (LOCAL_POSTGRES, NOWHERE) else {"tunneling_config": {"hostname": cluster}}),
+        **fields,
     )
-    chain = {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
-    return _listener(name, _at(settings, port), [chain])
+    return {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
 
 
 def _http(settings: GatewaySettings, name: str, **fields: Any) -> dict[str, Any]:
@@ -168,6 +196,15 @@ def _rds(settings: GatewaySettings, table: str) -> dict[str, Any]:
 
 def _at(settings: GatewaySettings, port: int) -> dict[str, Any]:
     return tcp_address(Address(settings.host, port))
+
+
+def _internal_listener(name: str, network_filter: dict[str, Any]) -> dict[str, Any]:
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name=name,
+        internal_listener={},
+        filter_chains=[{"filters": [network_filter]}],
+    )
 
 
 def _listener(name: str, address: dict[str, Any], chains: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,11 +9,10 @@ import json
 from typing import Any
 
 from leeward.adapters.envoy.clusters import (
-    LOCAL_POSTGRES,
+    LATE_POSTGRES,
     WARM_HOST,
     http_peer,
     pods_cluster,
-    postgres_peer,
     reads_cluster,
     typed,
 )
@@ -83,11 +82,9 @@ def peers(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any
     return _table(PEERS, settings.region, [_warm_answer(), *hosts], action="OVERWRITE_IF_EXISTS_OR_ADD")
 
 
-def warm(settings: GatewaySettings) -> dict[str, Any]:
-    """Return the route table through which this gateway keeps its connections to the peers open."""
-    names = [name(region) for region in sorted(settings.peers) for name in (http_peer, postgres_peer)]
-    hosts = [_host(name, [name], [_to(name, {"timeout": "2s", "host_rewrite_literal": WARM_HOST})]) for name in names]
-    return {"name": "warm", "virtual_hosts": hosts}
+def warm(peer: str) -> dict[str, Any]:
+    """Return the route table through which this gateway keeps its connection to a peer open."""
+    return {"name": "warm", "virtual_hosts": [_host("warm", ["*"], [_to(peer, {"timeout": "2s"})])]}
 
 
 def tunnel() -> dict[str, Any]:
@@ -95,13 +92,13 @@ def tunnel() -> dict[str, Any]:
     route = {
         "match": {"connect_matcher": {}},
         "route": {
-            "cluster": LOCAL_POSTGRES,
+            "cluster": LATE_POSTGRES,
             "timeout": "0s",
             "idle_timeout": "0s",
             "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
         },
     }
-    return {"name": "tunnel", "virtual_hosts": [_warm_answer(), _host("postgres", ["*"], [route])]}
+    return {"name": "tunnel", "virtual_hosts": [_host("postgres", ["*"], [route])]}
 
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:

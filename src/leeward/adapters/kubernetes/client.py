@@ -97,9 +97,7 @@ class KubernetesCluster:
             timeout_s=timeout_s,
         )
 
-    async def get(
-        self, resource: Resource, name: str, *, namespace: str | None = None, timeout_s: float
-    ) -> KubeObject:
+    async def get(self, resource: Resource, name: str, *, namespace: str | None = None, timeout_s: float) -> KubeObject:
         """Return one object."""
         return await self._json("GET", path_of(resource, namespace, name), timeout_s=timeout_s)
 

@@ -39,7 +39,8 @@ class Follower:
         self._trusted: tuple[int, Region] | None = None
         """(epoch, upstream) whose history was found to contain ours."""
         self._unbroken = False
-        """PostgreSQL has followed somebody since it started, and has never been a primary since."""
+        """PostgreSQL was stopped cleanly by order, or has followed somebody since it started, and has never
+        been a primary since: attaching first is right nearly always, and PostgreSQL refuses the rest."""
         self._idle_since_s: float | None = None
 
     async def in_recovery(self, duty: Duty) -> bool:
@@ -54,7 +55,7 @@ class Follower:
             await instance.say("stopping: no longer the primary")
             await instance.end()
         if not instance.server.running:
-            self._unbroken = False
+            self._unbroken = instance.state.stopped_wal is not None
             instance.data.keep_in_recovery()
             instance.start(duty)
             await instance.say("starting in recovery")
