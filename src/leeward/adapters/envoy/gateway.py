@@ -14,6 +14,7 @@ from leeward.adapters.envoy.settings import GatewaySettings
 from leeward.ports.gateway import GatewayUnavailableError, Route
 
 POLL_S = 0.01
+REMIND_S = 1.0
 
 
 class EnvoyGateway:
@@ -25,6 +26,7 @@ class EnvoyGateway:
     def __init__(self, settings: GatewaySettings, session: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._session = session
+        self._directory = Path(settings.config_dir)
         self._turn = asyncio.Lock()
 
     async def apply(self, routes: tuple[Route, ...], *, timeout_s: float) -> None:
@@ -37,7 +39,7 @@ class EnvoyGateway:
         try:
             async with asyncio.timeout(timeout_s), self._turn:
                 self._write(files)
-                pending = {_stat(name): version(text) for name, text in files.items()}
+                pending = dict(files)
                 await self._confirmed(pending)
         except TimeoutError as error:
             waiting = ", ".join(sorted(pending)) or "an earlier change"
@@ -46,33 +48,39 @@ class EnvoyGateway:
             ) from error
 
     def _write(self, files: Mapping[str, str]) -> None:
-        directory = Path(self._settings.config_dir)
-        directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            path = directory / name
+            path = self._directory / name
             if not path.is_file() or path.read_text() != text:
                 _replace(path, text)
-        for path in directory.glob("eds.*.json"):
+        for path in self._directory.glob("eds.*.json"):
             if path.name not in files:
                 path.unlink()
 
     async def _confirmed(self, pending: dict[str, str]) -> None:
+        """Empty ``pending`` as Envoy confirms. It forgets an update that it once refused, so remind it of the rest."""
+        loop = asyncio.get_running_loop()
+        remind_s = loop.time() + REMIND_S
         while True:
             for name in await self._served(pending):
                 del pending[name]
             if not pending:
                 return
+            if loop.time() >= remind_s:
+                remind_s = loop.time() + REMIND_S
+                for name, text in pending.items():
+                    _replace(self._directory / name, text)
             await asyncio.sleep(POLL_S)
 
-    async def _served(self, expected: Mapping[str, str]) -> list[str]:
+    async def _served(self, files: Mapping[str, str]) -> list[str]:
         url = f"{self._settings.admin_url}/stats?type=TextReadouts&format=json"
         try:
             async with self._session.get(url) as response:
                 stats = (await response.json(content_type=None))["stats"]
         except aiohttp.ClientError:
             return []
-        actual = {stat["name"]: stat["value"] for stat in stats}
-        return [name for name, text in expected.items() if actual.get(name) == text]
+        served = {stat["name"]: stat["value"] for stat in stats}
+        return [name for name, text in files.items() if served.get(_stat(name)) == version(text)]
 
 
 def _stat(file: str) -> str:

@@ -84,7 +84,7 @@ def peers(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any
 
 def warm(peer: str) -> dict[str, Any]:
     """Return the route table through which this gateway keeps its connection to a peer open."""
-    return {"name": "warm", "virtual_hosts": [_host("warm", ["*"], [_to(peer, {"timeout": "2s"})])]}
+    return _inline("warm", _host("warm", ["*"], [_to(peer, {"timeout": "2s"})]))
 
 
 def tunnel() -> dict[str, Any]:
@@ -98,7 +98,7 @@ def tunnel() -> dict[str, Any]:
             "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
         },
     }
-    return {"name": "tunnel", "virtual_hosts": [_host("postgres", ["*"], [route])]}
+    return _inline("tunnel", _host("postgres", ["*"], [route]))
 
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
@@ -151,6 +151,11 @@ def _table(name: str, region: Region, hosts: list[dict[str, Any]], *, action: st
         virtual_hosts=hosts,
         response_headers_to_add=[_header(REGION_HEADER, str(region), action)],
     )
+
+
+def _inline(name: str, host: dict[str, Any]) -> dict[str, Any]:
+    # Listeners may be read before the clusters; Envoy would reject them for good.
+    return {"name": name, "virtual_hosts": [host], "validate_clusters": False}
 
 
 def _host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[str, Any]:
