@@ -36,8 +36,8 @@ class Writers:
 
 def lost(sites: dict[Region, Site], app: App, primary: Region, ledger: Ledger) -> list[Acknowledged]:
     """Return the acknowledged writes that the primary does not have."""
-    held = {record.key for record in sites[primary].instances[app].wal}
-    return [found for key, found in ledger.acknowledged.items() if key not in held]
+    history = sites[primary].instances[app].postgres.history
+    return [found for key, found in ledger.acknowledged.items() if not history.holds(key)]
 
 
 def check_loss(
@@ -76,14 +76,13 @@ def pending(sites: dict[Region, Site], app: App) -> list[str]:
         return [*waiting, f"the topology is {topology.phase}: {because}"]
     for region in topology.data_regions:
         instance = sites[region].instances[app]
+        server, leader = instance.postgres, sites[topology.primary].instances[app].postgres
         if region == topology.primary:
             if not (instance.writable and instance.epoch == topology.epoch):
                 waiting.append(f"the primary {region} is not writable")
-        elif instance.role is not Role.STANDBY or instance.upstream != topology.primary:
-            waiting.append(
-                f"{region} does not follow {topology.primary}: {instance.role}, upstream {instance.upstream}"
-            )
-        elif len(instance.wal) < len(sites[topology.primary].instances[app].wal):
+        elif server.role is not Role.STANDBY or server.upstream != topology.primary:
+            waiting.append(f"{region} does not follow {topology.primary}: {server.role}, upstream {server.upstream}")
+        elif len(server.history) < len(leader.history):
             waiting.append(f"{region} has not caught up")
     for site in sites.values():
         route = site.routes.get(app)

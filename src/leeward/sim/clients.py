@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from leeward.core.values import App, Region
@@ -110,7 +111,8 @@ class Client:
                 self._seen(found)
                 self._network.send(region, entry.name, done, found)
 
-            instance.write(key, acknowledged, lambda: self._network.send(region, entry.name, again))
+            refused = partial(self._network.send, region, entry.name, again)
+            instance.process.receive(instance.postgres.write, key, acknowledged, refused)
 
         route = entry.routes.get(self._app)
         if entry.dead or entry.frozen or route is None or route.primary is None:

@@ -1,58 +1,47 @@
-"""A simulated PostgreSQL under its instance manager, with the semantics that failover depends on.
+"""A simulated instance manager: it makes its PostgreSQL what the order says, under the lease it was fed.
 
-WAL is a list of records, each with the epoch of the primary that wrote it: a record's index is its LSN.
-Primaries acknowledge in async at once, and otherwise when enough standbys flushed; standbys stream from
-their upstream, cascade, and diverge when they hold what their upstream never had, until they are rewound.
+What it does follows ``leeward.adapters.postgres``, step for step as far as it matters: a newer order interrupts
+the step under way, a deposed primary is killed, a standby that diverged saves its orphans and rewinds, a
+rewind cut short leaves no usable copy, and the kernel ends PostgreSQL when the lease does, frozen or not.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from leeward.core.values import (
-    App,
-    InstanceStatus,
-    Order,
-    Orphans,
-    Region,
-    ReplicationMode,
-    Role,
-    Sender,
-    Synchronous,
-    WalPosition,
-)
+from leeward.core.values import App, InstanceStatus, Order, Orphans, Region, Role, Sender, WalPosition
 from leeward.sim.network import Network
+from leeward.sim.postgres import Greeting, Postgres
+from leeward.sim.process import Process
 from leeward.sim.schedule import Schedule
 
 START_S = (0.1, 0.25)
 PROMOTE_S = (0.03, 0.08)
+CHECKPOINT_S = (0.02, 0.06)
 STOP_S = (0.03, 0.12)
+STOP_TIMEOUT_S = 15.0
+ADOPT_S = (0.01, 0.03)
 REWIND_S = (0.4, 1.0)
-CONNECT_ROUND_TRIPS = 3
-RETRY_S = 0.1
-POLL_S = 0.2
+RETRY_S = 0.3
+CONNECT_TIMEOUT_S = 3.0
+POLL_S = 0.02
+REPORT_S = 0.25
+# How late the guard's thread kills, and how late the kernel does when the thread stands still.
+GUARD_S = (0.001, 0.02)
+BACKSTOP_S = (0.03, 0.045)
+RESTART_S = (0.5, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
-class WalRecord:
-    """One committed thing: a client's write, or the epoch's own record (``key`` is None)."""
+class Lease:
+    """Permission to write until ``until_s`` of the region's boot clock."""
 
     epoch: int
-    key: str | None
-
-
-@dataclass(slots=True)
-class Pending:
-    """A commit that waits for acknowledgements."""
-
-    lsn: int
-    required: int
-    members: tuple[Region, ...]
-    answer: Callable[[], None]
+    until_s: float
 
 
 class Instance:
-    """One region's instance manager and its PostgreSQL."""
+    """One region's instance manager and its PostgreSQL: they live and die together."""
 
     def __init__(
         self,
@@ -61,417 +50,394 @@ class Instance:
         schedule: Schedule,
         network: Network,
         chance: Random,
-        peers: dict[Region, "Instance"],
+        peers: dict[Region, Postgres],
         *,
         clock: Callable[[], float],
+        virtual: Callable[[float], float],
         changed: Callable[[], None],
     ) -> None:
         self.region = region
         self.app = app
+        self.process = Process(schedule)
+        self.postgres = peers[region] = Postgres(
+            region, network, self.process, peers, changed=changed, greeted=self._greeted, hung_up=self._hung_up
+        )
+        self.epoch = 0
+        self.order: Order | None = None
+        self.lease: Lease | None = None
+        self.orphans: list[tuple[int, list[str]]] = []
+        self.suspended = False
+        """The machine stands still, its kernel too."""
+        self.held = False
+        """Nothing here restarts containers: the region is dead or stands still."""
         self._schedule = schedule
-        self._network = network
         self._chance = chance
         self._peers = peers
         self._clock = clock
+        self._virtual = virtual
         self._changed = changed
-        self.wal: list[WalRecord] = []
-        self.epoch = 0
-        self.order: Order | None = None
-        self.role = Role.STOPPED
-        self.alive = True
-        self.frozen = False
-        self.lease_until_s: float | None = None
-        self.upstream: Region | None = None
-        self.receivers: dict[Region, int] = {}
-        self.orphans: list[tuple[int, list[str]]] = []
-        self.slow_disk_s = 0.0
-        self.proved_epoch = 0
-        self._sent: dict[Region, int] = {}
-        self._busy = 0
-        self._guard = 0
-        self._pending: list[Pending] = []
-        self._life = 0
+        self._settled = False
+        self._proved_epoch = 0
+        self._promoting = False
+        self._stopped_at: WalPosition | None = None
+        self._led_epoch: int | None = None
+        """Since when its own history may differ from everybody's; None: it never led since it last joined."""
+        self._lead_on_start = False
+        self._incomplete = False
+        self._problem: str | None = None
+        self._step_number = 0
+        self._busy = False
         self._connecting: Region | None = None
+        self._attempt = 0
+        self._armed = 0
+        self._reported = -1
+        self.process.after(REPORT_S, self._report_progress)
 
-    # -- what the agent sees and orders -----------------------------------------------------------
+    # -- what the agent sees and asks -------------------------------------------------------------
 
-    @property
-    def leased(self) -> bool:
-        """Whether its lease still runs, by its own clock."""
-        return self.lease_until_s is not None and self._clock() < self.lease_until_s
+    def leased(self, epoch: int) -> bool:
+        """Whether a primary of the epoch may write now, by the region's own clock."""
+        return self.lease is not None and self.lease.epoch == epoch and self._clock() < self.lease.until_s
 
     @property
     def writable(self) -> bool:
-        """Whether it accepts writes."""
-        obeys = self.order is not None and self.order.role is Role.PRIMARY and self.order.epoch == self.epoch
-        return self.alive and not self.frozen and self.role is Role.PRIMARY and obeys
+        """Whether it reports that it accepts writes."""
+        order, server = self.order, self.postgres
+        obeys = order is not None and order.role is Role.PRIMARY and server.epoch == order.epoch
+        return self.process.running and obeys and server.role is Role.PRIMARY and self.leased(self.epoch)
 
     def status(self) -> InstanceStatus:
-        """Return what the instance manager would answer now."""
-        order = self.order
-        settled = order is not None and self._busy == 0 and self._settled(order)
-        known = self.role is not Role.STOPPED or (settled and order is not None and order.role is Role.STOPPED)
+        """Return what the instance manager answers now."""
+        server = self.postgres
+        running = server.role is not Role.STOPPED
+        wal = server.history.position if running else self._stopped_at
         return InstanceStatus(
             clock_s=self._clock(),
-            incarnation=str(self._life),
+            incarnation=str(self.process.life),
             epoch=self.epoch,
-            role=self.role,
-            order=order,
-            settled=settled,
-            activity="running" if settled else "converging",
+            role=server.role,
+            order=self.order,
+            settled=self._settled,
+            activity="running" if self._settled else "converging",
             writable=self.writable,
-            proved=self.writable and self.proved_epoch == self.epoch,
-            wal=self.position() if known else None,
-            replayed_lsn=len(self.wal) if known else None,
-            upstream=self.upstream,
+            proved=self.order is not None and self._proved_epoch == self.order.epoch,
+            wal=None if self._incomplete else wal,
+            replayed_lsn=len(server.history) if running else None,
+            upstream=server.upstream,
             senders=tuple(
-                Sender(region, True, lsn, lsn, self._is_synchronous(region)) for region, lsn in self.receivers.items()
+                Sender(region, True, one.flushed, one.flushed, self._is_synchronous(region))
+                for region, one in server.receivers.items()
             ),
-            lease_until_s=self.lease_until_s,
+            lease_until_s=None if self.lease is None else self.lease.until_s,
+            problem=self._problem,
             orphans=tuple(Orphans(epoch, len(keys), len(keys), "") for epoch, keys in self.orphans),
         )
 
-    def position(self) -> WalPosition:
-        """Return how much of history it holds."""
-        return WalPosition(self.wal[-1].epoch if self.wal else 0, len(self.wal))
+    def _is_synchronous(self, region: Region) -> bool:
+        synchronous = self.postgres.synchronous
+        return synchronous is not None and region in synchronous.members
 
     def accept(self, order: Order) -> bool:
         """Take an order; False when a newer epoch was accepted before."""
         if order.epoch < self.epoch:
             return False
-        if order != self.order:
-            self.epoch, self.order = order.epoch, order
-            self._converge()
+        if order == self.order:
+            return True
+        self.epoch, self.order = order.epoch, order
+        self._settled, self._problem = False, None
+        self._step_number += 1
+        self._busy = False
+        if self._promoting:
+            self._promoting = False
+            self.postgres.end()
+        self._converge()
         return True
 
     def feed(self, epoch: int, until_s: float) -> bool:
-        """Extend the lease; False when the epoch is not the one in force."""
-        if epoch != self.epoch:
+        """Extend the lease; False when a newer epoch was accepted."""
+        if epoch < self.epoch:
             return False
-        self.lease_until_s = max(until_s, self.lease_until_s or 0.0)
-        self._guard += 1
-        self._arm(self._guard)
-        self._converge()
+        held = self.lease
+        if held is None or epoch > held.epoch or (epoch == held.epoch and until_s > held.until_s):
+            self.lease = Lease(epoch, until_s)
+            self.arm()
+        if not self.writable:
+            self._converge()
         return True
 
-    def _arm(self, guard: int) -> None:
-        assert self.lease_until_s is not None
-        self._schedule.after(max(0.0, self.lease_until_s - self._clock()) + 1e-6, self._lease_over, guard)
+    # -- the guard --------------------------------------------------------------------------------
 
-    def _lease_over(self, guard: int) -> None:
-        """The kernel ends PostgreSQL at the deadline, frozen or not."""
-        if guard != self._guard or self.role is not Role.PRIMARY:
+    @property
+    def _may_write(self) -> bool:
+        return self.postgres.role is Role.PRIMARY or self._promoting
+
+    def arm(self) -> None:
+        """Set the kernel's timer to the end of the lease."""
+        self._armed += 1
+        until_s = self.lease.until_s if self.lease is not None else 0.0
+        self._schedule.at(self._virtual(until_s), self._lease_over, self._armed)
+
+    def _lease_over(self, armed: int) -> None:
+        if armed != self._armed or not self._may_write or self.suspended:
             return
-        if self.leased:
-            self._arm(guard)
+        late = BACKSTOP_S if self.process.frozen else GUARD_S
+        self._schedule.after(self._chance.uniform(*late), self._guard_kills, armed)
+
+    def _guard_kills(self, armed: int) -> None:
+        if armed != self._armed or not self._may_write or self.suspended:
             return
-        self._stop()
+        if self.process.frozen:
+            # The kernel's timer ends the manager, and with it PostgreSQL; its container is restarted.
+            self.kill()
+            self.restart_soon()
+            return
+        self._end()
+        self._changed()
+        self._converge()
+
+    def resume(self) -> None:
+        """The machine goes on: timers that were due fire within moments."""
+        self.suspended = False
+        self.arm()
 
     # -- converging -------------------------------------------------------------------------------
 
-    def _settled(self, order: Order) -> bool:
-        if order.role is Role.STANDBY:
-            return self.role is Role.STANDBY and self.upstream == order.upstream
-        return self.role is order.role
-
     def _converge(self) -> None:
-        """Go one step towards the order; steps in progress are not interrupted."""
-        order = self.order
-        if order is None or not self.alive or self.frozen or self._busy:
+        """Take the next step towards the order."""
+        order, server = self.order, self.postgres
+        if order is None or self._busy or not self.process.running:
             return
         match order.role:
             case Role.STOPPED:
-                if self.role is not Role.STOPPED:
-                    if self.role is Role.PRIMARY:
-                        self._flush_to_receivers()
-                    self._step(STOP_S, self._stopped_cleanly)
+                self._stop()
             case Role.DETACHED:
-                if self.role is Role.PRIMARY:
-                    self._stop()
-                if self.role is Role.STOPPED:
-                    self._step(START_S, self._detached)
-                elif self.role is Role.STANDBY or self._connecting is not None:
-                    self._detached()
+                if self._in_recovery() and not self._settled:
+                    self._step(ADOPT_S, self._cut)
             case Role.STANDBY:
-                if self.role is Role.PRIMARY:
-                    self._stop()
-                if self.role is Role.STOPPED:
-                    self._step(START_S, self._detached)
-                elif self.upstream != order.upstream and self._connecting != order.upstream:
-                    self._disconnect()
-                    self._connect(order.upstream)
+                if self._incomplete and order.upstream is not None:
+                    self._step(REWIND_S, self._rewound, order.upstream)
+                elif self._in_recovery():
+                    self._follow(order)
             case Role.PRIMARY:
-                if self.role is Role.PRIMARY:
-                    self._release()
-                elif self.leased:
-                    if self.role is Role.STOPPED and self.wal and self.wal[-1].epoch == order.epoch:
-                        self._step(START_S, self._promoted)
-                    else:
-                        self._step(PROMOTE_S, self._promoted)
+                if server.role is Role.PRIMARY:
+                    self._lead(order)
+                elif self._incomplete:
+                    self._fail("no complete copy of the data here")
+                elif server.role is Role.STOPPED and not self._lead_on_start:
+                    self._step(START_S, server.start_in_recovery)
+                elif self.leased(order.epoch):
+                    self._promoting = True
+                    self._step(START_S if self._lead_on_start else PROMOTE_S, self._promoted, order)
 
-    def _step(self, takes_s: tuple[float, float], done: Callable[[], None]) -> None:
-        self._busy += 1
-        life, number = self._life, self._busy
-        self._schedule.after(self._chance.uniform(*takes_s), self._step_done, life, number, done)
+    def _step(self, takes_s: tuple[float, float], done: Callable[..., None], *arguments: object) -> None:
+        self._busy = True
+        self._step_number += 1
+        self.process.after(self._chance.uniform(*takes_s), self._step_done, self._step_number, done, arguments)
 
-    def _step_done(self, life: int, number: int, done: Callable[[], None]) -> None:
-        if life != self._life or not self.alive or self.frozen:
+    def _step_done(self, number: int, done: Callable[..., None], arguments: tuple[object, ...]) -> None:
+        if number != self._step_number:
             return
-        self._busy = 0
-        done()
+        self._busy = False
+        done(*arguments)
         self._changed()
         self._converge()
 
-    def _stopped_cleanly(self) -> None:
-        self._stop()
+    def _fail(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self._changed()
 
-    def _detached(self) -> None:
-        self._disconnect()
-        self.role = Role.DETACHED
-        self._changed()
+    def _end(self) -> None:
+        self.postgres.end()
+        self._promoting = False
+        self._connecting = None
+        self._stopped_at = None
+        self._step_number += 1
+        self._busy = False
+        self._settled = False
 
-    def _promoted(self) -> None:
-        order = self.order
-        if order is None or order.role is not Role.PRIMARY or not self.leased:
-            return
-        self._disconnect()
-        self.role = Role.PRIMARY
-        if not self.wal or self.wal[-1].epoch < order.epoch:
-            epoch = order.epoch
+    def _in_recovery(self) -> bool:
+        """Bring PostgreSQL up in recovery; False: not yet. A primary is killed."""
+        server = self.postgres
+        if self._incomplete:
+            self._fail("no complete copy of the data here")
+            return False
+        if self._may_write:
+            self._end()
+        if server.role is Role.STOPPED:
+            self._lead_on_start = False
+            self._stopped_at = None
+            self._step(START_S, server.start_in_recovery)
+            return False
+        return True
 
-            def proved() -> None:
-                self.proved_epoch = max(self.proved_epoch, epoch)
-                self._changed()
-
-            self._append(WalRecord(epoch, None), proved)
+    def _cut(self) -> None:
+        self.postgres.disconnect()
+        self.postgres.role = Role.DETACHED
+        self._connecting = None
+        self._settled = True
 
     def _stop(self) -> None:
-        self._disconnect()
-        self.role = Role.STOPPED
-        self._pending.clear()
-        for region in list(self.receivers):
-            self._peers[region].lose_upstream(self.region)
-        self.receivers.clear()
-        self._sent.clear()
-        self._changed()
-
-    # -- streaming --------------------------------------------------------------------------------
-
-    def _disconnect(self) -> None:
-        self._connecting = None
-        if self.upstream is not None:
-            self._peers[self.upstream].drop_receiver(self.region)
-            self.upstream = None
-
-    def drop_receiver(self, region: Region) -> None:
-        """A standby is gone."""
-        self.receivers.pop(region, None)
-        self._sent.pop(region, None)
-
-    def lose_upstream(self, region: Region) -> None:
-        """The upstream is gone: try again while the order says so."""
-        if self.upstream == region:
-            self.upstream = None
-            self._schedule.after(RETRY_S, self._converge)
-
-    def _connect(self, upstream: Region | None) -> None:
-        if upstream is None or upstream == self.region:
-            return
-        self._connecting = upstream
-        life = self._life
-        trips_s = CONNECT_ROUND_TRIPS * (
-            self._network.delay_s(self.region, upstream) + self._network.delay_s(upstream, self.region)
-        )
-        self._schedule.after(trips_s, self._network.send, upstream, self.region, self._connected, upstream, life)
-
-    def _connected(self, upstream: Region, life: int) -> None:
-        order = self.order
-        wanted = order is not None and order.role is Role.STANDBY and order.upstream == upstream
-        if life != self._life or self._connecting != upstream or not self.alive or self.frozen:
-            return
-        self._connecting = None
-        source = self._peers[upstream]
-        cut = self._network.is_cut(self.region, upstream)
-        up = source.alive and not source.frozen and source.role in (Role.PRIMARY, Role.STANDBY, Role.DETACHED)
-        if not wanted or cut or not up:
-            self._schedule.after(RETRY_S, self._converge)
-            return
-        common = _common(self.wal, source.wal)
-        if common < len(self.wal):
-            # Certain divergence only once the upstream has a history of its own; until then it is merely behind.
-            if common < len(source.wal) or source.role is Role.PRIMARY:
-                self._step(REWIND_S, lambda: self._rewind(upstream))
-            else:
-                self._schedule.after(RETRY_S, self._converge)
-            return
-        self.role = Role.STANDBY
-        self.upstream = upstream
-        source.receivers[self.region] = len(self.wal)
-        source._sent[self.region] = len(self.wal)
-        source._push(self.region)
-        source._acknowledge()
-        self._changed()
-
-    def _rewind(self, upstream: Region) -> None:
-        common = _common(self.wal, self._peers[upstream].wal)
-        lost = [record.key for record in self.wal[common:] if record.key is not None]
-        if lost:
-            self.orphans.append((self.wal[-1].epoch, lost))
-        del self.wal[common:]
-
-    def _push(self, region: Region) -> None:
-        """Send a receiver what it has not been sent."""
-        first = self._sent.get(region)
-        if first is None or first >= len(self.wal):
-            return
-        records = self.wal[first:]
-        self._sent[region] = len(self.wal)
-        self._network.stream(self.region, region, self._peers[region]._receive, self.region, first, records)
-
-    def _receive(self, upstream: Region, first: int, records: list[WalRecord]) -> None:
-        if not self.alive or self.upstream != upstream or len(self.wal) < first:
-            return
-        if self.frozen:
-            return
-        new = records[len(self.wal) - first :]
-        if new:
-            self.wal.extend(new)
-            for region in self.receivers:
-                self._push(region)
-        if self.slow_disk_s:
-            self._schedule.after(self.slow_disk_s, self._report_flush, upstream, len(self.wal))
+        server = self.postgres
+        if server.role is Role.STOPPED:
+            if not self._settled:
+                self._settled = True
+                self._changed()
+        elif server.role is Role.PRIMARY:
+            self._step(CHECKPOINT_S, self._close)
         else:
-            self._report_flush(upstream, len(self.wal))
+            self._step(STOP_S, self._stopped)
 
-    def _report_flush(self, upstream: Region, lsn: int) -> None:
-        if self.alive and not self.frozen and self.upstream == upstream:
-            self._network.stream(self.region, upstream, self._peers[upstream]._flushed, self.region, lsn)
+    def _close(self) -> None:
+        self.postgres.close()
+        self._step(STOP_S, self._drain, self._schedule.now_s + STOP_TIMEOUT_S)
 
-    def _flushed(self, region: Region, lsn: int) -> None:
-        if not self.alive or self.frozen or region not in self.receivers:
+    def _drain(self, give_up_at_s: float) -> None:
+        if not self.postgres.sent_out and self._schedule.now_s < give_up_at_s:
+            self._step((POLL_S, POLL_S), self._drain, give_up_at_s)
+        else:
+            self._stopped()
+
+    def _stopped(self) -> None:
+        position = self.postgres.history.position
+        self._end()
+        self._stopped_at = position
+
+    # -- following --------------------------------------------------------------------------------
+
+    def _follow(self, order: Order) -> None:
+        server = self.postgres
+        if order.upstream is None or server.upstream == order.upstream:
+            if not self._settled:
+                self._settled = True
+                self._changed()
+        elif self._connecting != order.upstream:
+            self._connecting = order.upstream
+            server.role = Role.STANDBY
+            server.connect(order.upstream)
+            self._attempt += 1
+            self.process.after(CONNECT_TIMEOUT_S, self._connect_anew, self._attempt)
+
+    def _connect_anew(self, attempt: int) -> None:
+        if attempt == self._attempt and self._connecting is not None:
+            self._connecting = None
+            self._converge()
+
+    def _greeted(self, upstream: Region, greeting: Greeting) -> None:
+        self._connecting = None
+        order = self.order
+        if order is None or order.role is not Role.STANDBY or order.upstream != upstream:
             return
-        self.receivers[region] = max(self.receivers[region], lsn)
-        self._acknowledge()
+        match greeting:
+            case Greeting.WELCOME:
+                self._led_epoch = None
+                self._problem = None
+                self._settled = True
+                self._changed()
+            case Greeting.DIVERGED:
+                self._leave_history(upstream)
+            case Greeting.BEHIND | Greeting.REFUSED:
+                self._step((RETRY_S, RETRY_S), self._retry)
 
-    def _flush_to_receivers(self) -> None:
-        """A clean stop sends everything to whoever is connected, and waits for it."""
-        for region in self.receivers:
-            peer = self._peers[region]
-            reachable = not self._network.is_cut(self.region, region) and peer.alive and not peer.frozen
-            if reachable and peer.upstream == self.region:
-                peer.wal.extend(self.wal[len(peer.wal) :])
+    def _retry(self) -> None:
+        """Converge again; the step's end does."""
 
-    # -- writing ----------------------------------------------------------------------------------
+    def _hung_up(self) -> None:
+        self._settled = False
+        self._connecting = None
+        self._changed()
+        self._converge()
 
-    def write(self, key: str, acknowledged: Callable[[int, int], None], refused: Callable[[], None]) -> None:
-        """Commit a client's write and answer with its epoch and LSN once it is acknowledged."""
-        if not self.writable or not self.alive or self.frozen:
-            refused()
+    def _leave_history(self, upstream: Region) -> None:
+        """Save what only we have, then take the upstream's history."""
+        history = self.postgres.history
+        common = history.common_with(self._peers[upstream].history)
+        lost = [record.key for record in history.records[common:] if record.key is not None]
+        if self._led_epoch is not None and lost:
+            self.orphans.append((self._led_epoch, lost))
+        self._end()
+        self._incomplete = True
+        self._step(REWIND_S, self._rewound, upstream)
+
+    def _rewound(self, upstream: Region) -> None:
+        source = self._peers[upstream]
+        if not source.reachable_from(self.region):
+            self._fail(f"cannot rewind to {upstream}")
+            self._step((RETRY_S, RETRY_S), self._retry)
             return
-        known = next((lsn for lsn in range(len(self.wal), 0, -1) if self.wal[lsn - 1].key == key), None)
-        epoch = self.epoch
-        if known is not None:
-            self._await_acks(known, lambda: acknowledged(epoch, known))
+        history = self.postgres.history
+        history.cut_at(history.common_with(source.history))
+        self._incomplete = False
+        self._problem = None
+        self._led_epoch = None
+        self._lead_on_start = False
+
+    # -- leading ----------------------------------------------------------------------------------
+
+    def _promoted(self, order: Order) -> None:
+        self._promoting = False
+        if not self.leased(order.epoch):
+            self._end()
             return
-        lsn = len(self.wal) + 1
-        self._append(WalRecord(epoch, key), lambda: acknowledged(epoch, lsn))
+        self._led_epoch = order.epoch
+        self._lead_on_start = True
+        self.postgres.enforce(order.synchronous)
+        self._prove(order.epoch)
 
-    def _append(self, record: WalRecord, answer: Callable[[], None]) -> None:
-        self.wal.append(record)
-        for region in self.receivers:
-            self._push(region)
-        self._await_acks(len(self.wal), answer)
+    def _prove(self, epoch: int) -> None:
+        self.postgres.lead(epoch, lambda: self._proved(epoch))
 
-    def _synchronous(self) -> Synchronous | None:
-        return self.order.synchronous if self.order is not None else None
+    def _proved(self, epoch: int) -> None:
+        self._proved_epoch = epoch
+        self._settled = self.order is not None and self.order.synchronous == self.postgres.synchronous
+        self._changed()
 
-    def _is_synchronous(self, region: Region) -> bool:
-        synchronous = self._synchronous()
-        return synchronous is not None and region in synchronous.members
-
-    def _await_acks(self, lsn: int, answer: Callable[[], None]) -> None:
-        synchronous = self._synchronous()
-        if synchronous is None:
-            answer()
-            return
-        self._pending.append(Pending(lsn, synchronous.required, synchronous.members, answer))
-        self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        if self.role is not Role.PRIMARY:
-            return
-        still = []
-        for pending in self._pending:
-            if self._acked(pending):
-                pending.answer()
-            else:
-                still.append(pending)
-        self._pending = still
-
-    def _acked(self, pending: Pending) -> bool:
-        return sum(self.receivers.get(region, -1) >= pending.lsn for region in pending.members) >= pending.required
-
-    def _release(self) -> None:
-        """An order may have relaxed who must acknowledge."""
-        if self._synchronous() is None:
-            pending, self._pending = self._pending, []
-            for each in pending:
-                each.answer()
+    def _lead(self, order: Order) -> None:
+        server = self.postgres
+        if server.synchronous != order.synchronous:
+            self._step(ADOPT_S, server.enforce, order.synchronous)
+        elif server.epoch != order.epoch:
+            if self.leased(order.epoch):
+                self._led_epoch = order.epoch
+                self._prove(order.epoch)
+        elif not self._settled and self._proved_epoch == order.epoch:
+            self._settled = True
+            self._changed()
 
     # -- faults -----------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """The processes die; the disk stays."""
-        self.alive = False
-        self._life += 1
-        self._busy = 0
-        self._stop()
-        self.lease_until_s = None
+        self.process.kill()
+        self._end()
+        self.lease = None
+        self._proved_epoch = 0
+        self._armed += 1
 
     def restart(self) -> None:
-        """The instance manager comes back and waits for an order or a lease."""
-        if not self.alive:
-            self.alive = True
-            self.frozen = False
+        """The instance manager comes back and goes on with its last order."""
+        if self.held:
+            self.restart_soon()
+        elif not self.process.alive:
+            self.process.start()
+            self._reported = -1
+            self.process.after(REPORT_S, self._report_progress)
             self._converge()
             self._changed()
 
+    def restart_soon(self) -> None:
+        """Its container is restarted, as soon as anybody there can."""
+        self._schedule.after(self._chance.uniform(*RESTART_S), self.restart)
+
     def crash_database(self) -> None:
         """PostgreSQL dies, the instance manager does not."""
-        self._stop()
-        self._busy = 0
-        self._life += 1
-        self._schedule.after(RETRY_S, self._converge)
+        if self.process.alive:
+            self._end()
+            self._step((POLL_S, POLL_S), self._retry)
+            self._changed()
 
-    def freeze(self) -> None:
-        """Everything stands still; the kernel's timer does not."""
-        self.frozen = True
-
-    def thaw(self) -> None:
-        """Everything goes on where it was."""
-        self.frozen = False
-        self._busy = 0
-        self._life += 1
-        for region in self.receivers:
-            self._sent[region] = min(self._sent.get(region, 0), self.receivers[region])
-            self._push(region)
-        self._converge()
-        self._changed()
-
-
-def _common(one: list[WalRecord], other: list[WalRecord]) -> int:
-    """Return how many records two histories share from their beginning."""
-    low, high = 0, min(len(one), len(other))
-    # Histories are equal up to their fork and differ in the epoch right after it, or merely end.
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[middle - 1] == other[middle - 1]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def promised(mode: ReplicationMode) -> bool:
-    """Whether a mode promises that acknowledged writes survive."""
-    return mode is not ReplicationMode.ASYNC
+    def _report_progress(self) -> None:
+        self.process.after(REPORT_S, self._report_progress)
+        if len(self.postgres.history) != self._reported:
+            self._reported = len(self.postgres.history)
+            self._changed()

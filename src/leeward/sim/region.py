@@ -6,23 +6,25 @@ is the production code, unchanged.
 
 from collections.abc import Callable
 from random import Random
+from typing import assert_never
 
 from leeward.agent import actions as do
 from leeward.agent import events as on
 from leeward.agent.machine import Machine
 from leeward.core.settings import AgentSettings
-from leeward.core.values import App, Order, Region, Vantage
+from leeward.core.values import App, InstanceStatus, Order, Region, Vantage
 from leeward.ports.gateway import Address, Route
 from leeward.ports.quorum import Change, Outcome, Snapshot
 from leeward.sim.database import Instance
 from leeward.sim.network import Network
+from leeward.sim.process import Process
 from leeward.sim.schedule import Schedule
 from leeward.sim.store import Store
 
 # What an agent needs to start, and a local call over loopback.
 BOOT_S = (0.4, 0.9)
 LOCAL_S = (0.0005, 0.003)
-SNAPSHOT_RETRY_S = 0.3
+SNAPSHOT_RETRY_S = 1.0
 LEADER_POLL_S = 1.0
 GATEWAY_S = (0.005, 0.02)
 
@@ -60,47 +62,72 @@ class Site:
         self._make = make
         self._drift = drift
         self._tell = tell
-        self._life = 0
+        self.wall_clock_ahead_s = 0.0
+        self._clock_from_s = 1000.0
+        self._drift_since_s = 0.0
+        self._agent = Process(schedule)
         self._wake = 0
-        self._awake_at_s = float("inf")
-        self._backlog: list[Callable[[], None]] = []
+        self._awake_at_s = 0.0
+
+    # -- clocks -----------------------------------------------------------------------------------
 
     def clock_s(self) -> float:
         """Read this region's boot clock, which runs a little fast or slow."""
-        return 1000.0 + self._schedule.now_s * (1.0 + self._drift)
+        return self._clock_from_s + (self._schedule.now_s - self._drift_since_s) * (1.0 + self._drift)
+
+    def virtual_s(self, clock_s: float) -> float:
+        """Return when this region's boot clock shows ``clock_s``."""
+        return self._drift_since_s + (clock_s - self._clock_from_s) / (1.0 + self._drift)
+
+    def drift_at(self, rate: float) -> None:
+        """Let the boot clock run at another rate from now on."""
+        self._clock_from_s, self._drift_since_s = self.clock_s(), self._schedule.now_s
+        self._drift = rate
+        self._awake_at_s = 0.0
+        for instance in self.instances.values():
+            instance.arm()
+        if self.machine is not None:
+            self._set_alarm(self.machine)
 
     # -- processes --------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """Start the agent, after the time that takes."""
-        self._life += 1
-        self._schedule.after(self._chance.uniform(*BOOT_S), self._started, self._life)
+        self._agent.start()
+        self._agent.frozen = self.frozen
+        self.machine = None
+        self._agent.after(self._chance.uniform(*BOOT_S), self._started)
 
-    def _started(self, life: int) -> None:
-        if life != self._life or self.dead:
-            return
-        self.machine = self._make(self.settings, f"{self.name}-{life}")
+    def _started(self) -> None:
+        self._awake_at_s = 0.0
+        self.machine = self._make(self.settings, f"{self.name}-{self._agent.life}")
         for app, instance in self.instances.items():
             self._post(on.PodsChanged(app, (Address("10.0.0.1", 8000), Address("10.0.0.2", 8000))))
-            if instance.alive:
+            if instance.process.alive:
                 self._post(on.InstanceReported(app, instance.status()))
-        self._read_store(life)
-        self._watch_leader(life)
+        self._read_store()
+        self._watch_leader()
 
     def kill_agent(self) -> None:
-        """The agent dies; somebody restarts it."""
-        self._life += 1
+        """The agent dies."""
+        self._agent.kill()
         self.machine = None
+        self._store.members[self.name].forget_watcher()
+
+    def restart_agent(self) -> None:
+        """The agent comes back, if anybody there can restart it."""
+        if not self.dead and not self._agent.alive:
+            self.boot()
 
     def kill(self) -> None:
         """The whole region dies at once."""
         self.dead = True
         self.frozen = False
-        self._backlog.clear()
         self.kill_agent()
-        member = self._store.members[self.name]
-        member.alive, member.watcher = False, None
+        self._store.members[self.name].alive = False
         for instance in self.instances.values():
+            instance.held = True
+            instance.suspended = False
             instance.kill()
 
     def restart(self) -> None:
@@ -110,15 +137,21 @@ class Site:
         self.dead = False
         self._store.restart(self.name)
         for instance in self.instances.values():
+            instance.held = False
             instance.restart()
         self.boot()
 
-    def freeze(self) -> None:
-        """Every process stands still."""
+    def freeze(self, *, kernel: bool = False) -> None:
+        """Every process stands still; with ``kernel`` the whole machine does, timers included."""
+        if self.dead:
+            return
         self.frozen = True
+        self._agent.freeze()
         self._store.members[self.name].frozen = True
         for instance in self.instances.values():
-            instance.freeze()
+            instance.held = True
+            instance.suspended = kernel
+            instance.process.freeze()
 
     def thaw(self) -> None:
         """Every process goes on, and finds what arrived meanwhile."""
@@ -127,162 +160,171 @@ class Site:
         self.frozen = False
         self._store.restart(self.name)
         for instance in self.instances.values():
-            instance.thaw()
-        backlog, self._backlog = self._backlog, []
-        for run in backlog:
-            run()
-        self._post(on.Woke())
+            instance.held = False
+            if instance.suspended:
+                instance.resume()
+            instance.process.thaw()
+        self._agent.thaw()
 
     def instance_changed(self, app: App) -> None:
-        """The instance manager answers the agent's long poll."""
-        self._schedule.after(self._chance.uniform(*LOCAL_S), self._report, app, self._life)
-
-    def _report(self, app: App, life: int) -> None:
+        """The instance manager answers the agent's long poll, on a connection of its own."""
         instance = self.instances[app]
-        if life != self._life:
-            return
-        if instance.alive:
-            if not instance.frozen:
-                self._post(on.InstanceReported(app, instance.status()))
-        else:
+        status = instance.status() if instance.process.alive else None
+        self._agent.after(self._chance.uniform(*LOCAL_S), self._report, app, status)
+
+    def _report(self, app: App, status: InstanceStatus | None) -> None:
+        if status is None:
             self._post(on.InstanceLost(app, "the instance manager does not answer"))
+        else:
+            self._post(on.InstanceReported(app, status))
 
     # -- the runtime's part -----------------------------------------------------------------------
 
+    def post(self, event: on.Event) -> None:
+        """Let something reach the agent from outside."""
+        self._agent.receive(self._post, event)
+
     def _post(self, event: on.Event) -> None:
         machine = self.machine
-        if machine is None or self.dead:
+        if machine is None:
             return
-        if self.frozen:
-            life = self._life
-            self._backlog.append(lambda: self._post(event) if life == self._life else None)
-            return
-        for action in machine.handle(event, self.clock_s(), self._schedule.now_s):
+        for action in machine.handle(event, self.clock_s(), self._schedule.now_s + self.wall_clock_ahead_s):
             self._perform(action)
         self._set_alarm(machine)
 
-    def post(self, event: on.Event) -> None:
-        """Let something happen here."""
-        self._post(event)
-
     def _set_alarm(self, machine: Machine) -> None:
-        at_s = (machine.wake_at_s - 1000.0) / (1.0 + self._drift)
-        if at_s >= self._awake_at_s and self._awake_at_s > self._schedule.now_s:
+        if machine.wake_at_s == float("inf"):
+            return
+        at_s = self.virtual_s(machine.wake_at_s)
+        if at_s >= self._awake_at_s > self._schedule.now_s:
             return
         self._awake_at_s = at_s
         self._wake += 1
-        self._schedule.at(at_s + 1e-6, self._ring, self._life, self._wake)
+        self._schedule.at(at_s + 1e-6, self._agent.enter, self._agent.life, self._ring, (self._wake,))
 
-    def _ring(self, life: int, wake: int) -> None:
-        if life == self._life and wake == self._wake:
-            self._awake_at_s = float("inf")
+    def _ring(self, wake: int) -> None:
+        if wake == self._wake:
+            self._awake_at_s = 0.0
             self._post(on.Woke())
 
     def _perform(self, action: do.Action) -> None:
-        life = self._life
         match action:
             case do.Transact():
-                self._transact(action, life)
+                self._transact(action)
             case do.OrderInstance(app=app, order=order):
-                self._schedule.after(self._chance.uniform(*LOCAL_S), self._order, app, order, life)
+                self._agent.after(self._chance.uniform(*LOCAL_S), self._order, app, order)
             case do.FeedLease():
-                self._schedule.after(self._chance.uniform(*LOCAL_S), self._feed, action, life)
+                self._agent.after(self._chance.uniform(*LOCAL_S), self._feed, action)
             case do.Probe():
-                self._probe(action, life)
+                self._probe(action)
             case do.TellPromise(region=region, promise=promise):
-                target = self._sites[region]
-                self._network.send(self.name, region, target.post, on.PromiseReceived(promise))
+                self._network.send(self.name, region, self._sites[region].post, on.PromiseReceived(promise))
             case do.ApplyRoutes():
-                self._schedule.after(self._chance.uniform(*GATEWAY_S), self._apply, action, life)
+                self._agent.after(self._chance.uniform(*GATEWAY_S), self._apply, action)
             case do.MoveLeader(to=to):
                 self._store.move_leader(to)
-            case do.Reply(because=because):
-                self._tell(self.name, f"replied: {because}" if because else "accepted")
+            case do.Reply():
+                self._tell(self.name, f"replied: {action.because or 'accepted'}")
             case do.Tell(because=because):
                 self._tell(self.name, because)
+            case _:
+                assert_never(action)
 
-    def _transact(self, action: do.Transact, life: int) -> None:
-        answered = False
+    def _answer_once(self, answer: Callable[..., None]) -> Callable[..., None]:
+        """Return a callback that reaches this life of the agent, the first time it is called."""
+        life, answered = self._agent.life, False
 
-        def answer(outcome: Outcome | None) -> None:
+        def once(*arguments: object) -> None:
             nonlocal answered
-            if not answered and life == self._life:
+            if not answered:
                 answered = True
-                self._post(on.TransactionEnded(action.transaction, outcome))
+                self._agent.enter(life, answer, arguments)
 
+        return once
+
+    def _transact(self, action: do.Transact) -> None:
+        def ended(outcome: Outcome | None) -> None:
+            self._post(on.TransactionEnded(action.transaction, outcome))
+
+        answer = self._answer_once(ended)
         self._store.transact(self.name, action.compares, action.changes, answer)
-        self._schedule.after(action.timeout_s, answer, None)
+        self._agent.after(action.timeout_s, answer, None)
 
-    def _order(self, app: App, order: Order, life: int) -> None:
+    def _order(self, app: App, order: Order) -> None:
+        """The request has arrived: the instance manager answers with its status, later."""
         instance = self.instances[app]
-        if life != self._life:
-            return
-        accepted = instance.alive and not instance.frozen and instance.accept(order)
-        if accepted:
-            self._post(on.InstanceReported(app, instance.status()))
-        self._post(on.OrderEnded(app, accepted))
+        if not instance.process.alive:
+            self._agent.after(self._chance.uniform(*LOCAL_S), self._ordered, app, None)
+        else:
+            instance.process.receive(self._accept, app, order)
 
-    def _feed(self, action: do.FeedLease, life: int) -> None:
+    def _accept(self, app: App, order: Order) -> None:
+        instance = self.instances[app]
+        status = instance.status() if instance.accept(order) else None
+        self._agent.after(self._chance.uniform(*LOCAL_S), self._ordered, app, status)
+
+    def _ordered(self, app: App, status: InstanceStatus | None) -> None:
+        if status is not None:
+            self._post(on.InstanceReported(app, status))
+        self._post(on.OrderEnded(app, status is not None))
+
+    def _feed(self, action: do.FeedLease) -> None:
+        self.instances[action.app].process.receive(self._fed, action)
+
+    def _fed(self, action: do.FeedLease) -> None:
         instance = self.instances[action.app]
-        if life != self._life or not instance.alive or instance.frozen:
-            return
         if instance.feed(action.epoch, action.until_s):
-            self._post(on.InstanceReported(action.app, instance.status()))
+            self._agent.after(self._chance.uniform(*LOCAL_S), self._report, action.app, instance.status())
 
-    def _probe(self, action: do.Probe, life: int) -> None:
+    def _probe(self, action: do.Probe) -> None:
         target = self._sites[action.region]
-        answered = False
 
-        def answer(vantage: Vantage) -> None:
-            nonlocal answered
-            if not answered and life == self._life:
-                answered = True
-                self._post(on.Probed(action.region, vantage))
+        def probed(vantage: Vantage) -> None:
+            self._post(on.Probed(action.region, vantage))
+
+        answer = self._answer_once(probed)
+
+        def serve() -> None:
+            if target.machine is not None:
+                vantage = target.machine.serving(target.clock_s())
+                self._network.send(action.region, self.name, answer, vantage)
 
         def asked() -> None:
-            if target.frozen:
-                return
-            if target.machine is None:
-                vantage = Vantage(False, f"{action.region} refuses")
-            else:
-                vantage = target.machine.serving(target.clock_s())
-            self._network.send(action.region, self.name, answer, vantage)
+            if target._agent.alive:
+                target._agent.receive(serve)
+            elif not target.frozen:
+                refused = Vantage(False, f"{action.region} refuses")
+                self._network.send(action.region, self.name, answer, refused)
 
         self._network.send(self.name, action.region, asked)
-        self._schedule.after(action.timeout_s, answer, Vantage(False, f"{action.region} does not answer"))
+        self._agent.after(action.timeout_s, answer, Vantage(False, f"{action.region} does not answer"))
 
-    def _apply(self, action: do.ApplyRoutes, life: int) -> None:
-        if life != self._life or self.frozen:
-            return
+    def _apply(self, action: do.ApplyRoutes) -> None:
         self.routes = {route.app: route for route in action.routes}
         self._post(on.RoutesApplied(action.number))
 
-    def _read_store(self, life: int) -> None:
-        if life != self._life or self.machine is None:
-            return
-        taken = False
+    def _read_store(self) -> None:
+        """Take a snapshot and watch from there; ask again while there is no answer."""
 
-        def take(snapshot: Snapshot) -> None:
-            nonlocal taken
-            if taken or life != self._life:
+        def take(snapshot: Snapshot | None) -> None:
+            if snapshot is None:
+                self._read_store()
                 return
-            taken = True
             self._post(on.SnapshotTaken(snapshot))
-            self._store.watch(self.name, snapshot.revision, deliver)
+            life = self._agent.life
 
-        def deliver(change: Change) -> None:
-            if life == self._life:
-                self._post(on.StoreChanged(change))
+            def deliver(change: Change) -> None:
+                self._agent.enter(life, self._post, (on.StoreChanged(change),))
 
-        def again() -> None:
-            if not taken:
-                self._read_store(life)
+            def compacted() -> None:
+                self._agent.enter(life, self._read_store, ())
 
-        self._store.snapshot(self.name, take)
-        self._schedule.after(SNAPSHOT_RETRY_S, again)
+            self._store.watch(self.name, snapshot.revision, deliver, compacted)
 
-    def _watch_leader(self, life: int) -> None:
-        if life != self._life:
-            return
+        answer = self._answer_once(take)
+        self._store.snapshot(self.name, answer)
+        self._agent.after(SNAPSHOT_RETRY_S, answer, None)
+
+    def _watch_leader(self) -> None:
         self._post(on.LeaderSeen(self._store.leader))
-        self._schedule.after(LEADER_POLL_S, self._watch_leader, life)
+        self._agent.after(LEADER_POLL_S, self._watch_leader)

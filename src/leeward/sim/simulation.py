@@ -12,6 +12,7 @@ from leeward.sim.checkers import Writers
 from leeward.sim.clients import Acknowledged, Client, Ledger
 from leeward.sim.database import Instance
 from leeward.sim.network import Network
+from leeward.sim.postgres import Postgres
 from leeward.sim.region import MachineFactory, Site
 from leeward.sim.schedule import Schedule
 from leeward.sim.store import Store
@@ -103,7 +104,7 @@ class Simulation:
         self.writers = Writers()
         self.acknowledgements: list[Acknowledged] = []
         self._trace = trace
-        instances: dict[Region, Instance] = {}
+        servers: dict[Region, Postgres] = {}
         for region in fleet.regions:
             self.sites[region] = Site(
                 fleet.settings(region),
@@ -117,17 +118,17 @@ class Simulation:
                 tell=self._tell,
             )
         for region in fleet.data_regions:
-            instances[region] = Instance(
+            self.sites[region].instances[fleet.app] = Instance(
                 region,
                 fleet.app,
                 self.schedule,
                 self.network,
                 self.chance,
-                instances,
+                servers,
                 clock=self.sites[region].clock_s,
+                virtual=self.sites[region].virtual_s,
                 changed=lambda region=region: self.sites[region].instance_changed(fleet.app),  # type: ignore[misc]
             )
-            self.sites[region].instances[fleet.app] = instances[region]
         self.clients = [self._client(region) for region in fleet.data_regions]
         for site in self.sites.values():
             site.boot()

@@ -1,8 +1,8 @@
 """The simulated quorum store: one log, a member per region, a leader, and elections that take their time.
 
 What matters of etcd for us: a transaction commits only through a leader that reaches a majority; it may
-commit although the answer is lost; members see commits later, in order; a member cut off keeps serving its old
-watchers silence. Linearizable reads go through the leader as well.
+commit although the answer is lost; members learn of commits later, in order, from a leader that reaches them;
+a watch is served by the local member, as far as it has got; linearizable reads go through the leader.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,9 @@ from leeward.sim.schedule import Schedule
 
 ELECTION_S = (1.0, 2.0)
 FSYNC_S = 0.001
-POLL_S = 0.05
+POLL_S = 0.1
+
+Deliver = Callable[[Change], None]
 
 
 class Member:
@@ -25,14 +27,21 @@ class Member:
         self.region = region
         self.alive = True
         self.frozen = False
+        self.stalled = False
+        """Watchers get nothing for a while, though the member is well."""
         self.applied = 0
-        self.watcher: Callable[[Change], None] | None = None
+        self.watcher: Deliver | None = None
+        self.compacted: Callable[[], None] | None = None
         self.watched = 0
 
     @property
     def up(self) -> bool:
         """Whether it takes part."""
         return self.alive and not self.frozen
+
+    def forget_watcher(self) -> None:
+        """Whoever watched is gone."""
+        self.watcher = self.compacted = None
 
 
 class Store:
@@ -46,6 +55,9 @@ class Store:
         self.leader: Region | None = regions[0]
         self.revision = 1
         self.entries: dict[str, Entry] = {}
+        self.disk_s = dict.fromkeys(regions, FSYNC_S)
+        self._first = 2
+        """The revision of the first change that is not compacted."""
         self._log: list[Change] = []
         self._waiting: list[Callable[[], None]] = []
         self._election: int = 0
@@ -79,19 +91,28 @@ class Store:
         if self.leader is not None and self._majority(self.leader):
             return
         able = [region for region in self.members if self._majority(region)]
-        self.leader = self._chance.choice(able) if able else None
-        if self.leader is not None:
-            # A new leader holds every committed entry.
-            self._catch_up(self.leader)
-            waiting, self._waiting = self._waiting, []
-            for run in waiting:
-                run()
+        self._lead(self._chance.choice(able) if able else None)
 
     def move_leader(self, to: Region) -> None:
         """Hand leadership over, if the new leader can lead."""
         if self._majority(to):
-            self.leader = to
-            self._catch_up(to)
+            self._lead(to)
+
+    def _lead(self, region: Region | None) -> None:
+        self.leader = region
+        if region is not None:
+            # A new leader holds every committed entry, and tells the others.
+            self._tell_members(region)
+            waiting, self._waiting = self._waiting, []
+            for run in waiting:
+                run()
+
+    def _tell_members(self, leader: Region) -> None:
+        for region in self.members:
+            if region == leader:
+                self._apply(region, self.revision)
+            else:
+                self._network.stream(leader, region, self._apply, region, self.revision)
 
     # -- transactions -----------------------------------------------------------------------------
 
@@ -132,12 +153,12 @@ class Store:
 
     def _round_trip_s(self, leader: Region) -> float:
         others = sorted(
-            self._network.delay_s(leader, region) + self._network.delay_s(region, leader)
+            self._network.delay_s(leader, region) + self._network.delay_s(region, leader) + self.disk_s[region]
             for region, member in self.members.items()
             if region != leader and member.up and self._reaches(leader, region)
         )
         needed = len(self.members) // 2
-        return FSYNC_S + (others[needed - 1] if needed else 0.0)
+        return max(self.disk_s[leader], others[needed - 1] if needed else 0.0)
 
     def _commit(self, compares: tuple[Compare, ...], changes: tuple[Put | Delete, ...]) -> Outcome:
         for compare in compares:
@@ -153,53 +174,65 @@ class Store:
             elif self.entries.pop(change.key, None) is not None:
                 changed[change.key] = None
         self._log.append(Change(self.revision, changed))
-        leader = self.leader
-        for region in self.members:
-            if leader is None or region == leader:
-                self._catch_up(region)
-            else:
-                self._network.send(leader, region, self._catch_up, region, self.revision)
+        if self.leader is not None:
+            self._tell_members(self.leader)
         return Outcome(True, self.revision)
 
     # -- reading ----------------------------------------------------------------------------------
 
     def snapshot(self, region: Region, answer: Callable[[Snapshot], None]) -> None:
         """Read everything, linearizably: a transaction that changes nothing."""
-        if not self.members[region].up or self.leader is None or not self._majority(self.leader):
+        if not self.members[region].up or self.leader is None:
             return
-        leader = self.leader
 
-        def read() -> None:
-            self._network.send(leader, region, answer, Snapshot(self.revision, dict(self.entries)))
+        def read(leader: Region) -> None:
+            if leader == self.leader and self._majority(leader):
+                self._network.send(leader, region, answer, Snapshot(self.revision, dict(self.entries)))
 
-        self._network.send(region, leader, lambda: self._schedule.after(self._round_trip_s(leader), read))
+        def ask(leader: Region) -> None:
+            self._schedule.after(self._round_trip_s(leader), read, leader)
 
-    def watch(self, region: Region, after: int, deliver: Callable[[Change], None]) -> None:
-        """Deliver every later revision at this region's member, as it applies them."""
+        self._network.send(region, self.leader, ask, self.leader)
+
+    def watch(self, region: Region, after: int, deliver: Deliver, compacted: Callable[[], None]) -> None:
+        """Deliver every later revision as this region's member applies it; ``compacted``: it cannot go on."""
         member = self.members[region]
-        member.watcher, member.watched = deliver, after
-        self._catch_up(region)
+        member.watcher, member.compacted, member.watched = deliver, compacted, after
+        self._serve(member)
+
+    def compact(self) -> None:
+        """Forget history: a watch that has not got so far must start from a new snapshot."""
+        self._log.clear()
+        self._first = self.revision + 1
+
+    def stall(self, region: Region, stalled: bool) -> None:
+        """Hold back what watchers should get, or let it go on."""
+        self.members[region].stalled = stalled
+        self._serve(self.members[region])
 
     def restart(self, region: Region) -> None:
         """A member comes back with its data and asks the leader for what it missed."""
         member = self.members[region]
         member.alive, member.frozen = True, False
-        if self.leader is not None and self.leader != region:
-            self._network.send(self.leader, region, self._catch_up, region, self.revision)
-        else:
-            self._catch_up(region)
+        if self.leader is not None:
+            self._network.stream(self.leader, region, self._apply, region, self.revision)
 
-    def _catch_up(self, region: Region, up_to: int | None = None) -> None:
+    def _apply(self, region: Region, up_to: int) -> None:
         member = self.members[region]
-        if not member.up:
-            return
-        member.applied = max(member.applied, self.revision if up_to is None else up_to)
-        if member.watcher is None:
-            return
-        first = max(0, member.watched - (self.revision - len(self._log)))
-        for change in self._log[first:]:
-            if change.revision > member.applied:
-                break
-            if change.revision > member.watched:
-                member.watched = change.revision
-                member.watcher(change)
+        if member.up:
+            member.applied = max(member.applied, up_to)
+            self._serve(member)
+
+    def _serve(self, member: Member) -> None:
+        """Give the watcher what the member has applied and it has not seen."""
+        while member.watcher is not None and member.up and not member.stalled and member.watched < member.applied:
+            index = member.watched + 1 - self._first
+            if index < 0:
+                compacted, member.watched = member.compacted, member.applied
+                member.forget_watcher()
+                assert compacted is not None, "set together with the watcher"
+                compacted()
+                return
+            change = self._log[index]
+            member.watched = change.revision
+            member.watcher(change)
