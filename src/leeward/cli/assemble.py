@@ -72,7 +72,7 @@ def _config(spec: Spec, name: str, home: Path, source: Path, found: Engines) -> 
             RegionConfig(
                 name=region,
                 index=index,
-                namespaces=tuple(each.metadata.name for each in spec.applications if region in spec.placement(each)),
+                namespaces=tuple(each.namespace for each in spec.applications if region in spec.placement(each)),
                 manifests=str(home / "regions" / region / MANIFESTS),
             )
             for index, region in enumerate(names, start=1)

@@ -23,6 +23,7 @@ from leeward.compile.target import (
     Target,
 )
 from leeward.core import codec
+from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 
 NAME = "leeward"
@@ -36,7 +37,7 @@ def agent(spec: Spec, region: str, target: Target) -> list[KubeObject]:
     labels, selector = labels_of(NAME, "agent", region, NAME), selector_of(NAME, "agent")
     settings = agent_settings(spec, region, target)
     gateway = target.engines.gateway(settings)
-    apps = [app.metadata.name for app in spec.applications if region in spec.placement(app)]
+    apps = [app for app in spec.applications if region in spec.placement(app)]
     template = k8s.pod_template(
         labels,
         [_agent(target), _gateway(gateway.command, spec, target)],
@@ -131,11 +132,11 @@ def _cluster_token(target: Target) -> KubeObject:
     return {"name": "cluster-token", "projected": {"sources": [token], "defaultMode": k8s.SECRET_MODE}}
 
 
-def _grants(app: str, region: str) -> list[KubeObject]:
-    labels = labels_of(NAME, "agent", region, app)
+def _grants(application: Application, region: str) -> list[KubeObject]:
+    labels, namespace = labels_of(NAME, "agent", region, application.metadata.name), application.namespace
     # Which pods are ready, and nothing else: all it changes is the gateway's files and the databases' orders.
     rules = [{"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get", "list", "watch"]}]
     return [
-        k8s.role("leeward-agent", app, labels, rules),
-        k8s.role_binding("leeward-agent", app, labels, NAME, SYSTEM_NAMESPACE),
+        k8s.role("leeward-agent", namespace, labels, rules),
+        k8s.role_binding("leeward-agent", namespace, labels, NAME, SYSTEM_NAMESPACE),
     ]

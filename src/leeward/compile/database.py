@@ -28,7 +28,7 @@ PORTS = {"postgres": POSTGRES_PORT, "instance": INSTANCE_PORT}
 
 def database(spec: Spec, application: Application, region: str, target: Target) -> list[KubeObject]:
     """Return the stateful set and its service."""
-    app = application.metadata.name
+    app, namespace = application.metadata.name, application.namespace
     name = f"{app}-postgres"
     labels, selector = labels_of(name, "database", region, app), selector_of(name, "database")
     manager = k8s.container(
@@ -58,11 +58,11 @@ def database(spec: Spec, application: Application, region: str, target: Target) 
         annotations=target.pod_annotations(lambda pods: pods.database),
     )
     return [
-        k8s.service_account(name, app, labels),
-        k8s.service(name, app, labels, selector, PORTS, headless=True),
+        k8s.service_account(name, namespace, labels),
+        k8s.service(name, namespace, labels, selector, PORTS, headless=True),
         k8s.stateful_set(
             name,
-            app,
+            namespace,
             labels,
             selector,
             template,

@@ -30,10 +30,10 @@ def secrets(spec: Spec, region: str, values: SecretValues) -> list[KubeObject]:
         labels = labels_of(app, "identity", region, app)
         passwords = values.databases[app]
         result += [
-            secret(IDENTITY_SECRET, app, labels, values.identity),
+            secret(IDENTITY_SECRET, application.namespace, labels, values.identity),
             secret(
                 database_secret(app),
-                app,
+                application.namespace,
                 labels,
                 {OWNER_PASSWORD_KEY: passwords.owner, REPLICATION_PASSWORD_KEY: passwords.replication},
             ),

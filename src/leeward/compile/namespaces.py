@@ -7,8 +7,11 @@ from leeward.spec.spec import Spec
 
 def namespaces(spec: Spec, region: str) -> list[KubeObject]:
     """Return them, Leeward's first."""
-    apps = [app.metadata.name for app in spec.applications if region in spec.placement(app)]
+    apps = [app for app in spec.applications if region in spec.placement(app)]
     return [
         namespace(SYSTEM_NAMESPACE, labels_of("leeward", "namespace", region, "leeward")),
-        *(namespace(app, labels_of(app, "namespace", region, app)) for app in apps),
+        *(
+            namespace(app.namespace, labels_of(app.metadata.name, "namespace", region, app.metadata.name))
+            for app in apps
+        ),
     ]

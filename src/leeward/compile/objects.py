@@ -157,6 +157,7 @@ def container(
     *,
     ports: Mapping[str, int],
     env: Sequence[KubeObject] = (),
+    env_from: Sequence[KubeObject] = (),
     mounts: Sequence[KubeObject] = (),
     resources: KubeObject | None = None,
     readiness: KubeObject | None = None,
@@ -164,6 +165,8 @@ def container(
 ) -> KubeObject:
     """Return an unprivileged container. The whole command is ours, so an image's entry point plays no part."""
     result: KubeObject = {"name": name, "image": image, "command": list(command)}
+    if env_from:
+        result["envFrom"] = list(env_from)
     if env:
         result["env"] = list(env)
     result["ports"] = [{"name": port, "containerPort": number} for port, number in ports.items()]

@@ -4,21 +4,24 @@ from leeward.compile import objects as k8s
 from leeward.compile.identity import IDENTITY_SECRET, OWNER_PASSWORD_KEY, database_secret
 from leeward.compile.objects import KubeObject, labels_of, object_of, selector_of
 from leeward.compile.target import DATABASE_SECRETS_DIR, IDENTITY_DIR, POSTGRES_PORT, Target
-from leeward.spec.application import Application, Autoscaling, Resources, Service
+from leeward.spec.application import Application, Resources, Service
+from leeward.spec.workload import AntiAffinity, Autoscaling, Exposure, SecretVariable
 
 PORT = "http"
 READINESS_FAILURES = 2
 LIVENESS_FAILURES = 6
 LIVENESS_PERIODS = 4
+# Load that comes back within five minutes finds the pods still there.
+SCALE_DOWN_WINDOW_S = 300
 
 
 def service(application: Application, region: str, target: Target) -> list[KubeObject]:
     """Return what runs and scales the service."""
-    app, wanted = application.metadata.name, application.spec.service
+    app, namespace, wanted = application.metadata.name, application.namespace, application.spec.service
     labels, selector = labels_of(app, "service", region, app), selector_of(app, "service")
     template = k8s.pod_template(
         labels,
-        [_container(app, wanted, region, target)],
+        [_container(application, region, target)],
         account=app,
         grace_s=target.grace_s,
         volumes=[
@@ -36,10 +39,11 @@ def service(application: Application, region: str, target: Target) -> list[KubeO
             }
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
+        **_places(wanted, selector),
     )
     deployment = k8s.deployment(
         app,
-        app,
+        namespace,
         labels,
         selector,
         template,
@@ -47,15 +51,40 @@ def service(application: Application, region: str, target: Target) -> list[KubeO
         replicas=None if wanted.autoscaling and target.autoscales else wanted.replicas,
         strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
     )
+    scaling = wanted.autoscaling
+    balanced = wanted.expose is Exposure.LOAD_BALANCER
     return [
-        k8s.service_account(app, app, labels),
-        k8s.service(app, app, labels, selector, {PORT: wanted.port}),
+        k8s.service_account(app, namespace, labels),
+        *([k8s.config_map(f"{app}-config", namespace, labels, wanted.config)] if wanted.config else []),
+        k8s.service(
+            app, namespace, labels, selector, {PORT: wanted.port}, kind="LoadBalancer" if balanced else "ClusterIP"
+        ),
         deployment,
-        *([_autoscaler(app, labels, wanted.autoscaling)] if wanted.autoscaling else []),
+        *([_autoscaler(application, labels, scaling, target.autoscales)] if scaling else []),
     ]
 
 
-def _container(app: str, wanted: Service, region: str, target: Target) -> KubeObject:
+def _places(wanted: Service, selector: dict[str, str]) -> KubeObject:
+    """Return where its pods may run, as far as the application says."""
+    places: KubeObject = {}
+    if wanted.node_selector:
+        places["nodeSelector"] = dict(wanted.node_selector)
+    term = {"labelSelector": {"matchLabels": selector}, "topologyKey": "kubernetes.io/hostname"}
+    if wanted.anti_affinity is AntiAffinity.PREFERRED:
+        preferred = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
+        places["affinity"] = {"podAntiAffinity": preferred}
+    elif wanted.anti_affinity is AntiAffinity.REQUIRED:
+        places["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    return places
+
+
+def _secret_variable(variable: SecretVariable) -> KubeObject:
+    source = {"secretKeyRef": {"name": variable.secret, "key": variable.key}}
+    return {"name": variable.env, "valueFrom": source}
+
+
+def _container(application: Application, region: str, target: Target) -> KubeObject:
+    app, wanted = application.metadata.name, application.spec.service
     probes, period_s = wanted.probes, target.probe_period_s
     return k8s.container(
         app,
@@ -70,15 +99,18 @@ def _container(app: str, wanted: Service, region: str, target: Target) -> KubeOb
                 EXAMPLE_DIR=target.source_dir,
                 DATABASE_HOST=target.gateway_host,
                 DATABASE_PORT=str(POSTGRES_PORT),
-                DATABASE_READ_HOST=target.database_host(app),
+                DATABASE_READ_HOST=target.database_host(app, application.namespace),
                 DATABASE_READ_PORT=str(POSTGRES_PORT),
                 DATABASE_NAME=app,
                 DATABASE_USER=app,
                 PASSWORD_FILE=f"{DATABASE_SECRETS_DIR}/{OWNER_PASSWORD_KEY}",
                 IDENTITY_DIR=IDENTITY_DIR,
             ),
+            *(k8s.env(LOG_FORMAT=wanted.log_format.value) if wanted.log_format else []),
             *k8s.env(**wanted.env),
+            *(_secret_variable(each) for each in wanted.secrets),
         ],
+        env_from=[{"configMapRef": {"name": f"{app}-config"}}] if wanted.config else [],
         mounts=[
             k8s.mount("identity", IDENTITY_DIR, read_only=True),
             k8s.mount("password", DATABASE_SECRETS_DIR, read_only=True),
@@ -101,22 +133,32 @@ def _amounts(resources: Resources) -> dict[str, str]:
     return {name: str(amount) for name, amount in both.items() if amount is not None}
 
 
-def _autoscaler(app: str, labels: dict[str, str], wanted: Autoscaling) -> KubeObject:
-    return object_of(
-        "autoscaling/v2",
-        "HorizontalPodAutoscaler",
-        app,
-        app,
-        labels,
-        spec={
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": app},
-            "minReplicas": wanted.min,
-            "maxReplicas": wanted.max,
-            "metrics": [
-                {
-                    "type": "Resource",
-                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": wanted.cpu}},
-                }
-            ],
-        },
-    )
+def _autoscaler(application: Application, labels: dict[str, str], wanted: Autoscaling, behaves: bool) -> KubeObject:
+    """Return the autoscaler. The world's looks at CPU only, and is as quick as a demonstration wants it."""
+    app = application.metadata.name
+    # Utilization is measured in percent of what is requested.
+    by_memory = behaves and wanted.memory and application.spec.service.resources.requests.memory
+    metrics = {"cpu": wanted.cpu, **({"memory": wanted.memory} if by_memory else {})}
+    spec: KubeObject = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": app},
+        "minReplicas": wanted.min,
+        "maxReplicas": wanted.max,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}},
+            }
+            for name, percent in metrics.items()
+        ],
+    }
+    if behaves:
+        spec["behavior"] = {
+            "scaleUp": _pace(wanted.up_per_minute, window_s=0),
+            "scaleDown": _pace(wanted.down_per_minute, window_s=SCALE_DOWN_WINDOW_S),
+        }
+    return object_of("autoscaling/v2", "HorizontalPodAutoscaler", app, application.namespace, labels, spec=spec)
+
+
+def _pace(pods: int, *, window_s: int) -> KubeObject:
+    policy = {"type": "Pods", "value": pods, "periodSeconds": 60}
+    return {"stabilizationWindowSeconds": window_s, "selectPolicy": "Max", "policies": [policy]}

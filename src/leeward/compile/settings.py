@@ -50,10 +50,10 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
 def _app(spec: Spec, application: Application, region: str, target: Target) -> AppSettings:
     name, wanted = application.metadata.name, application.spec
     data_regions = spec.placement(application)
-    host = target.database_host(name) if region in data_regions else None
+    host = target.database_host(name, application.namespace) if region in data_regions else None
     return AppSettings(
         name=App(name),
-        namespace=name,
+        namespace=application.namespace,
         data_regions=tuple(map(Region, data_regions)),
         mode=wanted.database.replication,
         rto_s=wanted.objectives.rto_s,

@@ -138,8 +138,9 @@ class Target:
     quorum_url: str
     gateway_host: str
     """Where the region's own pods reach its gateway."""
-    database_host: Callable[[str], str]
-    """Where the region's own pods reach an application's local PostgreSQL and its instance manager."""
+    database_host: Callable[[str, str], str]
+    """Where the region's own pods reach an application's local PostgreSQL and its instance manager: by
+    application and namespace."""
     autoscales: bool
     """An autoscaler works here, so the number of a scaled deployment's pods is its own."""
     source_dir: str
@@ -194,7 +195,7 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
         cluster_url=f"https://{own.cluster}:{CLUSTER_PORT}",
         quorum_url=f"https://{own.quorum}:{QUORUM_CLIENT_PORT}",
         gateway_host=own.gateway,
-        database_host=lambda _app: own.database,
+        database_host=lambda _app, _namespace: own.database,
         autoscales=False,
         source_dir=source_dir,
         engines=engines,
@@ -228,7 +229,7 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
         cluster_url="https://kubernetes.default.svc",
         quorum_url=f"https://etcd.{inside}:{QUORUM_CLIENT_PORT}",
         gateway_host=f"leeward-gateway-local.{inside}",
-        database_host=lambda app: f"{app}-postgres-0.{app}-postgres.{app}.svc",
+        database_host=lambda app, namespace: f"{app}-postgres-0.{app}-postgres.{namespace}.svc",
         autoscales=True,
         source_dir="/app",
         engines=engines,

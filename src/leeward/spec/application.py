@@ -7,9 +7,22 @@ from pydantic import Field
 
 from leeward.core.values import ReplicationMode
 from leeward.spec.fleet import ApiVersion, Metadata
+from leeward.spec.overrides import Environment, Override
+from leeward.spec.traffic import Traffic
 from leeward.spec.values import Amount, EnvName, HttpPath, Model, Name, Seconds, parse_quantity
-
-Count = Annotated[int, Field(ge=1, le=1000)]
+from leeward.spec.workload import (
+    AntiAffinity,
+    AppNetwork,
+    Autoscaling,
+    Count,
+    Exposure,
+    LogFormat,
+    Metrics,
+    Quota,
+    Rollout,
+    SecretVariable,
+    Sidecars,
+)
 
 
 class Objectives(Model):
@@ -48,17 +61,6 @@ class Probes(Model):
     """Answers 200 unless only a restart would help."""
 
 
-class Autoscaling(Model):
-    """How many pods a region runs, by load."""
-
-    min: Count
-    """Never fewer pods than this."""
-    max: Count
-    """Never more pods than this."""
-    cpu: Annotated[int, Field(ge=1, le=100)] = 70
-    """Percent of the requested CPU to aim at."""
-
-
 class Service(Model):
     """The stateless part: an HTTP server that runs in every region of the placement."""
 
@@ -76,12 +78,36 @@ class Service(Model):
     probes: Probes = Probes()
     autoscaling: Autoscaling | None = None
     """Left out: always ``replicas`` pods."""
+    config: Annotated[dict[EnvName, str], Field(default_factory=dict)]
+    """More environment variables, kept in a ConfigMap. Not for secrets."""
+    secrets: tuple[SecretVariable, ...] = ()
+    """Environment variables whose values are in secrets."""
+    expose: Exposure = Exposure.CLUSTER
+    """Reachable by the gateways only, or also by a load balancer of its own."""
+    log_format: LogFormat | None = None
+    """Told to the service in LOG_FORMAT. Left out: it decides itself."""
+    anti_affinity: AntiAffinity = AntiAffinity.NONE
+    """Whether two of its pods may share a node. They are spread as far as possible anyway."""
+    node_selector: Annotated[dict[str, str], Field(default_factory=dict)]
+    """Labels of the nodes its pods may run on."""
+    interruptible: bool = False
+    """Its pods may run on spot machines."""
+    metrics: Metrics | None = None
+    """Where it shows its own metrics. Left out: it has none."""
 
 
 class Engine(StrEnum):
     """Which database."""
 
     POSTGRES = "postgres"
+    COCKROACHDB = "cockroachdb"
+
+
+class Operator(StrEnum):
+    """Who runs PostgreSQL inside a cluster."""
+
+    LEEWARD = "leeward"
+    CLOUDNATIVE_PG = "cloudnative-pg"
 
 
 class Database(Model):
@@ -95,13 +121,12 @@ class Database(Model):
     """What an acknowledged write is promised: async, sync or quorum."""
     storage: Amount = parse_quantity("10Gi")
     """Size of each region's volume."""
-
-
-class Traffic(Model):
-    """How users reach it."""
-
-    dns_ttl_s: Annotated[Seconds | None, Field(alias="dnsTTL")] = None
-    """How long resolvers may keep an answer. Left out: as long as the RTO leaves room for, up to 30s."""
+    operator: Operator = Operator.LEEWARD
+    """Leeward's instance manager, or CloudNativePG's replica clusters (on Kubernetes; Leeward promotes them)."""
+    instances: Annotated[int, Field(ge=1, le=9)] = 3
+    """With cloudnative-pg or cockroachdb: members in each region."""
+    storage_class: str | None = None
+    """Left out: by the region's zones where they are known, else the cluster's own default."""
 
 
 class Placement(Model):
@@ -113,16 +138,29 @@ class Placement(Model):
     """Where the database's primary starts, and is brought home to. Left out: the first region."""
     residency: tuple[Name, ...] = ()
     """Jurisdictions its data may be in. Empty: any."""
+    tier: Annotated[int, Field(ge=1, le=3)] = 2
+    """How much depends on it: 1 is the most."""
 
 
 class ApplicationSpec(Model):
     """Everything an application consists of."""
 
-    objectives: Objectives
+    objectives: Objectives = Objectives.model_validate({"rto": "30s", "rpo": "5s"})
+    """What users may notice of the loss of a region. Left out: rto 30s, rpo 5s."""
     service: Service
     database: Database = Database()
     traffic: Traffic = Traffic()
     placement: Placement = Placement()
+    rollout: Rollout = Rollout()
+    sidecars: Sidecars = Sidecars()
+    network: AppNetwork = AppNetwork()
+    quota: Quota = Quota()
+    namespace: Name | None = None
+    """Where its objects live. Left out: a namespace of its name."""
+    environments: tuple[Environment, ...] = ()
+    """Varieties of it, such as production. A cluster runs the one it names, or the first."""
+    overrides: tuple[Override, ...] = ()
+    """What some regions or clusters have otherwise."""
 
 
 class Application(Model):
@@ -134,3 +172,8 @@ class Application(Model):
     """Always ``Application``."""
     metadata: Metadata
     spec: ApplicationSpec
+
+    @property
+    def namespace(self) -> str:
+        """Where its objects live."""
+        return self.spec.namespace or self.metadata.name

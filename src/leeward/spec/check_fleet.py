@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 
-from leeward.spec.fleet import Fleet
+from leeward.spec.fleet import Fleet, Provider
 from leeward.spec.loaded import Loaded
+from leeward.spec.platform import Capacity, Join
 from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.validate import suggestion
@@ -130,7 +131,12 @@ def _overlapping_ranges(fleet: Loaded[Fleet]) -> Iterator[Problem]:
     seen: list[tuple[str, str]] = []
     for i, region in enumerate(fleet.model.spec.regions):
         for j, cluster in enumerate(region.clusters):
-            for key, cidr in (("podCIDR", cluster.pod_cidr), ("serviceCIDR", cluster.service_cidr)):
+            ranges = (
+                ("podCIDR", cluster.pod_cidr),
+                ("serviceCIDR", cluster.service_cidr),
+                ("vpcCIDR", cluster.vpc_cidr),
+            )
+            for key, cidr in ranges:
                 if cidr is None:
                     continue
                 for other_where, other in seen:
@@ -144,6 +150,88 @@ def _overlapping_ranges(fleet: Loaded[Fleet]) -> Iterator[Problem]:
                             fix="give every cluster ranges of its own",
                         )
                 seen.append((fleet.document.where(("spec", "regions", i, "clusters", j, key)), cidr))
+    tunnels = fleet.model.spec.network
+    for where, other in seen if tunnels.join is Join.WIREGUARD else ():
+        if ip_network(tunnels.tunnel_cidr).overlaps(ip_network(other)):
+            yield fleet.problem(
+                "overlapping-cidrs",
+                *("spec", "network", "tunnelCIDR"),
+                what=f"the tunnels' {tunnels.tunnel_cidr} overlaps {other}",
+                why=f"that is in {where}; joined networks cannot route an address two have",
+                fix="give the tunnels a range of their own",
+            )
+
+
+def _joined(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    """Yield what the clusters lack to be joined the way that is asked for."""
+    network = fleet.model.spec.network
+    if network.join is Join.NONE and not network.names:
+        return
+    providers = {region.provider for region in fleet.model.spec.regions if not region.witness}
+    if network.join is Join.PEERING and len(providers) > 1:
+        yield fleet.problem(
+            "peering-across-providers",
+            *("spec", "network", "join"),
+            what=f"networks of {' and '.join(sorted(providers))} cannot be peered",
+            why="peering joins two networks of the same provider",
+            fix="set network.join to wireguard",
+        )
+    for i, region in enumerate(fleet.model.spec.regions):
+        for j, cluster in enumerate(region.clusters):
+            needs = {
+                "podCIDR": network.join is not Join.NONE and cluster.pod_cidr is None,
+                "tunnel": network.join is Join.WIREGUARD and cluster.tunnel is None,
+                "network": network.join is Join.PEERING and cluster.network is None,
+                "dnsAddress": network.names and cluster.dns_address is None,
+            }
+            for key in (key for key, missing in needs.items() if missing):
+                yield fleet.problem(
+                    "not-joinable",
+                    *("spec", "regions", i, "clusters", j),
+                    what=f"cluster {cluster.name} has no {key}",
+                    why=f"network.join is {network.join}, cross-cluster names are {'on' if network.names else 'off'}",
+                    fix=f"add {key} here",
+                )
+
+
+def _machines(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    spec = fleet.model.spec
+    if spec.node_pools and all(Capacity.SPOT in pool.capacity for pool in spec.node_pools):
+        yield fleet.problem(
+            "spot-for-primary",
+            *("spec", "nodePools"),
+            key=True,
+            what="every node pool may be spot, so a database's primary would run on machines that can be taken away",
+            why="each interruption would be a failover, and a wave of them takes primary and standby together",
+            fix="add a pool with capacity: [on-demand]; services with interruptible: true use the spot one",
+        )
+    names: list[tuple[str, Place]] = [
+        (pool.name, ("spec", "nodePools", index, "name")) for index, pool in enumerate(spec.node_pools)
+    ]
+    yield from _duplicates(fleet, "node pools", names)
+    for i, region in enumerate(spec.regions):
+        for j, cluster in enumerate(region.clusters):
+            if spec.cluster_api is not None and cluster.control_plane_replicas % 2 == 0:
+                yield fleet.problem(
+                    "even-control-plane",
+                    *("spec", "regions", i, "clusters", j, "controlPlaneReplicas"),
+                    what=f"{cluster.control_plane_replicas} API servers, each with an etcd member",
+                    why="an even number survives no more losses than one fewer, and ties",
+                    fix=f"set it to {cluster.control_plane_replicas + 1}",
+                )
+
+
+def _entry(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    spec = fleet.model.spec
+    if spec.entry is not None and all(region.provider is not Provider.GCP for region in spec.regions):
+        yield fleet.problem(
+            "entry-without-gcp",
+            *("spec", "entry"),
+            key=True,
+            what="a global entry needs a cluster at Google's",
+            why="MultiClusterIngress is an API of GKE",
+            fix="remove entry, or add a region with provider: gcp; Leeward's gateways are entries anyway",
+        )
 
 
 FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
@@ -153,4 +241,7 @@ FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _duplicate_clusters,
     _links,
     _overlapping_ranges,
+    _joined,
+    _machines,
+    _entry,
 )

@@ -5,7 +5,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from leeward.spec.platform import (
+    ClusterApi,
+    Dns,
+    Entry,
+    GitOps,
+    Logging,
+    Mesh,
+    Monitoring,
+    Network,
+    NodePool,
+    Secrets,
+    Text,
+    Tracing,
+)
 from leeward.spec.values import Cidr, Model, Name, Seconds
+
+VERSION_PATTERN = r"^1\.[0-9]{1,2}(\.[0-9]{1,2})?$"
+KEY_PATTERN = r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
 
 ApiVersion = Literal["leeward.dev/v1alpha1"]
 
@@ -35,6 +52,15 @@ class Location(Model):
     """East is positive."""
 
 
+class Tunnel(Model):
+    """A cluster's end of the WireGuard tunnels. Its private key stays in the cluster's secret store."""
+
+    endpoint: Text
+    """Where the other clusters reach it: a public name or address, without port."""
+    public_key: Annotated[str, Field(pattern=KEY_PATTERN)]
+    """What ``wg pubkey`` printed."""
+
+
 class Cluster(Model):
     """One Kubernetes cluster of a region."""
 
@@ -46,6 +72,24 @@ class Cluster(Model):
     """Addresses of its pods. No two clusters of a fleet may share any."""
     service_cidr: Annotated[Cidr | None, Field(alias="serviceCIDR")] = None
     """Addresses of its services. No two clusters of a fleet may share any."""
+    environment: Name | None = None
+    """Which of an application's environments it runs. Left out: the first one, where an application has any."""
+    version: Annotated[str, Field(pattern=VERSION_PATTERN)] = "1.33.4"
+    """Its Kubernetes version. With Cluster API, changing it here upgrades the cluster."""
+    control_plane_replicas: Annotated[int, Field(ge=1, le=7)] = 3
+    """With Cluster API: API servers with an etcd member each, so an odd number."""
+    workers: Annotated[int, Field(ge=1, le=1000)] = 3
+    """With Cluster API: machines it starts with."""
+    zones: tuple[Text, ...] = ()
+    """Its zones. Left out: the region's."""
+    vpc_cidr: Annotated[Cidr | None, Field(alias="vpcCIDR")] = None
+    """Addresses of its machines. No two clusters of a fleet may share any."""
+    network: Text | None = None
+    """The provider's name of its network, for peering."""
+    dns_address: Annotated[str | None, Field(alias="dnsAddress")] = None
+    """Where its CoreDNS answers other clusters, for cross-cluster names."""
+    tunnel: Tunnel | None = None
+    """Its end of the tunnels, with ``network.join: wireguard``."""
 
 
 class Region(Model):
@@ -61,6 +105,8 @@ class Region(Model):
     """The jurisdiction its data is under, such as ``eu``; applications can ask for it."""
     witness: bool = False
     """It takes part in the quorum and runs no workloads."""
+    zones: tuple[Text, ...] = ()
+    """Its zones, as the provider calls them: volumes and pods are spread over them."""
     clusters: tuple[Cluster, ...] = ()
     """Its Kubernetes clusters. The world on one machine needs none."""
 
@@ -83,6 +129,28 @@ class FleetSpec(Model):
     """Measured round trips. A pair that is left out gets an estimate from the distance."""
     domain: str | None = None
     """The DNS zone Leeward answers for, such as ``example.com``."""
+    mesh: Mesh = Mesh()
+    """How requests travel between pods and between clusters."""
+    network: Network = Network()
+    """The network between clusters. Leeward's own gateways need none of it."""
+    dns: Dns = Dns()
+    """Public names of the applications."""
+    secrets: Secrets = Secrets()
+    """Where the values of secrets come from. They never stand in these files, nor in what is rendered."""
+    monitoring: Monitoring | None = None
+    """Metrics, alerts and dashboards. Left out: none."""
+    tracing: Tracing | None = None
+    """Traces. Left out: none."""
+    logging: Logging | None = None
+    """Logs. Left out: what the clusters do with them anyway."""
+    gitops: GitOps | None = None
+    """Delivery by Argo CD. Left out: none of its objects."""
+    node_pools: tuple[NodePool, ...] = ()
+    """Machines by need. Left out: what the clusters have."""
+    cluster_api: Annotated[ClusterApi | None, Field(alias="clusterAPI")] = None
+    """Clusters as objects. Left out: somebody else makes them."""
+    entry: Entry | None = None
+    """A global anycast entry. Left out: Leeward's gateways are the entries."""
 
 
 class Fleet(Model):

@@ -5,9 +5,10 @@ from pathlib import Path
 from leeward.spec.application import Application
 from leeward.spec.check_application import check_application, check_unique
 from leeward.spec.check_fleet import check_fleet
+from leeward.spec.check_variants import check_variants
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem, ProblemsError
+from leeward.spec.problem import Problem, ProblemsError, Severity
 from leeward.spec.schema import KINDS
 from leeward.spec.source import Document, paths, read
 from leeward.spec.spec import Spec
@@ -22,6 +23,12 @@ def load(path: Path) -> Spec:
 
     Documents of other tools are passed over, so that a kustomization may stand beside ours.
     """
+    documents, problems = documents_of(path)
+    return resolve(str(path), documents, problems)
+
+
+def documents_of(path: Path) -> tuple[list[Document], list[Problem]]:
+    """Return all documents of a directory's YAML files, other tools' too, and what could not be read."""
     documents: list[Document] = []
     problems: list[Problem] = []
     for file in paths(path):
@@ -33,7 +40,7 @@ def load(path: Path) -> Spec:
         found, broken = read(str(file), text)
         documents += found
         problems += broken
-    return resolve(str(path), documents, problems)
+    return documents, problems
 
 
 def resolve(where: str, documents: list[Document], problems: list[Problem]) -> Spec:
@@ -62,12 +69,14 @@ def resolve(where: str, documents: list[Document], problems: list[Problem]) -> S
     if fleets:
         for application in applications:
             problems += check_application(application, fleets[0].model)
+            problems += check_variants(application, fleets[0].model)
     # What is missing altogether is only worth saying when nothing broken could have been it.
-    if not problems:
-        problems += _missing(where, ours, fleets, applications)
-    if problems:
-        raise ProblemsError(problems)
-    return Spec(fleets[0].model, tuple(application.model for application in applications))
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    if not errors:
+        errors = _missing(where, ours, fleets, applications)
+    if errors:
+        raise ProblemsError([*errors, *(problem for problem in problems if problem.severity is not Severity.ERROR)])
+    return Spec(fleets[0].model, tuple(application.model for application in applications), warnings=tuple(problems))
 
 
 def _kind(document: Document) -> tuple[str | None, list[Problem]]:

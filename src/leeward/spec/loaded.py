@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from leeward.spec.problem import Problem
+from leeward.spec.problem import Problem, Severity
 from leeward.spec.source import Document, Step
 from leeward.spec.values import Model
 
@@ -21,3 +21,8 @@ class Loaded(Generic[M]):
         """Return a problem at a place of the document."""
         where = self.document.where(place, key=key)
         return Problem(code=code, where=where, what=what, why=why, fix=fix)
+
+    def warning(self, code: str, *place: Step, what: str, why: str, fix: str, key: bool = False) -> Problem:
+        """Return what is worth knowing about a place of the document, and stops nothing."""
+        where = self.document.where(place, key=key)
+        return Problem(code=code, where=where, what=what, why=why, fix=fix, severity=Severity.WARNING)

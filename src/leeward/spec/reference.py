@@ -51,9 +51,11 @@ def _type(field: FieldInfo) -> str:
     annotation = _without_none(field.annotation)
     origin = typing.get_origin(annotation)
     if origin is tuple:
-        return "list of text"
+        return "list of whole numbers" if _holds_int(annotation) else "list of text"
     if origin is dict:
-        return "mapping of text"
+        return "mapping" if typing.get_args(annotation)[1] is Any else "mapping of text"
+    if annotation is Any:
+        return "anything"
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in typing.get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, Enum):
@@ -61,6 +63,10 @@ def _type(field: FieldInfo) -> str:
     if annotation is float:
         return "duration" if _is_duration(field) else "number"
     return {str: "text", int: "whole number", bool: "true or false", Quantity: "amount"}[annotation]
+
+
+def _holds_int(annotation: Any) -> bool:
+    return _without_none(typing.get_args(annotation)[0]) is int
 
 
 def _is_duration(field: FieldInfo) -> bool:
@@ -83,6 +89,10 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is None or value in ((), {}) or isinstance(value, Model):
         return "-"
+    if isinstance(value, float) and value.is_integer() and not _is_duration(field):
+        value = int(value)
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{duration_text(value) if isinstance(value, float) else value}`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{duration_text(value) if isinstance(value, float) and _is_duration(field) else value}`"

@@ -12,7 +12,9 @@ from leeward.core.timers import Budget, derive, lease_min_s
 from leeward.core.timers import budget as failover_budget
 from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application
-from leeward.spec.fleet import Fleet, Location, Region
+from leeward.spec.fleet import Cluster, Fleet, Location, Region
+from leeward.spec.problem import Problem
+from leeward.spec.variants import variant
 
 EARTH_RADIUS_KM = 6371.0
 # Light in fibre; and how much longer cables are than the great circle. The sum is right to about a third for
@@ -29,6 +31,8 @@ class Spec:
 
     fleet: Fleet
     applications: tuple[Application, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What is worth knowing, and stops nothing."""
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -41,6 +45,27 @@ class Spec:
             if region.name == name:
                 return region
         raise KeyError(name)
+
+    def clusters(self, region: str) -> tuple[Cluster, ...]:
+        """Return a region's clusters; one of the region's name where the fleet gives none. Raises KeyError."""
+        return self.region(region).clusters or (Cluster(name=region),)
+
+    def region_of(self, cluster: str) -> Region:
+        """Return the region of a cluster. Raises KeyError."""
+        for region in self.regions:
+            if any(each.name == cluster for each in self.clusters(region.name)):
+                return region
+        raise KeyError(cluster)
+
+    def on(self, cluster: str) -> tuple[Application, ...]:
+        """Return the applications as a cluster runs them: its environment's, with all overrides. Raises KeyError."""
+        region = self.region_of(cluster)
+        (found,) = (each for each in self.clusters(region.name) if each.name == cluster)
+        return tuple(
+            variant(application, environment=found.environment, region=region.name, cluster=cluster)
+            for application in self.applications
+            if region.name in self.placement(application)
+        )
 
     def application(self, name: str) -> Application:
         """Return the application of that name. Raises KeyError."""

@@ -1,0 +1,312 @@
+"""What is wrong with environments and overrides, and with what an application asks of a place.
+
+A variety is checked as what it becomes: merged into the application, then judged like one that was written out.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+
+from leeward.spec.application import Application, Engine, Operator
+from leeward.spec.fleet import Fleet
+from leeward.spec.loaded import Loaded
+from leeward.spec.problem import Problem
+from leeward.spec.source import Document, Place
+from leeward.spec.validate import suggestion, validate
+from leeward.spec.variants import merged, variant, written
+
+GLOBAL_KEYS = ("objectives", "placement", "database", "environments", "overrides", "namespace")
+BUILT_IN_TIERS = ("service", "database", "gateway", "monitoring", "internet")
+SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIAL)", re.IGNORECASE)
+SECRET_VALUE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|://[^/\s:@]+:[^/\s@$]+@")
+EJECTED_MAX_SANE = 50
+ERRORS_MIN_SANE = 3
+
+
+def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Problem]:
+    """Return what is wrong, and what is worth a warning, in every place the application can run in."""
+    problems = [*_places(application, fleet), *_varieties(application)]
+    if not problems:
+        problems = [
+            *_secrets(application),
+            *_tiers(application),
+            *_database(application),
+            *_blast(application, fleet),
+            *_breaker(application),
+        ]
+        for place, each in _all(application):
+            problems += _quota(application, place, each)
+    return problems
+
+
+def _all(application: Loaded[Application]) -> Iterator[tuple[Place, Application]]:
+    """Yield the application, and what each environment makes of it, with the place that says so."""
+    yield ("spec",), application.model
+    for index, environment in enumerate(application.model.spec.environments):
+        yield ("spec", "environments", index), variant(application.model, environment=environment.name)
+
+
+def _places(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    regions = [region.name for region in fleet.spec.regions]
+    clusters = [cluster.name for region in fleet.spec.regions for cluster in region.clusters] or regions
+    named: list[tuple[str, list[str], str, Place]] = []
+    for index, override in enumerate(application.model.spec.overrides):
+        at: Place = ("spec", "overrides", index)
+        named += [(name, regions, "region", (*at, "regions", i)) for i, name in enumerate(override.regions)]
+        named += [(name, clusters, "cluster", (*at, "clusters", i)) for i, name in enumerate(override.clusters)]
+    traffic = application.model.spec.traffic
+    named += [
+        (each.region, regions, "region", ("spec", "traffic", "weights", i, "region"))
+        for i, each in enumerate(traffic.weights)
+    ]
+    for i, pair in enumerate(traffic.failover):
+        named += [
+            (pair.source, regions, "region", ("spec", "traffic", "failover", i, "from")),
+            (pair.target, regions, "region", ("spec", "traffic", "failover", i, "to")),
+        ]
+    environments = [environment.name for environment in application.model.spec.environments]
+    for region in fleet.spec.regions:
+        for cluster in region.clusters:
+            if environments and cluster.environment is not None and cluster.environment not in environments:
+                yield application.problem(
+                    "unknown-environment",
+                    *("spec", "environments"),
+                    key=True,
+                    what=f"cluster {cluster.name} runs environment {cluster.environment}, which is not here",
+                    why=f"there is {', '.join(environments)}",
+                    fix=f"add it, or change the cluster's environment: {suggestion(cluster.environment, environments)}",
+                )
+    for name, known, noun, place in named:
+        if name not in known:
+            yield application.problem(
+                f"unknown-{noun}",
+                *place,
+                what=f"the fleet has no {noun} {name}",
+                why=f"fleet {fleet.metadata.name} has {', '.join(known)}",
+                fix=suggestion(name, known),
+            )
+
+
+def _varieties(application: Loaded[Application]) -> Iterator[Problem]:
+    spec = application.model.spec
+    for index, override in enumerate(spec.overrides):
+        yield from _override(application, index, override.spec)
+        for number, patch in enumerate(override.patches):
+            if (patch.merge is None) == (not patch.json_patch):
+                yield application.problem(
+                    "bad-patch",
+                    *("spec", "overrides", index, "patches", number),
+                    what="a patch has either merge or json",
+                    why="it must be clear which of them comes first",
+                    fix="make two patches of it, or remove one of the keys",
+                )
+    names = [environment.name for environment in spec.environments]
+    for index, environment in enumerate(spec.environments):
+        if environment.name in names[:index]:
+            yield application.problem(
+                "duplicate-name",
+                *("spec", "environments", index, "name"),
+                what=f"there are two environments called {environment.name}",
+                why="a cluster names the one it runs",
+                fix="give one of them another name",
+            )
+        forbidden = [key for key in ("environments", "overrides", "placement") if key in environment.spec]
+        for key in forbidden:
+            yield application.problem(
+                "global-key",
+                *("spec", "environments", index, "spec", key),
+                key=True,
+                what=f"an environment cannot change {key}",
+                why="it decides where environments apply",
+                fix="set it in the application's own spec",
+            )
+        if not forbidden:
+            yield from _merges(application, ("spec", "environments", index, "spec"), environment.spec)
+
+
+def _override(application: Loaded[Application], index: int, change: dict[str, Any]) -> Iterator[Problem]:
+    place: Place = ("spec", "overrides", index, "spec")
+    forbidden = [key for key in change if key in GLOBAL_KEYS]
+    for key in forbidden:
+        yield application.problem(
+            "global-key",
+            *place,
+            key,
+            key=True,
+            what=f"{key} cannot differ between regions",
+            why="all regions must agree on it, or they cannot take over from one another",
+            fix="set it in the application's own spec, or in an environment",
+        )
+    if not forbidden:
+        yield from _merges(application, place, change)
+
+
+def _merges(application: Loaded[Application], place: Place, change: dict[str, Any]) -> Iterator[Problem]:
+    """Yield what the application would be refused for with this change, at the place of the change."""
+    plain = written(application.model)
+    plain["spec"] = merged(plain["spec"], change)
+    document = application.document
+    shifted = Document(
+        document.file,
+        plain,
+        {("spec", *key[len(place) :]): at for key, at in document.keys.items() if key[: len(place)] == place},
+        {("spec", *key[len(place) :]): at for key, at in document.values.items() if key[: len(place)] == place},
+    )
+    try:
+        Application.model_validate_json(json.dumps(plain))
+    except ValidationError:
+        yield from validate(shifted, Application)[1]
+
+
+def _secrets(application: Loaded[Application]) -> Iterator[Problem]:
+    places: list[tuple[Place, dict[str, Any]]] = [(("spec",), written(application.model)["spec"])]
+    spec = application.model.spec
+    places += [(("spec", "environments", i, "spec"), each.spec) for i, each in enumerate(spec.environments)]
+    places += [(("spec", "overrides", i, "spec"), each.spec) for i, each in enumerate(spec.overrides)]
+    for place, plain in places:
+        service = plain.get("service") or {}
+        for section in ("env", "config"):
+            for name, value in (service.get(section) or {}).items():
+                text = str(value)
+                if text and (SECRET_VALUE.search(text) or (SECRET_NAME.search(name) and not _harmless(text))):
+                    yield application.problem(
+                        "inline-secret",
+                        *place,
+                        *("service", section, name),
+                        key=True,
+                        what=f"{name} looks like a secret, and its value stands in the file",
+                        why="these files and what is rendered from them are kept in Git, readable by many, for ever",
+                        fix="move it to service.secrets: {env, secret, key}, and the value to the secret store",
+                    )
+
+
+def _harmless(text: str) -> bool:
+    """Return whether a value is a path, an address or a reference: where a secret is, not what it is."""
+    return text.startswith(("/", "$(", "http://", "https://")) or text in ("true", "false") or text.isdecimal()
+
+
+def _tiers(application: Loaded[Application]) -> Iterator[Problem]:
+    network = application.model.spec.network
+    own = [tier.name for tier in network.tiers]
+    known = [*own, *BUILT_IN_TIERS]
+    for index, tier in enumerate(network.tiers):
+        place: Place = ("spec", "network", "tiers", index)
+        if tier.name in own[:index] or tier.name in BUILT_IN_TIERS:
+            yield application.problem(
+                "duplicate-name",
+                *place,
+                "name",
+                what=f"there is another tier called {tier.name}",
+                why="rules refer to tiers by name",
+                fix="choose another name",
+            )
+        for number, name in enumerate(tier.allows):
+            if name not in known:
+                yield _unknown_tier(application, (*place, "allows", number), name, known)
+    for number, name in enumerate(network.callers):
+        if name not in known:
+            yield _unknown_tier(application, ("spec", "network", "callers", number), name, known)
+
+
+def _unknown_tier(application: Loaded[Application], place: Place, name: str, known: list[str]) -> Problem:
+    return application.problem(
+        "unknown-tier",
+        *place,
+        what=f"there is no tier {name}",
+        why="traffic that no declared tier may send is denied",
+        fix=suggestion(name, known),
+    )
+
+
+def _quota(application: Loaded[Application], place: Place, each: Application) -> Iterator[Problem]:
+    service, quota = each.spec.service, each.spec.quota
+    pods = service.autoscaling.max if service.autoscaling else service.replicas
+    requests = service.resources.requests
+    for key, limit, amount in (("cpu", quota.cpu, requests.cpu), ("memory", quota.memory, requests.memory)):
+        if limit is not None and amount is not None and amount.amount * pods > limit.amount:
+            yield application.problem(
+                "quota-below-autoscaling",
+                *("spec", "quota", key),
+                what=f"quota.{key} is {limit}, and {pods} pods of {amount} ask for {_amount(amount.amount * pods)}",
+                why="the autoscaler's last pods would be refused when they are needed most",
+                fix=f"set quota.{key} to more than that (the database and sidecars need some too), or leave it out",
+            )
+    if quota.pods is not None and quota.pods <= pods:
+        yield application.problem(
+            "quota-below-autoscaling",
+            *("spec", "quota", "pods"),
+            what=f"quota.pods is {quota.pods}, and the service alone may have {pods}",
+            why="the database's pods, and one more during a rollout, count too",
+            fix="set it higher, or leave it out",
+        )
+
+
+def _amount(amount: Decimal) -> str:
+    gibibytes = amount / 2**30
+    return f"{gibibytes:.1f}Gi" if gibibytes > 1 else f"{amount.normalize():f}"
+
+
+def _database(application: Loaded[Application]) -> Iterator[Problem]:
+    spec = application.model.spec
+    if spec.database.engine is Engine.COCKROACHDB and spec.database.operator is Operator.CLOUDNATIVE_PG:
+        yield application.problem(
+            "operator-of-another-engine",
+            *("spec", "database", "operator"),
+            what="cloudnative-pg cannot run cockroachdb",
+            why="it is an operator for PostgreSQL",
+            fix="remove operator, or set engine to postgres",
+        )
+    if spec.service.interruptible and spec.service.replicas < 2:
+        yield application.problem(
+            "spot-single-pod",
+            *("spec", "service", "interruptible"),
+            what="the only pod of a region may be interrupted",
+            why="a spot machine goes with two minutes' notice, and nothing would answer in its region meanwhile",
+            fix="set replicas to 2 or more, or remove interruptible",
+        )
+
+
+def _blast(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    wanted = application.model.spec.placement
+    names = wanted.regions or tuple(region.name for region in fleet.spec.regions if not region.witness)
+    providers = {region.provider for region in fleet.spec.regions if region.name in names}
+    if wanted.tier == 1 and len(names) < 2:
+        yield application.problem(
+            "one-cluster-tier-1",
+            *("spec", "placement", "tier"),
+            what="a tier 1 application runs in one cluster",
+            why="that cluster's control plane, or one bad change of it, takes everything down",
+            fix="place it in two regions or more",
+        )
+    elif wanted.tier == 1 and len(providers) == 1 and len(names) > 1 and "other" not in providers:
+        yield application.warning(
+            "one-provider-tier-1",
+            *("spec", "placement", "tier"),
+            what=f"a tier 1 application runs at one provider, {next(iter(providers))}",
+            why="providers have failed as a whole: identity, DNS, a global configuration",
+            fix="place one region at another provider, or accept it",
+        )
+
+
+def _breaker(application: Loaded[Application]) -> Iterator[Problem]:
+    breaker = application.model.spec.traffic.breaker
+    if breaker.ejected_max > EJECTED_MAX_SANE:
+        yield application.warning(
+            "aggressive-ejection",
+            *("spec", "traffic", "breaker", "ejectedMax"),
+            what=f"up to {breaker.ejected_max} % of the pods may be ejected",
+            why="the rest gets all their load, fails in turn, and the failure walks on to the next region",
+            fix=f"set it to at most {EJECTED_MAX_SANE}",
+        )
+    if breaker.errors < ERRORS_MIN_SANE:
+        yield application.warning(
+            "aggressive-ejection",
+            *("spec", "traffic", "breaker", "errors"),
+            what=f"{breaker.errors} bad answers in a row eject a pod",
+            why="one request that always fails, sent twice, would take a healthy pod out",
+            fix=f"set it to {ERRORS_MIN_SANE} or more",
+        )
