@@ -6,7 +6,7 @@ import pytest
 
 from leeward.core import failover
 from leeward.core.actions import Propose, Vow
-from leeward.core.values import Phase, Region, ReplicationMode, Role, Topology
+from leeward.core.values import InstanceStatus, Order, Phase, Region, ReplicationMode, Role, Topology
 from leeward.core.view import Progress, View
 from tests.core.views import (
     AP,
@@ -99,11 +99,11 @@ def election(me: Region, mode: ReplicationMode, *promises: object, **changes: ob
 def test_elections(mode: ReplicationMode, promises: list[object], winner: Region | None) -> None:
     for me in (EU, AP):
         found = proposed(election(me, mode, *promises))
-        if me == winner:
-            assert found is not None
-            assert (found.phase, found.primary, found.epoch) == (Phase.PROMOTING, me, 2)
+        if winner is None:
+            assert found is None
         else:
-            assert found is None, "only the elected region takes the word"
+            assert found is not None, "whoever sees it says so"
+            assert (found.phase, found.primary, found.epoch) == (Phase.PROMOTING, winner, 2)
 
 
 def test_async_does_not_wait_for_the_dead() -> None:
@@ -154,6 +154,24 @@ def test_a_replica_promises_only_once_it_is_cut(instance: object, vows: bool) ->
     given = lost_view(EU, topology=electing(), instance=instance)
     found = [action.promise for action in failover.decide(given).actions if isinstance(action, Vow)]
     assert found == ([promise(EU, wal_epoch=CUT.wal.epoch if CUT.wal else 0)] if vows else [])
+
+
+BEHIND = status(Role.STANDBY, epoch=2, order=Order(2, Role.STANDBY, EU), upstream=EU)
+
+
+@pytest.mark.parametrize(
+    ("instance", "vows"),
+    [
+        pytest.param(BEHIND, True, id="it streams from the favourite"),
+        pytest.param(replace(BEHIND, upstream=US), False, id="it still streams from the old primary"),
+        pytest.param(replace(BEHIND, upstream=None), False, id="it streams from nobody yet"),
+        pytest.param(replace(BEHIND, replayed_lsn=99), False, id="an epoch it has not replayed may be hidden"),
+        pytest.param(replace(BEHIND, order=Order(1, Role.STANDBY, EU)), False, id="not under this epoch"),
+    ],
+)
+def test_a_replica_behind_the_favourite_need_not_leave_it_to_promise(instance: InstanceStatus, vows: bool) -> None:
+    given = lost_view(AP, topology=electing(), instance=instance)
+    assert any(isinstance(action, Vow) for action in failover.decide(given).actions) is vows
 
 
 # -- the primary's own decisions ------------------------------------------------------------------

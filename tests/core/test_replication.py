@@ -5,7 +5,22 @@ import pytest
 from leeward.core import replication
 from leeward.core.values import Order, Phase, Region, ReplicationMode, Role, Synchronous, SynchronousMethod, Topology
 from leeward.core.view import View
-from tests.core.views import AP, EU, LEASE_S, US, electing, promise, report, seen, sender, status, topology, view
+from tests.core.views import (
+    AP,
+    EU,
+    LEASE_S,
+    UP,
+    US,
+    electing,
+    lost_view,
+    promise,
+    report,
+    seen,
+    sender,
+    status,
+    topology,
+    view,
+)
 
 SWITCHING = topology(phase=Phase.SWITCHING, target=EU)
 HANDED = topology(epoch=2, phase=Phase.PROMOTING, primary=EU, deposed=US, handover_lsn=100)
@@ -41,6 +56,16 @@ def test_who_promised_lines_up_behind_the_favourite_and_the_favourite_waits() ->
     promises = {EU: promise(EU), AP: promise(AP)}
     assert replication.order(view(AP, topology=electing(), promises=promises)) == Order(2, Role.STANDBY, EU)
     assert replication.order(view(EU, topology=electing(), promises=promises)) == Order(2, Role.DETACHED)
+
+
+def test_a_suspected_primary_is_left_for_the_heir_and_only_by_the_others() -> None:
+    suspect = {"silent_s": 0.5 * LEASE_S}
+    assert replication.order(lost_view(AP, **suspect)) == Order(1, Role.STANDBY, EU)
+    assert replication.order(lost_view(EU, **suspect)) == Order(1, Role.STANDBY, US)
+    assert replication.order(lost_view(AP, silent_s=0.1)) == Order(1, Role.STANDBY, US)
+    assert replication.order(lost_view(AP, **suspect, vantages={US: UP})) == Order(1, Role.STANDBY, US)
+    five = topology(mode=ReplicationMode.SYNC, acks_required=2)
+    assert replication.order(lost_view(AP, **suspect, topology=five)) == Order(1, Role.STANDBY, US)
 
 
 def test_the_old_primary_drains_once_the_others_lined_up_or_had_the_time() -> None:

@@ -52,6 +52,8 @@ class Machine:
         self._nearest = tuple(
             region.name for region in sorted(settings.regions, key=lambda r: r.rtt_s) if region.name != self.me
         )
+        first = settings.apps[0].data_regions if settings.apps else ()
+        self._preferred = (*first, *(region for region in self._regions if region not in first))
         self._now_s = 0.0
         self._unix_s = 0.0
         self._numbers = 0
@@ -414,7 +416,7 @@ class Machine:
             self.me,
             {stored.topology.primary for stored in self.store.topologies.values() if stored.topology.primary},
             {region for region, health in self.health.items() if health.serving},
-            {region.name: region.rtt_s for region in self.settings.regions},
+            self._preferred,
         )
         if to is not None:
             self._leader_moved_at_s = self._now_s

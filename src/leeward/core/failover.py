@@ -15,7 +15,7 @@ from typing import assert_never
 
 from leeward.core import election, lease, membership, switchover
 from leeward.core.actions import Action, Decision, Note, Propose, Vow
-from leeward.core.values import Phase, Promise, Region, ReplicationMode, Role, Topology
+from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, ReplicationMode, Role, Topology
 from leeward.core.view import Fence, View
 
 # How long an instance may fail to accept writes, in leases, before its own region gives the primary up.
@@ -150,7 +150,7 @@ def _abreast(view: View, regions: list[Region]) -> bool:
 
 
 def _elect(view: View, topology: Topology) -> Decision:
-    """Phase two: promise, and once the promises suffice the elected region itself takes the word."""
+    """Phase two: promise, and name the elected region once the promises suffice."""
     vow = promise(view, topology)
     actions: tuple[Action, ...] = () if vow is None else (Vow(vow),)
     if not old_primary_stopped(view, topology):
@@ -159,10 +159,9 @@ def _elect(view: View, topology: Topology) -> Decision:
     choice = election.choose(view, topology)
     if choice.elected is None:
         return Decision(choice.because, actions, choice.retry_at_s)
-    if choice.elected != view.me:
-        return Decision(f"{choice.because}; it is for {choice.elected} to take over", actions)
+    # Whoever sees it first says so: beside the store's leader that saves a round trip. One proposal wins.
     promoting = replace(
-        topology, phase=Phase.PROMOTING, primary=view.me, favourite=None, target=None, because=choice.because
+        topology, phase=Phase.PROMOTING, primary=choice.elected, favourite=None, target=None, because=choice.because
     )
     propose = Propose(promoting, view.topology_revision, (Note("PrimaryElected", choice.because),))
     return Decision(choice.because, (*actions, propose))
@@ -182,8 +181,7 @@ def promise(view: View, topology: Topology) -> Promise | None:
         return None
     if view.me in view.promises:
         return None
-    cut = instance.epoch == topology.epoch and instance.role is Role.DETACHED and instance.settled
-    if not cut:
+    if instance.epoch != topology.epoch or not (_detached(instance) or _lined_up(instance, topology)):
         return None
     return Promise(
         region=view.me,
@@ -192,6 +190,18 @@ def promise(view: View, topology: Topology) -> Promise | None:
         wal=instance.wal,
         healthy=instance.problem is None,
     )
+
+
+def _detached(instance: InstanceStatus) -> bool:
+    return instance.role is Role.DETACHED and instance.settled
+
+
+def _lined_up(instance: InstanceStatus, topology: Topology) -> bool:
+    """Whether it already streamed from the favourite, in recovery itself: then it is cut from every primary too."""
+    obeys = instance.order == Order(topology.epoch, Role.STANDBY, upstream=topology.favourite)
+    streams = instance.role is Role.STANDBY and instance.upstream == topology.favourite
+    replayed = instance.wal is not None and (instance.replayed_lsn or 0) >= instance.wal.lsn
+    return topology.favourite is not None and obeys and streams and replayed
 
 
 def _lead(view: View, topology: Topology) -> Decision:

@@ -10,6 +10,9 @@ from leeward.core import lease
 from leeward.core.values import Region
 from leeward.core.view import View
 
+# Silence of so many leases, with a probe that fails, is suspicious.
+SUSPICION_LEASES = 0.4
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -43,6 +46,15 @@ def judge(view: View, region: Region) -> Verdict:
         f"{region} was last heard {silent_s:.1f} s ago, its lease is over, and {', '.join(sorted(against))} "
         "cannot see it serving",
     )
+
+
+def suspected(view: View, region: Region) -> bool:
+    """Whether a region looks lost from here, long before anybody may say so."""
+    seen = view.seen.get(region)
+    vantage = view.vantages.get(region)
+    if seen is None or vantage is None or vantage.serving:
+        return False
+    return view.now_s - seen.at_s > SUSPICION_LEASES * view.timers.lease_s
 
 
 def doubters(view: View, region: Region) -> frozenset[Region]:

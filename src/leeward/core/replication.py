@@ -5,7 +5,7 @@ election every replica is cut first, and lines up behind the favourite only afte
 Not here: how PostgreSQL gets there (the instance manager), and the lease, without which it stays silent.
 """
 
-from leeward.core import switchover
+from leeward.core import membership, switchover
 from leeward.core.failover import acks_required, old_primary_stopped
 from leeward.core.values import (
     Order,
@@ -42,12 +42,31 @@ def order(view: View) -> Order | None:
         return Order(epoch, Role.PRIMARY, synchronous=synchronous(view, topology))
     if topology.phase is Phase.SWITCHING and topology.target not in (None, view.me) and topology.acks_required <= 1:
         return Order(epoch, Role.STANDBY, upstream=topology.target)
-    return Order(epoch, Role.STANDBY, upstream=topology.primary)
+    return Order(epoch, Role.STANDBY, upstream=_heir(view, topology) or topology.primary)
+
+
+def _heir(view: View, topology: Topology) -> Region | None:
+    """Return whom to line up behind while the primary is suspected, or None while there is nothing to suspect.
+
+    Connecting costs round trips that an outage has time for before the lease is over. A false suspicion
+    costs nothing but them: the heir goes on streaming from the primary, and we from the heir. Only where one
+    acknowledgement is enough: the heir can give that one alone.
+    """
+    assert topology.primary is not None, "only an election is without a primary"
+    if topology.phase is not Phase.STEADY or topology.acks_required > 1:
+        return None
+    others = (region for region in topology.data_regions if region != topology.primary and view.alive(region))
+    heir = next(others, None)
+    return heir if heir != view.me and membership.suspected(view, topology.primary) else None
 
 
 def _electing(view: View, topology: Topology) -> Order:
     favourite = topology.favourite
-    if view.me in view.promises and favourite not in (None, view.me) and old_primary_stopped(view, topology):
+    if favourite in (None, view.me):
+        return Order(topology.epoch, Role.DETACHED)
+    behind = view.instance is not None and view.instance.role is Role.STANDBY and view.instance.upstream == favourite
+    promised = view.me in view.promises and old_primary_stopped(view, topology)
+    if behind or promised:
         return Order(topology.epoch, Role.STANDBY, upstream=favourite)
     return Order(topology.epoch, Role.DETACHED)
 

@@ -168,7 +168,7 @@ class DataDirectory:
         data = self._settings.layout.data
         facts = dict(
             line.split(":", 1)
-            for line in (await self._run("pg_controldata", str(data), timeout_s=10)).splitlines()
+            for line in (await self._run("pg_controldata", str(data), timeout_s=10, tied=False)).splitlines()
             if ":" in line
         )
         if facts["Database cluster state"].strip() != "shut down":
@@ -182,6 +182,7 @@ class DataDirectory:
             f"--start={format_lsn(parse_lsn(checkpoint))}",
             "--limit=1",
             timeout_s=10,
+            tied=False,
         )
         length = re.search(r"len \(rec/tot\): +\d+/ *(\d+)", record)
         if length is None or "CHECKPOINT_SHUTDOWN" not in record:
@@ -197,11 +198,12 @@ class DataDirectory:
         layout.copy.rename(layout.data)
         sync_directory(layout.root)
 
-    async def _run(self, program: str, *arguments: str, timeout_s: float) -> str:
+    async def _run(self, program: str, *arguments: str, timeout_s: float, tied: bool = True) -> str:
         return await run(
             (str(self._settings.binaries / program), *arguments),
             isolated=self._isolated,
             timeout_s=timeout_s,
+            tied=tied,
             environment={"PGPASSWORD": self._replication_password},
         )
 

@@ -36,15 +36,17 @@ async def run(
     *,
     isolated: bool,
     timeout_s: float,
+    tied: bool = True,
     environment: Mapping[str, str] | None = None,
     accept: tuple[int, ...] = (0,),
 ) -> str:
     """Run a program to its end and return its output; cancelled or too slow, it is killed.
 
-    It ends with this process, like the server. Raises CommandError, TimeoutError.
+    It ends with this process, like the server, unless it is not ``tied``: what only reads a file and ends by
+    itself need not pay for that. Raises CommandError, TimeoutError.
     """
     process = await asyncio.create_subprocess_exec(
-        *_wrapped(command, isolated=isolated),
+        *(_wrapped(command, isolated=isolated) if tied else command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
