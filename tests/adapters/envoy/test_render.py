@@ -1,0 +1,161 @@
+"""What the files say, without Envoy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leeward.adapters.envoy.bootstrap import bootstrap, command
+from leeward.adapters.envoy.render import render, version
+from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.core.values import App, Region
+from leeward.ports.gateway import Address, Route
+
+GOLDEN = Path(__file__).with_name("golden_primary_eu.json")
+US, EU, JP = Region("us"), Region("eu"), Region("jp")
+PAY, SHOP = App("payments"), App("shop")
+SETTINGS = GatewaySettings(
+    region=US,
+    app=PAY,
+    host="127.10.1.2",
+    peers={EU: Address("127.10.2.2", 8443), JP: Address("127.10.3.2", 8443)},
+    egress={US: 15001, EU: 15002, JP: 15003},
+    identity_dir="/etc/leeward/identity",
+    config_dir="/var/gateway",
+)
+POD = Address("127.10.1.10", 8000)
+POSTGRES = Address("127.10.1.5", 5432)
+
+
+def route(primary: Region | None = US, *, app: App = PAY, instance: Address | None = POSTGRES) -> Route:
+    return Route(app, 7, (POD,), instance, primary, (EU, JP))
+
+
+def resources(*routes: Route, file: str) -> list[Any]:
+    return list(json.loads(render(SETTINGS, routes)[file])["resources"])
+
+
+def listener(name: str, *routes: Route) -> Any:
+    return next(each for each in resources(*routes, file="lds.json") if each["name"] == name)
+
+
+def tcp_target(name: str, *routes: Route) -> str:
+    return str(listener(name, *routes)["filter_chains"][0]["filters"][0]["typed_config"]["cluster"])
+
+
+def writes(table: str, *routes: Route, app: App = PAY) -> Any:
+    (config,) = resources(*routes, file=f"rds.{table}.json")
+    return next(host for host in config["virtual_hosts"] if host["name"] == app)["routes"][-1]
+
+
+def test_golden_files() -> None:
+    """To accept a change that you can explain: delete the golden file and run twice."""
+    files = {name: json.loads(document) for name, document in render(SETTINGS, (route(EU),)).items()}
+    actual = json.dumps(files, indent=1) + "\n"
+    if not GOLDEN.exists():
+        GOLDEN.write_text(actual)
+        pytest.fail(f"wrote {GOLDEN}; look at it and run again")
+    assert actual == GOLDEN.read_text()
+
+
+def test_same_routes_give_the_same_files_in_any_order() -> None:
+    one, two = route(), route(app=SHOP)
+    assert render(SETTINGS, (one, two)) == render(SETTINGS, (two, one))
+
+
+def test_a_change_of_primary_touches_only_routes_and_the_primary_listener() -> None:
+    before, after = render(SETTINGS, (route(US),)), render(SETTINGS, (route(EU),))
+    changed = [name for name in after if before[name] != after[name]]
+    assert changed == ["rds.users.json", "rds.peers.json", "lds.json"]
+    assert version(before["lds.json"]) != version(after["lds.json"])
+    old, new = resources(route(US), file="lds.json"), resources(route(EU), file="lds.json")
+    assert [b["name"] for a, b in zip(old, new, strict=True) if a != b] == ["primary"]
+
+
+def test_ready_pods_touch_only_their_own_file() -> None:
+    more = Route(PAY, 7, (POD, Address("127.10.1.11", 8000)), POSTGRES, US, (EU, JP))
+    before, after = render(SETTINGS, (route(),)), render(SETTINGS, (more,))
+    assert [name for name in after if before[name] != after[name]] == ["eds.payments.json"]
+
+
+@pytest.mark.parametrize(
+    ("primary", "target"),
+    [
+        pytest.param(US, "postgres", id="here: directly"),
+        pytest.param(EU, "spare.eu", id="elsewhere: through a tunnel"),
+        pytest.param(None, "nowhere", id="nobody: closed at once"),
+        pytest.param(Region("mars"), "nowhere", id="a region that is no peer"),
+    ],
+)
+def test_primary_port(primary: Region | None, target: str) -> None:
+    assert tcp_target("primary", route(primary)) == target
+
+
+def test_a_region_without_replica_has_no_local_postgres() -> None:
+    assert tcp_target("egress.us", route(EU, instance=None)) == "nowhere"
+    assert tcp_target("egress.eu", route(EU, instance=None)) == "spare.eu"
+    names = [cluster["name"] for cluster in resources(route(EU, instance=None), file="cds.json")]
+    assert "postgres" not in names
+
+
+def test_tcp_ports_belong_to_the_application_of_the_settings() -> None:
+    assert tcp_target("primary", route(EU), route(US, app=SHOP)) == "spare.eu"
+    assert tcp_target("primary", route(US, app=SHOP)) == "nowhere"
+
+
+@pytest.mark.parametrize("table", ["users", "peers"])
+def test_writes_are_repeated_only_when_nothing_was_sent(table: str) -> None:
+    policy = writes(table, route(US))["route"]["retry_policy"]
+    assert policy["retry_on"] == "connect-failure,refused-stream"
+
+
+def test_peers_never_make_this_gateway_forward() -> None:
+    refused = writes("peers", route(EU))["direct_response"]
+    assert refused["status"] == 503
+    assert json.loads(refused["body"]["inline_string"])["code"] == "wrong-region"
+    (config,) = resources(route(EU), file="rds.peers.json")
+    targets = {
+        each["route"]["cluster"] for host in config["virtual_hosts"] for each in host["routes"] if "route" in each
+    }
+    assert targets == {"pods.payments"}
+
+
+def test_several_applications_are_told_apart_by_host() -> None:
+    (config,) = resources(route(), route(EU, app=SHOP), file="rds.users.json")
+    assert [host["domains"] for host in config["virtual_hosts"]] == [
+        ["payments", "payments.*", "payments:*"],
+        ["shop", "shop.*", "shop:*"],
+    ]
+    assert writes("users", route(), route(EU, app=SHOP), app=SHOP)["route"]["cluster"] == "http.eu"
+
+
+def test_only_peers_certificates_are_accepted() -> None:
+    for chain in listener("peers", route())["filter_chains"]:
+        tls = chain["transport_socket"]["typed_config"]
+        assert tls["require_client_certificate"] is True
+        names = tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+        assert [name["matcher"]["exact"] for name in names] == ["eu", "jp"]
+
+
+def test_a_fleet_of_one_region_opens_no_port_to_peers() -> None:
+    alone = GatewaySettings(
+        region=US, app=PAY, host="127.10.1.2", peers={}, egress={US: 15001}, identity_dir="/i", config_dir="/c"
+    )
+    listeners = json.loads(render(alone, (route(),))["lds.json"])["resources"]
+    assert [each["name"] for each in listeners] == ["users", "primary", "egress.us"]
+
+
+def test_bootstrap_watches_the_directory() -> None:
+    dynamic = bootstrap(SETTINGS)["dynamic_resources"]
+    assert dynamic["lds_config"]["path_config_source"] == {
+        "path": "/var/gateway/lds.json",
+        "watched_directory": {"path": "/var/gateway"},
+    }
+
+
+def test_command_becomes_envoy() -> None:
+    shell, flag, script, envoy, *options = command(SETTINGS, "/etc/gateway/bootstrap.json", envoy="/opt/envoy")
+    assert (shell, flag, envoy) == ("/bin/sh", "-c", "/opt/envoy")
+    assert script.endswith('exec "$0" "$@"; }')
+    assert options[:2] == ["-c", "/etc/gateway/bootstrap.json"]
