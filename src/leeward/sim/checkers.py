@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from leeward.core.values import App, Phase, Region, ReplicationMode, Role
+from leeward.core import timers
+from leeward.core.values import App, Phase, Region, ReplicationMode, Role, Topology
 from leeward.sim.clients import Acknowledged, Ledger
+from leeward.sim.fleet import Fleet
 from leeward.sim.region import Site
 
 
@@ -17,7 +19,8 @@ class Writers:
 
     by_epoch: dict[int, Region] = field(default_factory=dict)
     newest: int = 0
-    stale: int = 0
+    late: int = 0
+    """Acknowledged by a machine that had stood still, in the moments before its kernel ended the database."""
 
     def saw(self, found: Acknowledged) -> None:
         """Check one acknowledgement, at the moment the database gives it. Raises ViolationError."""
@@ -26,6 +29,9 @@ class Writers:
             raise ViolationError(
                 f"two writers in epoch {found.epoch}: {writer} and {found.by} (at {found.committed_at_s:.3f} s)"
             )
+        if found.epoch < self.newest and found.waking:
+            self.late += 1
+            return
         if found.epoch < self.newest:
             raise ViolationError(
                 f"{found.by} acknowledged {found.key} under epoch {found.epoch} at {found.committed_at_s:.3f} s, "
@@ -54,15 +60,49 @@ def check_loss(
             f"{len(missing)} acknowledged writes lost in {mode}; the first: {first.key}, acknowledged by {first.by} "
             f"under epoch {first.epoch} at {first.committed_at_s:.3f} s"
         )
-    reported = {key for site in sites.values() for _, keys in site.instances[app].orphans for key in keys}
+    reported = {
+        key
+        for site in sites.values()
+        if app in site.instances
+        for _, keys in site.instances[app].orphans
+        for key in keys
+    }
     unreported = [found.key for found in missing if found.key not in reported]
     if unreported:
         raise ViolationError(f"lost and in no orphan report: {', '.join(unreported[:5])}")
     return missing
 
 
-def pending(sites: dict[Region, Site], app: App) -> list[str]:
-    """Return what has not converged yet, in sentences; empty when all is well."""
+def check_bound(missing: list[Acknowledged], fleet: Fleet) -> None:
+    """Check that no failover lost more seconds of writes than the policy allows. Raises ViolationError.
+
+    The estimate ends with the last heartbeat that was seen; a primary cut off goes on until its lease ends.
+    """
+    lasting = timers.derive(max(fleet.rtt_s.values()))
+    bound_s = fleet.rpo_s + lasting.lease_s + lasting.margin_s + 2 * lasting.heartbeat_s
+    for epoch in {found.epoch for found in missing}:
+        times_s = [found.committed_at_s for found in missing if found.epoch == epoch]
+        if max(times_s) - min(times_s) > bound_s:
+            lost_s = max(times_s) - min(times_s)
+            raise ViolationError(f"{lost_s:.1f} s of writes of epoch {epoch} are lost; {bound_s:.1f} s are allowed")
+
+
+def topology(sites: dict[Region, Site], app: App) -> Topology:
+    """Return the newest topology that any agent knows."""
+    known = (site.machine.store.topologies.get(app) for site in sites.values() if site.machine is not None)
+    return max((stored for stored in known if stored is not None), key=lambda stored: stored.revision).topology
+
+
+def epoch(sites: dict[Region, Site], app: App) -> int:
+    """Return the epoch in force."""
+    return topology(sites, app).epoch
+
+
+def pending(sites: dict[Region, Site], app: App, *, caught_up: bool = True) -> list[str]:
+    """Return what has not converged yet, in sentences; empty when all is well.
+
+    ``caught_up``: standbys must hold everything, which takes clients that write nothing.
+    """
     waiting = []
     machines = [site.machine for site in sites.values()]
     if any(machine is None for machine in machines):
@@ -70,22 +110,24 @@ def pending(sites: dict[Region, Site], app: App) -> list[str]:
     topologies = [m.store.topologies[app].topology for m in machines if m is not None and app in m.store.topologies]
     if len({(t.epoch, t.phase, t.primary) for t in topologies}) != 1:
         return [*waiting, "the agents do not see the same topology"]
-    topology = topologies[0]
-    if topology.phase is not Phase.STEADY or topology.primary is None:
+    found = topologies[0]
+    if found.phase is not Phase.STEADY or found.primary is None:
         because = next((m.apps[app].because for m in machines if m is not None), "")
-        return [*waiting, f"the topology is {topology.phase}: {because}"]
-    for region in topology.data_regions:
+        return [*waiting, f"the topology is {found.phase}: {because}"]
+    if found.requested_mode is not None:
+        waiting.append(f"the change to {found.requested_mode} is not done")
+    for region in found.data_regions:
         instance = sites[region].instances[app]
-        server, leader = instance.postgres, sites[topology.primary].instances[app].postgres
-        if region == topology.primary:
-            if not (instance.writable and instance.epoch == topology.epoch):
+        server, leader = instance.postgres, sites[found.primary].instances[app].postgres
+        if region == found.primary:
+            if not (instance.writable and instance.epoch == found.epoch):
                 waiting.append(f"the primary {region} is not writable")
-        elif server.role is not Role.STANDBY or server.upstream != topology.primary:
-            waiting.append(f"{region} does not follow {topology.primary}: {server.role}, upstream {server.upstream}")
-        elif len(server.history) < len(leader.history):
+        elif server.role is not Role.STANDBY or server.upstream != found.primary:
+            waiting.append(f"{region} does not follow {found.primary}: {server.role}, upstream {server.upstream}")
+        elif caught_up and len(server.history) < len(leader.history):
             waiting.append(f"{region} has not caught up")
     for site in sites.values():
         route = site.routes.get(app)
-        if route is None or route.primary != topology.primary:
+        if route is None or route.primary != found.primary:
             waiting.append(f"the gateway of {site.name} sends writes to {route.primary if route else 'nobody'}")
     return waiting

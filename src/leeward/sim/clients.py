@@ -10,7 +10,6 @@ from leeward.sim.network import Network
 from leeward.sim.region import Site
 from leeward.sim.schedule import Schedule
 
-WRITE_EVERY_S = 0.1
 TIMEOUT_S = 1.0
 RETRY_S = 0.05
 TRIES = 5
@@ -28,6 +27,8 @@ class Acknowledged:
     sent_at_s: float
     committed_at_s: float
     """When the database acknowledged it."""
+    waking: bool = False
+    """Its machine, kernel and all, had stood still until a moment before."""
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class Client:
         nearest: tuple[Region, ...],
         ledger: Ledger,
         seen: Callable[[Acknowledged], None],
+        *,
+        every_s: float,
     ) -> None:
         self._home = home
         self._app = app
@@ -63,12 +66,13 @@ class Client:
         self._nearest = nearest
         self._ledger = ledger
         self._seen = seen
+        self._every_s = every_s
         self._number = 0
         self._stopped = False
 
     def start(self) -> None:
         """Begin to write."""
-        self._schedule.after(self._chance.random() * WRITE_EVERY_S, self._next)
+        self._schedule.after(self._chance.random() * self._every_s, self._next)
 
     def stop(self) -> None:
         """Write nothing new."""
@@ -83,7 +87,7 @@ class Client:
     def _try(self, key: str, tried: int) -> None:
         if tried >= TRIES:
             self._ledger.unknown.add(key)
-            self._schedule.after(WRITE_EVERY_S, self._next)
+            self._schedule.after(self._every_s, self._next)
             return
         self._ledger.attempts += 1
         entry = self._sites[self._nearest[tried % len(self._nearest)]]
@@ -101,13 +105,13 @@ class Client:
             if not over:
                 over = True
                 self._ledger.acknowledged[key] = found
-                self._schedule.after(WRITE_EVERY_S, self._next)
+                self._schedule.after(self._every_s, self._next)
 
         def at_database(region: Region) -> None:
             instance = self._sites[region].instances[self._app]
 
             def acknowledged(epoch: int, lsn: int) -> None:
-                found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s)
+                found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s, instance.waking)
                 self._seen(found)
                 self._network.send(region, entry.name, done, found)
 

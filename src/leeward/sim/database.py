@@ -89,6 +89,7 @@ class Instance:
         self._busy = False
         self._connecting: Region | None = None
         self._attempt = 0
+        self._resumed_at_s = float("-inf")
         self._armed = 0
         self._reported = -1
         self.process.after(REPORT_S, self._report_progress)
@@ -195,9 +196,15 @@ class Instance:
         self._changed()
         self._converge()
 
+    @property
+    def waking(self) -> bool:
+        """Whether the kernel's timers may not have fired yet after the machine stood still."""
+        return self._schedule.now_s - self._resumed_at_s <= BACKSTOP_S[1]
+
     def resume(self) -> None:
         """The machine goes on: timers that were due fire within moments."""
         self.suspended = False
+        self._resumed_at_s = self._schedule.now_s
         self.arm()
 
     # -- converging -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A cut is a black hole as TCP sees it: what is sent waits and arrives after the c
 gave up (a timeout is the sender's affair). Loss is a retransmission: the message comes later, not never.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
@@ -13,6 +14,8 @@ from leeward.sim.schedule import Schedule
 
 RETRANSMISSION_S = 0.2
 
+Link = tuple[Region, Region]
+
 
 class Network:
     """Delivers callbacks between regions."""
@@ -21,7 +24,7 @@ class Network:
         self,
         schedule: Schedule,
         chance: Random,
-        one_way_s: Mapping[tuple[Region, Region], float],
+        one_way_s: Mapping[Link, float],
         *,
         jitter: float = 0.0,
         loss: float = 0.0,
@@ -31,11 +34,18 @@ class Network:
         self._one_way_s = dict(one_way_s)
         self._jitter = jitter
         self._loss = loss
-        self._cuts: dict[tuple[Region, Region], int] = {}
-        self._waiting: dict[tuple[Region, Region], list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
-        self._streamed_s: dict[tuple[Region, Region], float] = {}
-        self.slow: dict[tuple[Region, Region], float] = {}
+        self._cuts: dict[Link, int] = {}
+        self._waiting: dict[Link, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
+        self._number = 0
+        self._streamed_s: dict[Link, float] = {}
+        self._streams: dict[Link, deque[tuple[int, Callable[..., None], tuple[Any, ...]]]] = {}
+        self.slow: dict[Link, float] = {}
         """Extra one-way delay per direction, in seconds."""
+
+    @property
+    def now_s(self) -> float:
+        """The virtual time."""
+        return self._schedule.now_s
 
     def delay_s(self, source: Region, target: Region) -> float:
         """Return how long one message takes now."""
@@ -50,27 +60,31 @@ class Network:
 
     def send(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
         """Deliver a callback at the other end, when the link allows."""
-        link = (source, target)
-        if link in self._cuts:
-            self._waiting.setdefault(link, []).append((deliver, arguments))
-        else:
-            self._schedule.after(self.delay_s(source, target), self._arrive, link, deliver, arguments)
+        self._schedule.after(self.delay_s(source, target), self._arrive, (source, target), deliver, arguments)
 
-    def stream(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
-        """Deliver like ``send``, but in the order of sending, as one TCP connection does."""
-        link = (source, target)
-        if link in self._cuts:
-            self._waiting.setdefault(link, []).append((deliver, arguments))
-            return
-        at_s = max(self._schedule.now_s + self.delay_s(source, target), self._streamed_s.get(link, 0.0))
-        self._streamed_s[link] = at_s
-        self._schedule.at(at_s, self._arrive, link, deliver, arguments)
-
-    def _arrive(self, link: tuple[Region, Region], deliver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    def _arrive(self, link: Link, deliver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         # A cut stops what is on its way, too.
         if link in self._cuts:
             self._waiting.setdefault(link, []).append((deliver, arguments))
         else:
+            deliver(*arguments)
+
+    def stream(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
+        """Deliver like ``send``, but in the order of sending, as one TCP connection does."""
+        link = (source, target)
+        self._number += 1
+        self._streams.setdefault(link, deque()).append((self._number, deliver, arguments))
+        at_s = max(self._schedule.now_s + self.delay_s(source, target), self._streamed_s.get(link, 0.0))
+        self._streamed_s[link] = at_s
+        self._schedule.at(at_s, self._arrive_in_order, link, self._number)
+
+    def _arrive_in_order(self, link: Link, number: int) -> None:
+        """Deliver everything of the stream up to a number, unless that happened, or the link is cut."""
+        if link in self._cuts:
+            return
+        stream = self._streams[link]
+        while stream and stream[0][0] <= number:
+            _, deliver, arguments = stream.popleft()
             deliver(*arguments)
 
     def cut(self, source: Region, target: Region) -> None:
@@ -86,7 +100,9 @@ class Network:
         if self._cuts[link] == 0:
             del self._cuts[link]
             for deliver, arguments in self._waiting.pop(link, []):
-                self.stream(source, target, deliver, *arguments)
+                self.send(source, target, deliver, *arguments)
+            if self._streams.get(link):
+                self._schedule.after(self.delay_s(source, target), self._arrive_in_order, link, self._number)
 
     def is_cut(self, source: Region, target: Region) -> bool:
         """Whether nothing passes from one to the other."""

@@ -79,6 +79,8 @@ class Postgres:
         self._greeted = greeted
         self._hung_up = hung_up
         self._link = 0
+        self._flushed_at_s = 0.0
+        """When the disk will have done what it was asked for."""
         self._numbers = 0
         self._pending: list[Pending] = []
 
@@ -179,8 +181,10 @@ class Postgres:
     def _receive(self, link: int, first: int, records: list[WalRecord]) -> None:
         if link != self._link:
             return
-        if self.disk_s:
-            self._process.after(self.disk_s, self._flush, link, first, records)
+        now_s = self._network.now_s
+        if self.disk_s or self._flushed_at_s > now_s:
+            self._flushed_at_s = max(self._flushed_at_s, now_s + self.disk_s)
+            self._process.at(self._flushed_at_s, self._flush, link, first, records)
         else:
             self._flush(link, first, records)
 

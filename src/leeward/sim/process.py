@@ -28,6 +28,10 @@ class Process:
         """Set a timer of this life."""
         self._schedule.after(delay_s, self.enter, self.life, run, arguments)
 
+    def at(self, at_s: float, run: Callable[..., None], *arguments: Any) -> None:
+        """Set a timer of this life to a virtual time."""
+        self._schedule.at(at_s, self.enter, self.life, run, arguments)
+
     def enter(self, life: int, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         """Run a callback of a life: now, after the freeze, or never."""
         if life != self.life or not self.alive:

@@ -78,6 +78,8 @@ class Store:
     def _supervise(self) -> None:
         self._schedule.after(POLL_S, self._supervise)
         if self.leader is not None and self._majority(self.leader):
+            if self._waiting:
+                self._lead(self.leader)
             return
         if not self._electing:
             self._electing = True
@@ -141,10 +143,13 @@ class Store:
             self._schedule.after(self._round_trip_s(leader), commit, leader)
 
         def commit(leader: Region) -> None:
-            if leader != self.leader or not self._majority(leader):
+            if leader != self.leader:
                 if self._chance.random() < 0.5:
                     # The entry reached the next leader: committed, though nobody is told.
                     self._commit(compares, changes)
+                return
+            if not self._majority(leader):
+                self._waiting.append(lambda: commit(leader))
                 return
             outcome = self._commit(compares, changes)
             self._network.send(leader, region, answer, outcome)
@@ -158,7 +163,8 @@ class Store:
             if region != leader and member.up and self._reaches(leader, region)
         )
         needed = len(self.members) // 2
-        return max(self.disk_s[leader], others[needed - 1] if needed else 0.0)
+        # Without a majority now, it takes as long as the farthest; whether it commits is decided then.
+        return max(self.disk_s[leader], *others[:needed], 0.0)
 
     def _commit(self, compares: tuple[Compare, ...], changes: tuple[Put | Delete, ...]) -> Outcome:
         for compare in compares:
