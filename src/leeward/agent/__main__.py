@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import signal
 import ssl
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -36,6 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="leeward-agent", description="The agent of one region.")
     parser.add_argument("--config", type=Path, required=True, help="the agent's settings, one JSON document")
     arguments = parser.parse_args()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
     settings = decode(AgentSettings, arguments.config.read_bytes())
     with contextlib.suppress(asyncio.CancelledError):
         uvloop.run(_run(settings))
