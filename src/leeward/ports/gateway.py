@@ -6,7 +6,7 @@ from typing import Protocol
 from leeward.core.values import App, Region
 
 
-class GatewayUnavailableError(Exception):
+class GatewayUnavailableError(TimeoutError):
     """The gateway did not confirm in time. What was asked stands: it follows as soon as it can."""
 
 
