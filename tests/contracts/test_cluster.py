@@ -1,11 +1,10 @@
 """What every API server behind the Cluster port must do for us.
 
-Always against the embedded one; also against a real one when LEEWARD_TEST_API_URL names it (with
-LEEWARD_TEST_API_CA and LEEWARD_TEST_API_TOKEN_FILE). No controllers are needed.
+Always against the embedded one; also against a real one once it is built (tests/kubernetes/prepare.py). No controllers
+are needed.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,9 +31,12 @@ from leeward.ports.cluster import (
     WatchEvent,
 )
 from tests.adapters.embedded.region import namespace, region_in
+from tests.kubernetes.controlplane import control_plane
+from tests.kubernetes.programs import missing_program
 
 WAIT_S = 20.0
-SERVERS = ["embedded", *(["real"] if "LEEWARD_TEST_API_URL" in os.environ else [])]
+REAL = pytest.param("real", marks=[pytest.mark.kubernetes, pytest.mark.engine, pytest.mark.timeout(300)])
+SERVERS = ["embedded", *([REAL] if missing_program() is None else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,8 @@ async def connection(
 ) -> AsyncIterator[Connection]:
     """Yield an API server that all tests share; each has a namespace of its own."""
     if request.param == "real":
-        yield Connection(
-            url=os.environ["LEEWARD_TEST_API_URL"],
-            ca_file=Path(os.environ["LEEWARD_TEST_API_CA"]),
-            token_file=Path(os.environ["LEEWARD_TEST_API_TOKEN_FILE"]),
-        )
+        with control_plane(tmp_path_factory.mktemp("plane")) as plane:
+            yield plane.token_connection
         return
     async with region_in(tmp_path_factory.mktemp("contract") / "r") as region:
         await region.start()

@@ -25,14 +25,17 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
-    def issue(self, name: str, directory: Path) -> Path:
-        """Write ca.crt, tls.crt and tls.key for ``name`` into a new directory; return it."""
+    def issue(self, name: str, directory: Path, *, organization: str | None = None) -> Path:
+        """Write ca.crt, tls.crt and tls.key for ``name`` into a new directory; return it.
+
+        To Kubernetes, the organization is the group of the user of this name.
+        """
         directory.mkdir(parents=True)
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(name)]
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         certificate = (
-            self._builder(_named(name), key)
+            self._builder(_named(name, organization), key)
             .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -62,8 +65,9 @@ class Authority:
         )
 
 
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+def _named(name: str, organization: str | None = None) -> x509.Name:
+    groups = [] if organization is None else [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -1,0 +1,73 @@
+"""One real control plane with every definition installed, for all tests here; or a line that says why there is none."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from leeward.ports.cluster import KubeObject
+from tests.kubernetes.api import Api
+from tests.kubernetes.controlplane import ControlPlane, control_plane
+from tests.kubernetes.definitions import definitions
+from tests.kubernetes.prepare import why_not
+
+SERVED_S = 120.0
+LEFT_OUT = pytest.StashKey[tuple[int, str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a control plane when there is none; the summary says so."""
+    reason = why_not()
+    if reason is None:
+        return
+    left_out = [item for item in items if item.get_closest_marker("kubernetes")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[LEFT_OUT] = len(left_out), reason
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say plainly what was left out, why, and how to have it."""
+    count, reason = config.stash.get(LEFT_OUT, (0, ""))
+    if count:
+        terminalreporter.section("real Kubernetes API server: left out", yellow=True)
+        terminalreporter.write_line(f"{count} tests did not run: {reason}")
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Yield a control plane that knows every kind we write."""
+    with control_plane(tmp_path_factory.mktemp("plane")) as plane:
+        with Api(plane.connection) as api:
+            known = definitions()
+            for item in known:
+                answer = api.apply(item)
+                assert answer.status < 400, f"{item['metadata']['name']}: {answer.complaints}"
+            _wait_until_served(api, {item["metadata"]["name"] for item in known})
+        yield plane
+
+
+@pytest.fixture
+def api(plane: ControlPlane) -> Iterator[Api]:
+    """Yield a connection to the control plane."""
+    with Api(plane.connection) as api:
+        yield api
+
+
+def _wait_until_served(api: Api, names: set[str]) -> None:
+    waiting = names
+    deadline_s = time.monotonic() + SERVED_S
+    while time.monotonic() < deadline_s:
+        status, text = api.ask("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+        assert status == 200, text
+        waiting = names - {item["metadata"]["name"] for item in json.loads(text)["items"] if _is_served(item)}
+        if not waiting:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"never served: {sorted(waiting)}")
+
+
+def _is_served(item: KubeObject) -> bool:
+    rows = item.get("status", {}).get("conditions") or ()
+    return ("Established", "True") in {(row["type"], row["status"]) for row in rows}
