@@ -69,7 +69,7 @@ async def _run(settings: AgentSettings) -> None:
                 )
             )
         )
-        peers = await stack.enter_async_context(HttpPeers(settings.regions, _client_tls(identity)))
+        peers = await stack.enter_async_context(HttpPeers(settings.region, settings.regions, _client_tls(identity)))
         databases = {
             app.name: await stack.enter_async_context(InstanceManager(app.instance_url, identity, settings.region))
             for app in settings.apps

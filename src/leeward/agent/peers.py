@@ -1,5 +1,6 @@
 """The other regions' agents, over mTLS."""
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
@@ -11,40 +12,49 @@ from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.settings import RegionSettings
 from leeward.core.values import Promise, Region, Vantage
 
-# Long enough that a connection survives between probes, whatever the heartbeat is.
+# Long enough that a connection survives between two uses.
 KEEPALIVE_S = 60.0
+# A promise must not wait for a handshake: its connection is used now and then, and for nothing else.
+WARM_EVERY_S = 5.0
+WARM_TIMEOUT_S = 2.0
 
 
 class HttpPeers:
     """Speaks to each agent at its URL and checks that it is who the URL is for."""
 
-    def __init__(self, regions: tuple[RegionSettings, ...], tls: ssl.SSLContext) -> None:
+    def __init__(self, me: Region, regions: tuple[RegionSettings, ...], tls: ssl.SSLContext) -> None:
         self._regions = {region.name: region for region in regions}
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, keepalive_timeout=KEEPALIVE_S, limit_per_host=8)
-        )
+        self._me = me
+        self._session = _session(tls)
+        self._express = _session(tls)
+        self._warming: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Return itself; connections are made when needed."""
+        """Return itself, and begin to keep a connection to each agent warm."""
+        self._warming = asyncio.create_task(self._keep_warm(), name="keep connections to agents warm")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
+        await self._express.close()
         await self._session.close()
 
     async def vantage(self, region: Region, *, timeout_s: float) -> Vantage:
         """Return whether the region serves; an unreachable one does not. Never raises."""
         try:
-            return decode(Vantage, await self._call("GET", region, "/v1/vantage", None, timeout_s))
+            return decode(Vantage, await self._call(self._session, "GET", region, "/v1/vantage", None, timeout_s))
         except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
             return Vantage(False, f"{region} does not answer: {type(error).__name__}")
 
     async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
         """Tell a promise, if the region can be reached. The store will have it in any case."""
         try:
-            await self._call("PUT", region, "/v1/promises", encode(promise), timeout_s)
+            await self._call(self._express, "PUT", region, "/v1/promises", encode(promise), timeout_s)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return
 
@@ -61,8 +71,25 @@ class HttpPeers:
         ) as response:
             return response.status, await response.text()
 
-    async def _call(self, method: str, region: Region, path: str, body: str | None, timeout_s: float) -> str:
-        async with self._session.request(
+    async def _keep_warm(self) -> None:
+        while True:
+            others = [region for region in self._regions if region != self._me]
+            await asyncio.gather(
+                *(self._call(self._express, "GET", region, "/healthz", None, WARM_TIMEOUT_S) for region in others),
+                return_exceptions=True,
+            )
+            await asyncio.sleep(WARM_EVERY_S)
+
+    async def _call(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        region: Region,
+        path: str,
+        body: str | None,
+        timeout_s: float,
+    ) -> str:
+        async with session.request(
             method,
             self._regions[region].agent_url + path,
             data=body,
@@ -71,3 +98,9 @@ class HttpPeers:
         ) as response:
             response.raise_for_status()
             return await response.text()
+
+
+def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls, keepalive_timeout=KEEPALIVE_S, limit_per_host=8)
+    )

@@ -7,6 +7,7 @@ from leeward.compile.target import (
     IDENTITY_DIR,
     QUORUM_CLIENT_PORT,
     QUORUM_DATA_DIR,
+    QUORUM_METRICS_PORT,
     QUORUM_PEER_PORT,
     SYSTEM_NAMESPACE,
     QuorumMember,
@@ -17,7 +18,7 @@ from leeward.spec.spec import Spec
 NAME = "etcd"
 STORAGE = "2Gi"
 DATA_VOLUME = "data"
-PORTS = {"client": QUORUM_CLIENT_PORT, "peer": QUORUM_PEER_PORT}
+PORTS = {"client": QUORUM_CLIENT_PORT, "peer": QUORUM_PEER_PORT, "metrics": QUORUM_METRICS_PORT}
 
 
 def quorum(spec: Spec, region: str, target: Target) -> list[KubeObject]:
@@ -40,7 +41,8 @@ def quorum(spec: Spec, region: str, target: Target) -> list[KubeObject]:
         ports=PORTS,
         mounts=[k8s.mount(DATA_VOLUME, QUORUM_DATA_DIR), k8s.mount("identity", IDENTITY_DIR, read_only=True)],
         resources={"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-        readiness=k8s.tcp_probe("client", period_s=target.probe_period_s, failures=3),
+        # A bare connection to the TLS ports would be logged as an error each time.
+        readiness=k8s.tcp_probe("metrics", period_s=target.probe_period_s, failures=3),
     )
     template = k8s.pod_template(
         labels,

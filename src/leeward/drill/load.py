@@ -22,7 +22,7 @@ from leeward.core.values import Region
 from leeward.drill.ledger import Attempt, Operation, Outcome
 from leeward.ports.clock import Clock
 
-REQUEST_TIMEOUT_S = 1.0
+REQUEST_TIMEOUT_S = 2.0
 WRITE_PACE_S = 0.022
 READ_PACE_S = 0.045
 BACKOFF_S = 0.025

@@ -7,7 +7,7 @@ whose directory is lost must not come back under its old identity (it has forgot
 
 from dataclasses import dataclass
 
-from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_PEER_PORT, QuorumMember
+from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_METRICS_PORT, QUORUM_PEER_PORT, QuorumMember
 
 PROGRESS_S = 0.5
 """How often a member tells an idle watch that it is alive and how far it got."""
@@ -83,7 +83,9 @@ def command(member: QuorumMember, *, program: str = "etcd", joining: bool = Fals
         "experimental-watch-progress-notify-interval": f"{_milliseconds(PROGRESS_S)}ms",
         "logger": "zap",
         "log-outputs": "stderr",
-        "log-level": "warn",
+        "listen-metrics-urls": f"http://{member.listen_host}:{QUORUM_METRICS_PORT}",
+        # At "warn" the JSON gateway writes several lines for every transaction.
+        "log-level": "error",
     }
     return program, *(f"--{name}={value}" for name, value in flags.items())
 
