@@ -3,12 +3,13 @@
 Plain data, so that a failing run can be told, replayed, and shrunk by leaving faults out.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from leeward.agent import events as on
-from leeward.core.values import Region, ReplicationMode
+from leeward.core.values import Phase, Region, ReplicationMode, Topology
 from leeward.sim.simulation import Simulation
 
 
@@ -67,6 +68,28 @@ class Fault:
         return f"{self.kind} {self.where}{to}{lasting}{amount}"
 
 
+class Who(StrEnum):
+    """Whom an ambush hits, as the topology that springs it says."""
+
+    PRIMARY = "primary"
+    DEPOSED = "deposed"
+    TARGET = "target"
+    ANYBODY = "anybody"
+
+
+@dataclass(frozen=True, slots=True)
+class Ambush:
+    """A fault at a bad moment: ``fault.at_s`` after the topology entered a phase for the n-th time."""
+
+    phase: Phase
+    occurrence: int
+    who: Who
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.fault.at_s:.2f} s after {self.phase} no. {self.occurrence}, to {self.who}: {self.fault}"
+
+
 class Storm:
     """Lets faults happen to a simulation, each at its time, and can end them all."""
 
@@ -81,6 +104,18 @@ class Storm:
         """Set the alarm for each."""
         for fault in faults:
             self._simulation.schedule.at(fault.at_s, self.strike, fault)
+
+    def lie_in_wait(self, ambushes: tuple[Ambush, ...]) -> None:
+        """Strike when the topology enters the phases."""
+        counts: Counter[Phase] = Counter()
+
+        def entered(topology: Topology) -> None:
+            counts[topology.phase] += 1
+            for ambush in ambushes:
+                if ambush.phase is topology.phase and ambush.occurrence == counts[topology.phase]:
+                    self._simulation.schedule.after(ambush.fault.at_s, self.strike, _aimed(ambush, topology))
+
+        self._simulation.on_topology = entered
 
     def strike(self, fault: Fault) -> None:
         """Let one happen now."""
@@ -231,3 +266,12 @@ class Storm:
         others = [r for r in self._simulation.fleet.regions if r != where and fault.other in (None, r)]
         outward = [(where, region) for region in others]
         return outward if fault.kind is Kind.ONE_WAY else outward + [(b, a) for a, b in outward]
+
+
+def _aimed(ambush: Ambush, topology: Topology) -> Fault:
+    """Return the ambush's fault with whom it hits filled in."""
+    whom = {Who.PRIMARY: topology.primary, Who.DEPOSED: topology.deposed, Who.TARGET: topology.target}
+    region = whom.get(ambush.who) or topology.favourite if ambush.who is not Who.ANYBODY else None
+    if region is None or region == ambush.fault.other:
+        return ambush.fault
+    return replace(ambush.fault, where=region)

@@ -5,6 +5,7 @@ until it is stopped, whatever anybody believes. Standbys stream from their upstr
 and can follow only a history that contains theirs.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -79,6 +80,7 @@ class Postgres:
         self._greeted = greeted
         self._hung_up = hung_up
         self._link = 0
+        self._unflushed: deque[tuple[int, int, list[WalRecord]]] = deque()
         self._flushed_at_s = 0.0
         """When the disk will have done what it was asked for."""
         self._numbers = 0
@@ -111,6 +113,7 @@ class Postgres:
         self.disconnect()
         self.role, self.closing = Role.STOPPED, False
         self._pending.clear()
+        self._unflushed.clear()
         for region, receiver in self.receivers.items():
             self._tell(region, "_reset", receiver.link)
         self.receivers.clear()
@@ -182,13 +185,18 @@ class Postgres:
         if link != self._link:
             return
         now_s = self._network.now_s
-        if self.disk_s or self._flushed_at_s > now_s:
+        self._unflushed.append((link, first, records))
+        if self.disk_s or len(self._unflushed) > 1:
             self._flushed_at_s = max(self._flushed_at_s, now_s + self.disk_s)
-            self._process.at(self._flushed_at_s, self._flush, link, first, records)
+            self._process.at(self._flushed_at_s, self._flush)
         else:
-            self._flush(link, first, records)
+            self._flush()
 
-    def _flush(self, link: int, first: int, records: list[WalRecord]) -> None:
+    def _flush(self) -> None:
+        """Make the oldest of what was received durable, and say so."""
+        if not self._unflushed:
+            return
+        link, first, records = self._unflushed.popleft()
         if link != self._link or self.upstream is None:
             return
         assert first == len(self.history), "one connection delivers in order"

@@ -66,6 +66,7 @@ class Site:
         self._clock_from_s = 1000.0
         self._drift_since_s = 0.0
         self._agent = Process(schedule)
+        self._newest_routes: do.ApplyRoutes | None = None
         self._wake = 0
         self._awake_at_s = 0.0
 
@@ -220,6 +221,7 @@ class Site:
             case do.TellPromise(region=region, promise=promise):
                 self._network.send(self.name, region, self._sites[region].post, on.PromiseReceived(promise))
             case do.ApplyRoutes():
+                self._newest_routes = action
                 self._agent.after(self._chance.uniform(*GATEWAY_S), self._apply, action)
             case do.MoveLeader(to=to):
                 self._store.move_leader(to)
@@ -300,6 +302,8 @@ class Site:
         self._agent.after(action.timeout_s, answer, Vantage(False, f"{action.region} does not answer"))
 
     def _apply(self, action: do.ApplyRoutes) -> None:
+        if action is not self._newest_routes:
+            return
         self.routes = {route.app: route for route in action.routes}
         self._post(on.RoutesApplied(action.number))
 

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from random import Random
 
 from leeward.agent.machine import Machine
-from leeward.core.values import Region
+from leeward.core import keys
+from leeward.core.codec import decode
+from leeward.core.values import Region, Topology
+from leeward.ports.quorum import Change
 from leeward.sim.checkers import Writers
 from leeward.sim.clients import Acknowledged, Client, Ledger
 from leeward.sim.database import Instance
@@ -40,6 +43,9 @@ class Simulation:
         self.ledger = Ledger()
         self.writers = Writers()
         self.acknowledgements: list[Acknowledged] = []
+        self.on_topology: Callable[[Topology], None] = lambda topology: None
+        """Called with every topology that is committed."""
+        self.store.on_commit = self._committed
         self._trace = trace
         self._write_every_s = write_every_s
         servers: dict[Region, Postgres] = {}
@@ -88,6 +94,11 @@ class Simulation:
             self._acknowledged,
             every_s=self._write_every_s,
         )
+
+    def _committed(self, change: Change) -> None:
+        value = change.entries.get(keys.topology("simulated", self.fleet.app))
+        if value is not None:
+            self.on_topology(decode(Topology, value))
 
     def _acknowledged(self, found: Acknowledged) -> None:
         self.acknowledgements.append(found)

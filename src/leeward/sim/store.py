@@ -55,6 +55,7 @@ class Store:
         self.leader: Region | None = regions[0]
         self.revision = 1
         self.entries: dict[str, Entry] = {}
+        self.on_commit: Callable[[Change], None] = lambda change: None
         self.disk_s = dict.fromkeys(regions, FSYNC_S)
         self._first = 2
         """The revision of the first change that is not compacted."""
@@ -180,6 +181,7 @@ class Store:
             elif self.entries.pop(change.key, None) is not None:
                 changed[change.key] = None
         self._log.append(Change(self.revision, changed))
+        self.on_commit(self._log[-1])
         if self.leader is not None:
             self._tell_members(self.leader)
         return Outcome(True, self.revision)

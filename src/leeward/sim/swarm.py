@@ -11,15 +11,17 @@ from random import Random
 
 from leeward.agent.machine import Machine
 from leeward.core import timers
-from leeward.core.values import App, Region, ReplicationMode
+from leeward.core.values import App, Phase, Region, ReplicationMode
 from leeward.sim import checkers
 from leeward.sim.checkers import ViolationError
-from leeward.sim.faults import HARMLESS, OPERATORS, Fault, Kind, Storm
+from leeward.sim.faults import HARMLESS, OPERATORS, Ambush, Fault, Kind, Storm, Who
 from leeward.sim.fleet import DRIFT_MAX, Fleet
 from leeward.sim.region import MachineFactory
 from leeward.sim.simulation import Simulation
 
 FOUND_S = 8.0
+# What a fault set in motion before it was healed may still lead to a failover, for longer than a lease.
+SETTLE_S = 8.0
 CONVERGE_S = 90.0
 STAY_S = 8.0
 NAMES = tuple(Region(name) for name in ("us", "eu", "ap", "sa", "af", "ca", "au"))
@@ -33,6 +35,7 @@ class Plan:
     seed: int
     fleet: Fleet
     faults: tuple[Fault, ...]
+    ambushes: tuple[Ambush, ...]
     storm_s: float
     jitter: float = 0.1
     loss: float = 0.0
@@ -43,7 +46,8 @@ class Plan:
     def __str__(self) -> str:
         fleet = self.fleet
         witnesses = f", witnesses {', '.join(sorted(fleet.witnesses))}" if fleet.witnesses else ""
-        return f"seed {self.seed}: {', '.join(fleet.regions)}{witnesses}; {fleet.mode}; {len(self.faults)} faults"
+        bad = f"{len(self.faults)} faults, {len(self.ambushes)} ambushes"
+        return f"seed {self.seed}: {', '.join(fleet.regions)}{witnesses}; {fleet.mode}; {bad}"
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ def draw(seed: int) -> Plan:
         seed=seed,
         fleet=fleet,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
+        ambushes=() if calm else tuple(_ambush(chance, fleet, lease_s) for _ in range(chance.choice((0, 0, 1, 3, 6)))),
         storm_s=storm_s,
         jitter=chance.choice((0.0, 0.1, 0.5)),
         loss=0.0 if calm else chance.choice((0.0, 0.0, 0.01, 0.05)),
@@ -141,6 +146,14 @@ def _fault(chance: Random, kind: Kind, at_s: float, fleet: Fleet, lease_s: float
             return [Fault(at_s, kind, where, None, for_s)]
 
 
+def _ambush(chance: Random, fleet: Fleet, lease_s: float) -> Ambush:
+    kinds = sorted(set(Kind) - OPERATORS - {Kind.CLOCK_DRIFT, Kind.CLOCK_JUMP, Kind.FLAPPING})
+    (fault, *_) = _fault(chance, chance.choice(kinds), chance.expovariate(1 / 0.15), fleet, lease_s, calm=False)
+    who = chance.choice(tuple(Who))
+    phase = chance.choice((Phase.ELECTING, Phase.PROMOTING, Phase.SWITCHING, Phase.STEADY))
+    return Ambush(phase, chance.randrange(1, 4), who, fault)
+
+
 def run(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[[str], None] | None = None) -> Outcome:
     """Run a plan to its end, or to the first broken promise."""
     outcome = Outcome(plan)
@@ -172,9 +185,11 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
     if waiting:
         raise ViolationError(f"not founded within {FOUND_S:g} s: {'; '.join(waiting)}")
     storm.expect(plan.faults)
+    storm.lie_in_wait(plan.ambushes)
     schedule.run_until(FOUND_S + plan.storm_s)
     storm.heal()
     until_s = schedule.now_s + CONVERGE_S
+    schedule.run_until(schedule.now_s + SETTLE_S)
     while waiting := checkers.pending(simulation.sites, app, caught_up=False):
         if schedule.now_s >= until_s:
             raise ViolationError(f"not converged {CONVERGE_S:g} s after everything healed: {'; '.join(waiting)}")
@@ -193,9 +208,10 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
         raise ViolationError(f"the primary moved {epoch - 1} times for faults shorter than the lease")
     topology = checkers.topology(simulation.sites, app)
     assert topology.primary is not None, "converged"
-    modes = {plan.fleet.mode} | {ReplicationMode.ASYNC for fault in plan.faults if fault.kind is Kind.MODE}
+    happened = {fault.kind for fault in plan.faults}
+    modes = {plan.fleet.mode} | ({ReplicationMode.ASYNC} if Kind.MODE in happened else set())
     mode = ReplicationMode.ASYNC if ReplicationMode.ASYNC in modes else plan.fleet.mode
     missing = checkers.check_loss(simulation.sites, app, topology.primary, simulation.ledger, mode)
     outcome.lost = len(missing)
-    if not any(fault.kind in OPERATORS for fault in plan.faults):
+    if not happened & OPERATORS:
         checkers.check_bound(missing, plan.fleet)
