@@ -1,5 +1,6 @@
 """From what the user wrote to Kubernetes objects: pure functions, one module per concern."""
 
+from leeward.compile.cluster import Part, compile_cluster, compile_parts
 from leeward.compile.objects import KubeObject
 from leeward.compile.region import compile_region
 from leeward.compile.settings import agent_settings
@@ -21,10 +22,13 @@ __all__ = [
     "GatewayStart",
     "Images",
     "KubeObject",
+    "Part",
     "QuorumMember",
     "SecretValues",
     "Target",
     "agent_settings",
+    "compile_cluster",
+    "compile_parts",
     "compile_region",
     "kubernetes_target",
     "world_target",

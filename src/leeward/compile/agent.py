@@ -3,6 +3,8 @@
 The agent may see which pods of its applications are ready; it may change nothing in the cluster.
 """
 
+from collections.abc import Sequence
+
 from leeward.compile import objects as k8s
 from leeward.compile.identity import CLUSTER_TOKEN_KEY, CLUSTER_TOKEN_SECRET, IDENTITY_SECRET
 from leeward.compile.objects import KubeObject, labels_of, selector_of
@@ -32,12 +34,11 @@ SETTINGS_FILE = "agent.json"
 GATEWAY_MAP = "leeward-gateway"
 
 
-def agent(spec: Spec, region: str, target: Target) -> list[KubeObject]:
-    """Return the agent's pod with everything it needs and is allowed."""
+def agent(spec: Spec, region: str, target: Target, granting: Sequence[Application] = ()) -> list[KubeObject]:
+    """Return the agent's pod with everything it needs, and what it may do in these applications' namespaces."""
     labels, selector = labels_of(NAME, "agent", region, NAME), selector_of(NAME, "agent")
     settings = agent_settings(spec, region, target)
     gateway = target.engines.gateway(settings)
-    apps = [app for app in spec.applications if region in spec.placement(app)]
     template = k8s.pod_template(
         labels,
         [_agent(target), _gateway(gateway.command, spec, target)],
@@ -54,7 +55,7 @@ def agent(spec: Spec, region: str, target: Target) -> list[KubeObject]:
     )
     return [
         k8s.service_account(NAME, SYSTEM_NAMESPACE, labels),
-        *(grant for app in apps for grant in _grants(app, region)),
+        *(grant for application in granting for grant in grants(application, region)),
         k8s.config_map(SETTINGS_MAP, SYSTEM_NAMESPACE, labels, {SETTINGS_FILE: codec.encode(settings)}),
         k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
         *_services(labels, selector, spec),
@@ -132,7 +133,8 @@ def _cluster_token(target: Target) -> KubeObject:
     return {"name": "cluster-token", "projected": {"sources": [token], "defaultMode": k8s.SECRET_MODE}}
 
 
-def _grants(application: Application, region: str) -> list[KubeObject]:
+def grants(application: Application, region: str) -> list[KubeObject]:
+    """Return what the agent may do in an application's namespace."""
     labels, namespace = labels_of(NAME, "agent", region, application.metadata.name), application.namespace
     # Which pods are ready, and nothing else: all it changes is the gateway's files and the databases' orders.
     rules = [{"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get", "list", "watch"]}]

@@ -2,16 +2,22 @@
 
 from leeward.compile.objects import KubeObject, labels_of, namespace
 from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 
 
 def namespaces(spec: Spec, region: str) -> list[KubeObject]:
     """Return them, Leeward's first."""
-    apps = [app for app in spec.applications if region in spec.placement(app)]
-    return [
-        namespace(SYSTEM_NAMESPACE, labels_of("leeward", "namespace", region, "leeward")),
-        *(
-            namespace(app.namespace, labels_of(app.metadata.name, "namespace", region, app.metadata.name))
-            for app in apps
-        ),
-    ]
+    here = [application for application in spec.applications if region in spec.placement(application)]
+    return [system_namespace(region), *(application_namespace(application, region) for application in here)]
+
+
+def system_namespace(region: str) -> KubeObject:
+    """Return Leeward's own."""
+    return namespace(SYSTEM_NAMESPACE, labels_of("leeward", "namespace", region, "leeward"))
+
+
+def application_namespace(application: Application, region: str) -> KubeObject:
+    """Return an application's."""
+    name = application.metadata.name
+    return namespace(application.namespace, labels_of(name, "namespace", region, name))

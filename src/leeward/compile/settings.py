@@ -12,7 +12,7 @@ from leeward.compile.target import (
 )
 from leeward.core.settings import AgentSettings, AppSettings, RegionSettings
 from leeward.core.values import App, Region
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Engine
 from leeward.spec.spec import Spec
 
 
@@ -34,7 +34,12 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
             for each in spec.regions
         ),
         timers=spec.timers,
-        apps=tuple(_app(spec, application, region, target) for application in spec.applications),
+        # A consensus database has no primary to keep.
+        apps=tuple(
+            _app(spec, application, region, target)
+            for application in spec.applications
+            if application.spec.database.engine is Engine.POSTGRES
+        ),
         quorum_url=target.quorum_url,
         cluster_url=target.cluster_url,
         cluster_token_file=f"{CLUSTER_TOKEN_DIR}/token",

@@ -1,0 +1,120 @@
+"""Argo CD, one in every region: each follows the tree for its own clusters, and none of them can reach the others'.
+
+A change goes region by region: within a region's Argo CD by sync waves (namespaces and policies, then data, then the
+service), between regions by a branch for each region when ``promote`` is on, or by the steps of a rolling sync.
+"""
+
+from leeward.compile.objects import KubeObject, object_of
+from leeward.compile.site import Site
+
+NAMESPACE = "argocd"
+GROUP = "argoproj.io/v1alpha1"
+WAVE = "argocd.argoproj.io/sync-wave"
+REGION = "topology.kubernetes.io/region"
+
+WAVES = {
+    "Namespace": -10,
+    "StorageClass": -9,
+    "NetworkPolicy": -8,
+    "ResourceQuota": -8,
+    "LimitRange": -8,
+    "ServiceAccount": -7,
+    "Role": -7,
+    "RoleBinding": -7,
+    "ExternalSecret": -6,
+    "ConfigMap": -5,
+    "StatefulSet": -3,
+    "Cluster": -3,
+    "Deployment": 0,
+    "HorizontalPodAutoscaler": 1,
+    "PodDisruptionBudget": 1,
+    "Canary": 1,
+    "VirtualService": 2,
+    "HTTPRoute": 2,
+    "DNSEndpoint": 3,
+    "MultiClusterIngress": 3,
+}
+
+
+def waved(item: KubeObject) -> KubeObject:
+    """Return the object with the wave in which Argo CD applies it."""
+    wave = WAVES.get(item["kind"], 0)
+    if wave == 0:
+        return item
+    metadata = item["metadata"]
+    annotations = {**metadata.get("annotations", {}), WAVE: str(wave)}
+    return {**item, "metadata": {**metadata, "annotations": annotations}}
+
+
+def argo_cd(site: Site) -> list[KubeObject]:
+    """Return the region's project and application set; they belong to the Argo CD in the region's first cluster."""
+    wanted = site.fleet.gitops
+    if wanted is None or not site.home:
+        return []
+    region, fleet = site.region.name, site.spec.fleet.metadata.name
+    labels = site.labels("leeward", "delivery", "leeward")
+    revision = f"{wanted.revision}-{region}" if wanted.promote else wanted.revision
+    path = "" if wanted.path == "." else f"{wanted.path.strip('/')}/"
+    generator = {
+        "matrix": {
+            "generators": [
+                {"clusters": {"selector": {"matchLabels": {REGION: region}}}},
+                {
+                    "git": {
+                        "repoURL": wanted.repository,
+                        "revision": revision,
+                        "directories": [{"path": f"{path}clusters/{{{{.nameNormalized}}}}"}],
+                    }
+                },
+            ]
+        }
+    }
+    template = {
+        "metadata": {
+            "name": "{{.nameNormalized}}",
+            "labels": {REGION: region, "app.kubernetes.io/part-of": fleet},
+            "annotations": {WAVE: str(_position(site))},
+        },
+        "spec": {
+            "project": fleet,
+            "source": {"repoURL": wanted.repository, "targetRevision": revision, "path": "{{.path.path}}"},
+            "destination": {"server": "{{.server}}"},
+            "syncPolicy": {
+                "automated": {"prune": True, "selfHeal": True},
+                "syncOptions": ["ServerSideApply=true", "ApplyOutOfSyncOnly=true"],
+                "retry": {"limit": 5, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "3m"}},
+            },
+        },
+    }
+    steps = [
+        {"matchExpressions": [{"key": REGION, "operator": "In", "values": [each.name]}], "maxUpdate": "1"}
+        for each in site.spec.regions
+    ]
+    clusters = [cluster.name for cluster in site.spec.clusters(region)]
+    project = {
+        "description": f"What Leeward compiled for {region}",
+        "sourceRepos": [wanted.repository],
+        "destinations": [{"server": "*", "name": name, "namespace": "*"} for name in clusters],
+        "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
+    }
+    return [
+        object_of(GROUP, "AppProject", fleet, NAMESPACE, labels, spec=project),
+        object_of(
+            GROUP,
+            "ApplicationSet",
+            fleet,
+            NAMESPACE,
+            labels,
+            spec={
+                "goTemplate": True,
+                "goTemplateOptions": ["missingkey=error"],
+                "generators": [generator],
+                "strategy": {"type": "RollingSync", "rollingSync": {"steps": steps}},
+                "template": template,
+            },
+        ),
+    ]
+
+
+def _position(site: Site) -> int:
+    return [region.name for region in site.spec.regions].index(site.region.name)

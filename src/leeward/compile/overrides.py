@@ -1,0 +1,56 @@
+"""What the application's overrides change in compiled objects of one cluster."""
+
+from leeward.compile.objects import KubeObject
+from leeward.compile.patching import PatchError, json_patch, strategic_merge
+from leeward.compile.site import Site
+from leeward.spec.application import Application
+from leeward.spec.overrides import Patch
+from leeward.spec.problem import Problem, ProblemsError
+from leeward.spec.variants import applies
+
+
+def overrides(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
+    """Return the objects as the patches for this cluster leave them. Raises ProblemsError for one that cannot apply."""
+    for index, override in enumerate(application.spec.overrides):
+        if applies(override, site.region.name, site.cluster.name):
+            for number, patch in enumerate(override.patches):
+                items = _patched(site, application, items, patch, f"overrides[{index}].patches[{number}]")
+    return items
+
+
+def _patched(
+    site: Site, application: Application, items: list[KubeObject], patch: Patch, where: str
+) -> list[KubeObject]:
+    result = list(items)
+    found = False
+    for index, item in enumerate(items):
+        if item["kind"] != patch.target.kind or patch.target.name not in (None, item["metadata"]["name"]):
+            continue
+        found = True
+        try:
+            if patch.merge is not None:
+                result[index] = strategic_merge(item, patch.merge)
+            else:
+                operations = [each.model_dump(by_alias=True, exclude_unset=True) for each in patch.json_patch]
+                result[index] = json_patch(item, operations)
+        except PatchError as error:
+            raise _problem(site, application, patch, where, str(error)) from error
+    if not found:
+        kinds = sorted({f"{item['kind']}/{item['metadata']['name']}" for item in items})
+        raise _problem(site, application, patch, where, f"there is none; there are {', '.join(kinds)}")
+    return result
+
+
+def _problem(site: Site, application: Application, patch: Patch, where: str, why: str) -> ProblemsError:
+    name = f"/{patch.target.name}" if patch.target.name else ""
+    return ProblemsError(
+        [
+            Problem(
+                code="patch-failed",
+                where=f"application {application.metadata.name}, spec.{where}",
+                what=f"the patch of {patch.target.kind}{name} cannot be applied on {site.cluster.name}",
+                why=why,
+                fix="see what is there: leeward render -f DIR --cluster " + site.cluster.name,
+            )
+        ]
+    )

@@ -1,0 +1,122 @@
+"""What an application may use of a cluster: a quota that admits it at its maximum, and defaults for its containers.
+
+Always true: the quota covers the service at the autoscaler's maximum plus the pod a rollout adds (twice that while
+Flagger runs two versions), the database, and a mesh's sidecars. Everything a quota counts has a default, since a pod
+without the amount would be refused.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from leeward.compile.objects import KubeObject, object_of
+from leeward.compile.sidecars import pods_max
+from leeward.compile.site import Site
+from leeward.spec.application import Application
+from leeward.spec.platform import MeshKind
+from leeward.spec.values import Quantity, parse_quantity
+
+DEFAULT_REQUEST = {"cpu": "100m", "memory": "128Mi"}
+DEFAULT_LIMIT = {"memory": "512Mi"}
+# What Istio's injected proxy asks for.
+PROXY_REQUEST = {"cpu": "100m", "memory": "128Mi"}
+PROXY_LIMIT = {"memory": "1Gi"}
+ROOM = Decimal("1.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an application asks of a cluster at most."""
+
+    pods: int
+    cpu: Decimal
+    memory: Decimal
+    memory_limit: Decimal
+    storage: Decimal
+    claims: int
+
+
+def quota(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
+    """Return the objects with the namespace's quota and defaults."""
+    app, wanted = application.metadata.name, application.spec.quota
+    labels = site.labels(app, "quota", app)
+    need = needs(site, application, items)
+    hard = {
+        "pods": str(wanted.pods or math.ceil(need.pods * ROOM)),
+        "requests.cpu": _given(wanted.cpu) or f"{math.ceil(need.cpu * ROOM * 1000)}m",
+        "requests.memory": _given(wanted.memory) or _mebibytes(need.memory),
+        "limits.memory": _mebibytes(max(need.memory_limit, wanted.memory.amount if wanted.memory else Decimal(0))),
+        "requests.storage": f"{math.ceil(need.storage / 2**30)}Gi",
+        "persistentvolumeclaims": str(need.claims),
+    }
+    limits = {"type": "Container", "default": DEFAULT_LIMIT, "defaultRequest": DEFAULT_REQUEST}
+    return [
+        *items,
+        object_of("v1", "ResourceQuota", app, application.namespace, labels, spec={"hard": hard}),
+        object_of("v1", "LimitRange", app, application.namespace, labels, spec={"limits": [limits]}),
+    ]
+
+
+def needs(site: Site, application: Application, items: list[KubeObject]) -> Need:
+    """Return what the application's workloads ask for when all of them are at their maximum."""
+    pods, claims = 0, 0
+    cpu = memory = limit = storage = Decimal(0)
+    proxied = site.fleet.mesh.kind is MeshKind.ISTIO
+    for item in items:
+        if item["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        count = _pods(application, item)
+        containers = item["spec"]["template"]["spec"]["containers"]
+        pods += count
+        cpu += count * sum(_requested(each, "cpu") for each in containers)
+        memory += count * sum(_requested(each, "memory") for each in containers)
+        limit += count * sum(_limited(each) for each in containers)
+        if proxied:
+            cpu += count * _amount(PROXY_REQUEST["cpu"])
+            memory += count * _amount(PROXY_REQUEST["memory"])
+            limit += count * _amount(PROXY_LIMIT["memory"])
+        for size in _claims(item):
+            claims += count
+            storage += count * size
+    return Need(pods=pods, cpu=cpu, memory=memory, memory_limit=limit, storage=storage, claims=claims)
+
+
+def _pods(application: Application, item: KubeObject) -> int:
+    if item["kind"] == "StatefulSet":
+        return int(item["spec"]["replicas"])
+    if item["metadata"]["name"] != application.metadata.name:
+        return int(item["spec"].get("replicas", 1)) + 1
+    canary = application.spec.rollout.canary
+    versions = 2 if canary is not None and canary.by == "flagger" else 1
+    # A rollout starts one pod before it ends one.
+    return versions * (pods_max(application) + 1)
+
+
+def _claims(item: KubeObject) -> Iterator[Decimal]:
+    for claim in item["spec"].get("volumeClaimTemplates", ()):
+        yield _amount(claim["spec"]["resources"]["requests"]["storage"])
+
+
+def _requested(container: dict[str, Any], name: str) -> Decimal:
+    resources = container.get("resources", {})
+    # A limit without a request is the request, too.
+    text = resources.get("requests", {}).get(name) or resources.get("limits", {}).get(name) or DEFAULT_REQUEST[name]
+    return _amount(text)
+
+
+def _limited(container: dict[str, Any]) -> Decimal:
+    return _amount(container.get("resources", {}).get("limits", {}).get("memory") or DEFAULT_LIMIT["memory"])
+
+
+def _amount(text: str) -> Decimal:
+    return parse_quantity(text).amount
+
+
+def _given(quantity: Quantity | None) -> str | None:
+    return None if quantity is None else str(quantity)
+
+
+def _mebibytes(amount: Decimal) -> str:
+    return f"{math.ceil(amount * ROOM / 2**20)}Mi"

@@ -1,0 +1,73 @@
+"""Secrets by reference: what is needed, and where an operator reads it. Never a value."""
+
+from collections.abc import Mapping
+
+from leeward.compile.identity import (
+    IDENTITY_SECRET,
+    OWNER_PASSWORD_KEY,
+    REPLICATION_PASSWORD_KEY,
+    database_secret,
+)
+from leeward.compile.objects import KubeObject, object_of
+from leeward.compile.site import Site
+from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.spec.application import Application
+from leeward.spec.platform import SecretsBy
+
+IDENTITY_KEYS = ("ca.crt", "tls.crt", "tls.key")
+
+
+def secrets(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
+    """Return the objects with references to the application's secrets."""
+    if site.fleet.secrets.by is not SecretsBy.EXTERNAL_SECRETS:
+        return items
+    app, namespace = application.metadata.name, application.namespace
+    result = [_identity(site, namespace, app)]
+    passwords = {key: (f"{app}/database", key) for key in (OWNER_PASSWORD_KEY, REPLICATION_PASSWORD_KEY)}
+    result.append(external_secret(site, database_secret(app), namespace, app, passwords))
+    result.append(
+        external_secret(
+            site, f"{app}-tls", namespace, app, {key: (f"{app}/tls", key) for key in ("tls.crt", "tls.key")}
+        )
+    )
+    by_name: dict[str, dict[str, tuple[str, str]]] = {}
+    for variable in application.spec.service.secrets:
+        remote = variable.remote or f"{app}/{variable.secret}"
+        by_name.setdefault(variable.secret, {})[variable.key] = (remote, variable.key)
+    result += [external_secret(site, name, namespace, app, keys) for name, keys in by_name.items()]
+    return [*items, *result]
+
+
+def system_secrets(site: Site) -> list[KubeObject]:
+    """Return the reference to the region's identity, for Leeward's own pods."""
+    if site.fleet.secrets.by is not SecretsBy.EXTERNAL_SECRETS or not site.home:
+        return []
+    return [_identity(site, SYSTEM_NAMESPACE, "leeward")]
+
+
+def external_secret(
+    site: Site, name: str, namespace: str, part_of: str, keys: Mapping[str, tuple[str, str]]
+) -> KubeObject:
+    """Return a reference: each key of the secret with where the store keeps it, as name and property."""
+    wanted = site.fleet.secrets
+    return object_of(
+        "external-secrets.io/v1",
+        "ExternalSecret",
+        name,
+        namespace,
+        site.labels(name, "secret", part_of),
+        spec={
+            "refreshInterval": f"{wanted.refresh_s:g}s",
+            "secretStoreRef": {"kind": "ClusterSecretStore", "name": wanted.store},
+            "target": {"name": name, "creationPolicy": "Owner", "deletionPolicy": "Retain"},
+            "data": [
+                {"secretKey": key, "remoteRef": {"key": f"{site.spec.fleet.metadata.name}/{remote}", "property": part}}
+                for key, (remote, part) in keys.items()
+            ],
+        },
+    )
+
+
+def _identity(site: Site, namespace: str, part_of: str) -> KubeObject:
+    remote = f"identity/{site.region.name}"
+    return external_secret(site, IDENTITY_SECRET, namespace, part_of, {key: (remote, key) for key in IDENTITY_KEYS})
