@@ -7,6 +7,7 @@ from leeward.core.values import Order, Phase, Region, ReplicationMode, Role, Syn
 from leeward.core.view import View
 from tests.core.views import (
     AP,
+    DOWN,
     EU,
     LEASE_S,
     UP,
@@ -20,6 +21,7 @@ from tests.core.views import (
     status,
     topology,
     view,
+    wal,
 )
 
 SWITCHING = topology(phase=Phase.SWITCHING, target=EU)
@@ -66,6 +68,24 @@ def test_a_suspected_primary_is_left_for_the_heir_and_only_by_the_others() -> No
     assert replication.order(lost_view(AP, **suspect, vantages={US: UP})) == Order(1, Role.STANDBY, US)
     five = topology(mode=ReplicationMode.SYNC, acks_required=2)
     assert replication.order(lost_view(AP, **suspect, topology=five)) == Order(1, Role.STANDBY, US)
+
+
+def test_nobody_lines_up_behind_an_older_history_than_its_own() -> None:
+    # An old primary that came back with writes of its own is alive and first in line: whoever followed it would
+    # be rewound to it, and would forget what was acknowledged since.
+    third = topology(epoch=3, primary=AP, mode=ReplicationMode.SYNC)
+    came_back = {
+        "topology": third,
+        "instance": status(epoch=3),
+        "vantages": {AP: DOWN, US: UP},
+        "seen": {AP: seen(AP, 99.0), US: seen(US, 100.0, report_=report(lsn=900))},
+    }
+    assert replication.order(view(EU, **came_back)) == Order(3, Role.STANDBY, AP)
+
+    promises = {EU: promise(EU, lsn=900), AP: promise(AP, wal_epoch=2)}
+    ours = status(wal=wal(2, 100))
+    given = view(AP, topology=electing(), promises=promises, instance=ours)
+    assert replication.order(given) == Order(2, Role.DETACHED)
 
 
 def test_the_old_primary_drains_once_the_others_lined_up_or_had_the_time() -> None:

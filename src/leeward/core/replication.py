@@ -50,14 +50,29 @@ def _heir(view: View, topology: Topology) -> Region | None:
 
     Connecting costs round trips that an outage has time for before the lease is over. A false suspicion
     costs nothing but them: the heir goes on streaming from the primary, and we from the heir. Only where one
-    acknowledgement is enough: the heir can give that one alone.
+    acknowledgement is enough: the heir can give that one alone. And only behind a history that holds ours: an
+    old primary that has just come back may be alive and have one of its own.
     """
     assert topology.primary is not None, "only an election is without a primary"
     if topology.phase is not Phase.STEADY or topology.acks_required > 1:
         return None
     others = (region for region in topology.data_regions if region != topology.primary and view.alive(region))
     heir = next(others, None)
-    return heir if heir != view.me and membership.suspected(view, topology.primary) else None
+    if heir in (None, view.me) or not membership.suspected(view, topology.primary):
+        return None
+    return heir if _holds_ours(view, heir) else None
+
+
+def _holds_ours(view: View, region: Region) -> bool:
+    """Whether nothing acknowledged can be lost by taking the region's history for ours.
+
+    A history that ends in a later epoch holds all that was acknowledged before it; two that end in the same
+    epoch, which had one writer, differ in length only.
+    """
+    report, promise = view.report(region), view.promises.get(region)
+    theirs = promise.wal if promise is not None else report.wal if report is not None else None
+    ours = view.instance.wal if view.instance is not None else None
+    return theirs is not None and ours is not None and theirs.epoch >= ours.epoch
 
 
 def _electing(view: View, topology: Topology) -> Order:
@@ -66,7 +81,7 @@ def _electing(view: View, topology: Topology) -> Order:
         return Order(topology.epoch, Role.DETACHED)
     behind = view.instance is not None and view.instance.role is Role.STANDBY and view.instance.upstream == favourite
     promised = view.me in view.promises and old_primary_stopped(view, topology)
-    if behind or promised:
+    if behind or (promised and _holds_ours(view, favourite)):
         return Order(topology.epoch, Role.STANDBY, upstream=favourite)
     return Order(topology.epoch, Role.DETACHED)
 
