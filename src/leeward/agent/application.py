@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from leeward.core.settings import AppSettings
-from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Role
+from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Role, Sender
 from leeward.core.view import Progress
 from leeward.ports.gateway import Address
 
@@ -24,7 +24,7 @@ class Application:
     silent_since_s: float | None = None
     pods: tuple[Address, ...] = ()
     direct_promises: dict[Region, Promise] = field(default_factory=dict)
-    progress: deque[Progress] = field(default_factory=lambda: deque(maxlen=PROGRESS_HISTORY))
+    progress: tuple[Progress, ...] = ()
     progress_of: tuple[Region, int] | None = None
     lag_history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LAG_HISTORY))
     because: str = ""
@@ -44,7 +44,13 @@ class Application:
     routed_epoch: int = 0
 
     def report_instance(self, status: InstanceStatus, now_s: float) -> None:
-        """Take in a status, and how far the standbys are behind."""
+        """Take in a status, and how far the standbys are behind.
+
+        A long poll's answer may arrive after that of a later order; the older of one manager's statuses is void.
+        """
+        known = self.instance
+        if known is not None and known.incarnation == status.incarnation and status.clock_s < known.clock_s:
+            return
         self.instance = status
         self.reported_at_s = now_s
         if status.role is Role.PRIMARY and status.wal is not None:
@@ -57,18 +63,19 @@ class Application:
         """Return by how many seconds each standby's flushed WAL is behind this primary's."""
         if self.instance is None or self.instance.role is not Role.PRIMARY:
             return {}
-        return {
-            sender.region: next((now_s - at_s for at_s, lsn in self.lag_history if lsn > sender.flushed_lsn), 0.0)
-            for sender in self.instance.senders
-            if sender.streaming
-        }
+        return {sender.region: self._lag_s(sender, now_s) for sender in self.instance.senders if sender.streaming}
+
+    def _lag_s(self, sender: Sender, now_s: float) -> float:
+        if not self.lag_history or self.lag_history[-1][1] <= sender.flushed_lsn:
+            return 0.0
+        return next(now_s - at_s for at_s, lsn in self.lag_history if lsn > sender.flushed_lsn)
 
     def follow_progress(self, primary: Region, epoch: int, at_s: float, lsn: int) -> None:
         """Remember how far the primary's WAL was; a new primary starts a new record."""
         if self.progress_of != (primary, epoch):
-            self.progress.clear()
+            self.progress = ()
             self.progress_of = (primary, epoch)
-        self.progress.append(Progress(at_s, lsn))
+        self.progress = (*self.progress[1 - PROGRESS_HISTORY :], Progress(at_s, lsn))
 
     def watch_silence(self, *, leads: bool, leased: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
         """Track since when the instance should accept writes and does not."""

@@ -128,7 +128,7 @@ class Machine:
             instance=app.instance,
             instance_silent_since_s=app.silent_since_s,
             lease_until_s=self.lease_until_s,
-            progress=tuple(app.progress),
+            progress=app.progress,
             lags_s=app.lags_s(self._now_s),
             pods_ready=len(app.pods),
         )
@@ -406,6 +406,8 @@ class Machine:
             self._transact((), (self._record(route.app, route.epoch, Note("PrimaryRouted", because)),))
 
     def _place_leader(self) -> None:
+        if self.leader != self.me:
+            return
         quiet_since_s = max((stored.seen_at_s for stored in self.store.topologies.values()), default=self._now_s)
         stored_phases = {stored.topology.phase for stored in self.store.topologies.values()}
         hold_until_s = max(quiet_since_s, self._leader_moved_at_s) + LEADER_HOLD_DOWN_S
