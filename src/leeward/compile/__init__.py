@@ -15,6 +15,7 @@ from leeward.compile.target import (
     kubernetes_target,
     world_target,
 )
+from leeward.compile.tree import tree
 
 __all__ = [
     "DatabasePasswords",
@@ -31,5 +32,6 @@ __all__ = [
     "compile_parts",
     "compile_region",
     "kubernetes_target",
+    "tree",
     "world_target",
 ]

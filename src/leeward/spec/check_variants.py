@@ -29,7 +29,7 @@ ERRORS_MIN_SANE = 3
 
 def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Problem]:
     """Return what is wrong, and what is worth a warning, in every place the application can run in."""
-    problems = [*_places(application, fleet), *_varieties(application)]
+    problems = [*_places(application, fleet), *_varieties(application, fleet)]
     if not problems:
         problems = [
             *_secrets(application),
@@ -91,8 +91,9 @@ def _places(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]
             )
 
 
-def _varieties(application: Loaded[Application]) -> Iterator[Problem]:
+def _varieties(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
     spec = application.model.spec
+    clusters = [cluster.name for region in fleet.spec.regions for cluster in region.clusters]
     for index, override in enumerate(spec.overrides):
         yield from _override(application, index, override.spec)
         for number, patch in enumerate(override.patches):
@@ -113,6 +114,14 @@ def _varieties(application: Loaded[Application]) -> Iterator[Problem]:
                 what=f"there are two environments called {environment.name}",
                 why="a cluster names the one it runs",
                 fix="give one of them another name",
+            )
+        if environment.name in clusters:
+            yield application.problem(
+                "duplicate-name",
+                *("spec", "environments", index, "name"),
+                what=f"an environment and a cluster are called {environment.name}",
+                why="both name a folder in apps/APPLICATION/overlays",
+                fix="give the environment another name",
             )
         forbidden = [key for key in ("environments", "overrides", "placement") if key in environment.spec]
         for key in forbidden:

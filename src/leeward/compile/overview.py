@@ -1,0 +1,80 @@
+"""The tree's first page: what is where, what must be brought, what breaks with what, and what the objectives cost."""
+
+from collections.abc import Mapping, Sequence
+
+from leeward.compile.cluster import Part
+from leeward.compile.nodes import saving
+from leeward.compile.site import all_clusters
+from leeward.spec.application import Application
+from leeward.spec.platform import SecretsBy
+from leeward.spec.spec import Spec
+from leeward.spec.values import duration_text
+
+
+def overview(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> str:
+    """Return the page."""
+    lines = [
+        f"# {spec.fleet.metadata.name}",
+        "",
+        "Rendered by `leeward render`; change the Fleet and the Applications, not these files.",
+        "",
+        "| cluster | region | provider | parts | objects |",
+        "|---|---|---|---|---|",
+    ]
+    for region, cluster in all_clusters(spec):
+        found = parts[cluster.name]
+        count = sum(len(part.objects) for part in found)
+        names = ", ".join(part.name for part in found)
+        lines.append(f"| {cluster.name} | {region.name} | {region.provider} | {names} | {count} |")
+    for application in spec.applications:
+        lines += ["", *_application(spec, application)]
+    lines += ["", *_secrets(spec, parts)]
+    return "\n".join(lines) + "\n"
+
+
+def _application(spec: Spec, application: Application) -> list[str]:
+    app, wanted = application.metadata.name, application.spec
+    primary, *standbys = regions = spec.placement(application)
+    budget, ttl_s = spec.budget(application), spec.dns_ttl_s(application)
+    service = wanted.service
+    clusters = sum(len(spec.clusters(region)) for region in regions)
+    providers = {spec.region(region).provider for region in regions}
+    lines = [
+        f"## {app}",
+        "",
+        f"Primary {primary}, standbys {', '.join(standbys) or 'none'}, {wanted.database.replication}.",
+        f"RTO {duration_text(wanted.objectives.rto_s)}: {budget.arithmetic()}.",
+        f"A client that knows only DNS adds its TTL of {duration_text(ttl_s)}: {budget.total_s + ttl_s:.2f} s.",
+        "",
+        "| what is lost | what it takes along | what stays |",
+        "|---|---|---|",
+        f"| a pod | 1 of {service.replicas} in its region | the others, and a new one |",
+        "| a node, a zone | the pods on it; they are spread | the region's other pods |",
+        f"| the cluster or region {primary} | the primary | {len(regions) - 1} regions; a standby takes over |",
+        f"| another region | 1 of {len(standbys)} standbys | the primary, everything else |",
+        f"| a provider | its regions of {len(providers)} providers | the others |",
+        f"| Leeward's agent in a region | nothing; {clusters} clusters serve on | a primary, if its lease is fed |",
+    ]
+    spared = saving(spec, application)
+    return lines if spared is None else [*lines, "", f"Spot machines: {spared.sentence()}."]
+
+
+def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
+    if spec.fleet.spec.secrets.by is SecretsBy.EXTERNAL_SECRETS:
+        return ["## Secrets", "", f"Read by External Secrets from the store `{spec.fleet.spec.secrets.store}`."]
+    wanted = sorted(
+        {
+            f"`{item['metadata']['namespace']}/{volume['secret']['secretName']}`"
+            for found in parts.values()
+            for part in found
+            for item in part.objects
+            if item["kind"] in ("Deployment", "StatefulSet", "DaemonSet")
+            for volume in item["spec"]["template"]["spec"].get("volumes", ())
+            if "secret" in volume
+        }
+    )
+    return ["## Secrets", "", "Bring these into each cluster yourself; they are not in this tree:", "", *_list(wanted)]
+
+
+def _list(words: Sequence[str]) -> list[str]:
+    return [f"- {word}" for word in words]
