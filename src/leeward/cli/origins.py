@@ -1,0 +1,149 @@
+"""Where values come from: default, application, environment, override, patch; by cluster."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from leeward.cli.console import Console
+from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.render import table
+from leeward.cli.trees import check_cluster
+from leeward.compile.cluster import APPLICATION_CONCERNS, compile_parts
+from leeward.compile.overrides import overrides
+from leeward.compile.region import compile_application
+from leeward.compile.site import all_clusters, site_of
+from leeward.compile.target import Images
+from leeward.spec import Problem, Spec, load
+from leeward.spec.application import Application
+from leeward.spec.load import documents_of
+from leeward.spec.source import Document, Place
+from leeward.spec.validate import suggestion
+from leeward.spec.variants import layers, variant, written
+from leeward.world.objects import engine_commands
+
+MISSING = object()
+STEP = re.compile(r"([^.\[\]]+)|\[([^\]]+)\]")
+
+
+def explain(console: Console, directory: Path, field: str, application: str | None, cluster: str | None) -> ExitCode:
+    """Print a row for each cluster: the value, and what set it."""
+    spec = load(directory)
+    if cluster is not None:
+        check_cluster(spec, cluster)
+    chosen = _chosen(spec, application)
+    (document,) = (
+        each
+        for each in documents_of(directory)[0]
+        if each.data.get("kind") == "Application" and each.data["metadata"]["name"] == chosen.metadata.name
+    )
+    kind, slash, rest = field.partition("/")
+    rows = []
+    for region, each in all_clusters(spec):
+        if cluster not in (None, each.name) or region.name not in spec.placement(chosen):
+            continue
+        if slash:
+            name, _, path = rest.partition(".")
+            value, origin = _of_object(spec, chosen, each.name, kind, name, path)
+        else:
+            value, origin = _of_spec(chosen, document, each.environment, region.name, each.name, field)
+        rows.append((each.name, value, origin))
+    console.data(table(("CLUSTER", "VALUE", "FROM"), rows))
+    return ExitCode.DONE
+
+
+def _chosen(spec: Spec, name: str | None) -> Application:
+    names = [each.metadata.name for each in spec.applications]
+    if name is None and len(names) == 1:
+        return spec.applications[0]
+    if name not in names:
+        raise CommandError(
+            Problem(
+                code="unknown-application",
+                where="--application",
+                what=f"there is no application {name}" if name else "there are several applications",
+                why=f"the files have {', '.join(names)}",
+                fix=suggestion(name or "", names),
+            )
+        )
+    return spec.application(name)
+
+
+def _of_spec(
+    application: Application, document: Document, environment: str | None, region: str, cluster: str, field: str
+) -> tuple[str, str]:
+    """Return a field's value on a cluster, and the last that set it. Raises CommandError for a field there is not."""
+    steps = [one or other for one, other in STEP.findall(field)]
+    whole = variant(application, environment=environment, region=region, cluster=cluster)
+    value = _found(whole.model_dump(mode="json", by_alias=True), steps)
+    if value is MISSING:
+        raise CommandError(_unknown(field, "see docs/reference/spec.md, or leeward schema application"))
+    origin = "default"
+    if _found(written(application), steps) is not MISSING:
+        origin = f"application, {document.where(_place(steps))}"
+    for layer in layers(application, environment=environment, region=region, cluster=cluster):
+        inner = _found({"spec": dict(layer.spec)}, steps)
+        if inner is not MISSING and inner is not None:
+            origin = f"{layer.origin}, {document.where((*layer.place, *_place(steps)[1:]))}"
+        elif inner is None:
+            origin = f"default, restored by {layer.origin}"
+    return _shown(value), origin
+
+
+def _of_object(spec: Spec, application: Application, cluster: str, kind: str, name: str, path: str) -> tuple[str, str]:
+    """Return a field of a compiled object on a cluster, and whether a patch set it."""
+    steps = [one or other for one, other in STEP.findall(path)]
+    for part in compile_parts(spec, cluster, engines=engine_commands()):
+        for item in part.objects:
+            if (item["kind"], item["metadata"]["name"]) != (kind, name):
+                continue
+            value = _found(item, steps)
+            before = _found(_unpatched(spec, application, cluster, kind, name), steps)
+            patched = value is not before and value != before
+            origin = "patch in overrides" if patched else f"compiled ({part.kind}/{part.name})"
+            return ("-" if value is MISSING else _shown(value)), origin
+    return "-", f"there is no {kind}/{name}"
+
+
+def _unpatched(spec: Spec, application: Application, cluster: str, kind: str, name: str) -> dict[str, Any]:
+    """Return an application's object without the overrides' patches; empty where it is none of the application's."""
+    site = site_of(spec, cluster, engines=engine_commands(), images=Images())
+    here = site.spec.application(application.metadata.name)
+    items = compile_application(site.spec, here, site.region.name, site.target, home=site.home)
+    for concern in APPLICATION_CONCERNS:
+        if concern is not overrides:
+            items = concern(site, here, items)
+    return next((each for each in items if (each["kind"], each["metadata"]["name"]) == (kind, name)), {})
+
+
+def _found(data: Any, steps: list[str]) -> Any:
+    for step in steps:
+        if isinstance(data, dict) and step in data:
+            data = data[step]
+        elif isinstance(data, list) and step.isdecimal() and int(step) < len(data):
+            data = data[int(step)]
+        elif isinstance(data, list):
+            data = next((each for each in data if isinstance(each, dict) and each.get("name") == step), MISSING)
+        else:
+            return MISSING
+    return data
+
+
+def _place(steps: list[str]) -> Place:
+    return tuple(int(step) if step.isdecimal() else step for step in steps)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"))
+    return {None: "-", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+
+
+def _unknown(field: str, fix: str) -> Problem:
+    return Problem(
+        code="unknown-field",
+        where=field,
+        what=f"an application has no field {field}",
+        why="fields are written with dots, from spec on: spec.service.replicas",
+        fix=fix,
+    )
