@@ -7,10 +7,7 @@ from leeward.core.values import App, Phase, Region, ReplicationMode, Role, Topol
 from leeward.sim.clients import Acknowledged, Ledger
 from leeward.sim.fleet import Fleet
 from leeward.sim.region import Site
-
-
-class ViolationError(AssertionError):
-    """The protocol broke a promise. The message says which, and when."""
+from leeward.sim.violation import ViolationError
 
 
 @dataclass(slots=True)
@@ -38,6 +35,19 @@ class Writers:
                 f"after a write under epoch {self.newest} was acknowledged"
             )
         self.newest = found.epoch
+
+
+def check_deposed(sites: dict[Region, Site], topology: Topology) -> None:
+    """Check that whoever is deposed because its lease is over writes no more. Raises ViolationError.
+
+    A machine that stands still, kernel and all, is not asked: it stops when it wakes, and is counted then.
+    """
+    if topology.phase is not Phase.ELECTING or not topology.deposed_lease_over or topology.deposed is None:
+        return
+    instance = sites[topology.deposed].instances[topology.app]
+    asleep = instance.suspended or instance.waking
+    if instance.postgres.role is Role.PRIMARY and instance.postgres.epoch < topology.epoch and not asleep:
+        raise ViolationError(f"{topology.deposed} was deposed because its lease was over, and still accepts writes")
 
 
 def lost(sites: dict[Region, Site], app: App, primary: Region, ledger: Ledger) -> list[Acknowledged]:

@@ -229,15 +229,14 @@ class Storm:
 
     def _slow_disk(self, fault: Fault) -> Callable[[], None]:
         store, site = self._simulation.store, self._simulation.sites[fault.where]
-        before_s = store.disk_s[fault.where]
 
-        def set_to(disk_s: float, extra_s: float) -> None:
-            store.disk_s[fault.where] = disk_s
+        def add(extra_s: float) -> None:
+            store.disk_s[fault.where] += extra_s
             for instance in site.instances.values():
-                instance.postgres.disk_s = extra_s
+                instance.postgres.disk_s = max(0.0, instance.postgres.disk_s + extra_s)
 
-        set_to(before_s + fault.amount, fault.amount)
-        return lambda: set_to(before_s, 0.0)
+        add(fault.amount)
+        return lambda: add(-fault.amount)
 
     def _slow_link(self, fault: Fault) -> Callable[[], None]:
         slow, links = self._simulation.network.slow, self._links(fault)

@@ -4,6 +4,7 @@ The runtime's part is played here: actions become messages with delays, outcomes
 is the production code, unchanged.
 """
 
+import pickle
 from collections.abc import Callable
 from random import Random
 from typing import assert_never
@@ -20,6 +21,7 @@ from leeward.sim.network import Network
 from leeward.sim.process import Process
 from leeward.sim.schedule import Schedule
 from leeward.sim.store import Store
+from leeward.sim.violation import ViolationError
 
 # What an agent needs to start, and a local call over loopback.
 BOOT_S = (0.4, 0.9)
@@ -27,6 +29,9 @@ LOCAL_S = (0.0005, 0.003)
 SNAPSHOT_RETRY_S = 1.0
 LEADER_POLL_S = 1.0
 GATEWAY_S = (0.005, 0.02)
+
+# Which part of the decisions is taken a second time, from a copy of the machine's saved state.
+REPLAYED = 0.002
 
 MachineFactory = Callable[[AgentSettings, str], Machine]
 
@@ -58,6 +63,7 @@ class Site:
         self._network = network
         self._store = store
         self._chance = chance
+        self._chance_of_replay = Random(chance.random())
         self._sites = sites
         self._make = make
         self._drift = drift
@@ -189,7 +195,14 @@ class Site:
         machine = self.machine
         if machine is None:
             return
-        for action in machine.handle(event, self.clock_s(), self._schedule.now_s + self.wall_clock_ahead_s):
+        now_s, unix_s = self.clock_s(), self._schedule.now_s + self.wall_clock_ahead_s
+        saved = pickle.dumps(machine) if self._chance_of_replay.random() < REPLAYED else None
+        actions = machine.handle(event, now_s, unix_s)
+        if saved is not None:
+            twin: Machine = pickle.loads(saved)
+            if twin.handle(event, now_s, unix_s) != actions or twin.wake_at_s != machine.wake_at_s:
+                raise ViolationError(f"{self.name} decides otherwise from a saved state about {event}")
+        for action in actions:
             self._perform(action)
         self._set_alarm(machine)
 

@@ -8,6 +8,7 @@ from leeward.core import keys
 from leeward.core.codec import decode
 from leeward.core.values import Region, Topology
 from leeward.ports.quorum import Change
+from leeward.sim import checkers
 from leeward.sim.checkers import Writers
 from leeward.sim.clients import Acknowledged, Client, Ledger
 from leeward.sim.database import Instance
@@ -98,7 +99,9 @@ class Simulation:
     def _committed(self, change: Change) -> None:
         value = change.entries.get(keys.topology("simulated", self.fleet.app))
         if value is not None:
-            self.on_topology(decode(Topology, value))
+            topology = decode(Topology, value)
+            checkers.check_deposed(self.sites, topology)
+            self.on_topology(topology)
 
     def _acknowledged(self, found: Acknowledged) -> None:
         self.acknowledgements.append(found)
