@@ -66,6 +66,8 @@ def test_a_suspected_primary_is_left_for_the_heir_and_only_by_the_others() -> No
     assert replication.order(lost_view(EU, **suspect)) == Order(1, Role.STANDBY, US)
     assert replication.order(lost_view(AP, silent_s=0.1)) == Order(1, Role.STANDBY, US)
     assert replication.order(lost_view(AP, **suspect, vantages={US: UP})) == Order(1, Role.STANDBY, US)
+    ahead = {**lost_view(**suspect).seen, AP: seen(AP, 100, report_=report(lsn=101))}
+    assert replication.order(lost_view(EU, **suspect, seen=ahead)) == Order(1, Role.STANDBY, AP), "who holds the most"
     five = topology(mode=ReplicationMode.SYNC, acks_required=2)
     assert replication.order(lost_view(AP, **suspect, topology=five)) == Order(1, Role.STANDBY, US)
 

@@ -76,6 +76,21 @@ def choose(view: View, topology: Topology) -> Choice:
     return Choice(best.region, f"{best.region} is elected: {why}")
 
 
+def heir(view: View, topology: Topology) -> Region | None:
+    """Return the replica that would win an election now: the one that reported the most, the preferred one of equals.
+
+    Once the primary has been silent for a heartbeat or two, reports no longer change, so this is exact.
+    """
+    fit = [region for region in topology.data_regions if region != topology.primary and view.alive(region)]
+
+    def advance(region: Region) -> tuple[int, int, int]:
+        report = view.report(region)
+        wal = view.instance.wal if region == view.me and view.instance is not None else report.wal if report else None
+        return (wal.epoch if wal else -1, wal.lsn if wal else -1, -topology.data_regions.index(region))
+
+    return max(fit, key=advance, default=None)
+
+
 def estimated_loss_s(view: View, promise: Promise) -> float:
     """Return by how many seconds the promise is behind the last known WAL of the old primary.
 

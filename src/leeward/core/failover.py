@@ -109,7 +109,7 @@ def depose(
         deposed=topology.primary,
         deposed_fence=view.fences.get(topology.primary, Fence()).value,
         deposed_lease_over=lease_over,
-        favourite=target or _favourite(view, topology),
+        favourite=target or election.heir(view, topology),
         handover_lsn=None,
         because=because,
         request=request,
@@ -122,31 +122,6 @@ def depose(
         bump_fence=topology.primary,
         unless_heard=unless_heard,
     )
-
-
-def _favourite(view: View, topology: Topology) -> Region | None:
-    """Return the replica likely to win: the others line up behind it while the promises are counted."""
-    fit = [region for region in topology.data_regions if region != topology.primary and view.alive(region)]
-
-    def advance(region: Region) -> tuple[tuple[int, int], int]:
-        report = view.report(region)
-        status = view.instance if region == view.me else None
-        wal = status.wal if status is not None else report.wal if report is not None else None
-        return ((wal.epoch, wal.lsn) if wal is not None else (-1, -1), -topology.data_regions.index(region))
-
-    # Reports are a heartbeat old; replicas that differ by less than what a heartbeat brings are equals.
-    return max(fit, key=advance, default=None) if not _abreast(view, fit) else fit[0]
-
-
-def _abreast(view: View, regions: list[Region]) -> bool:
-    positions = [
-        report.wal for region in regions if (report := view.report(region)) is not None and report.wal is not None
-    ]
-    if len(positions) < len(regions) or len({wal.epoch for wal in positions}) != 1 or len(view.progress) < 2:
-        return False
-    per_heartbeat = view.progress[-1].lsn - view.progress[-2].lsn
-    lsns = [wal.lsn for wal in positions]
-    return max(lsns) - min(lsns) <= 2 * per_heartbeat
 
 
 def _elect(view: View, topology: Topology) -> Decision:

@@ -5,7 +5,7 @@ election every replica is cut first, and lines up behind the favourite only afte
 Not here: how PostgreSQL gets there (the instance manager), and the lease, without which it stays silent.
 """
 
-from leeward.core import membership, switchover
+from leeward.core import election, membership, switchover
 from leeward.core.failover import acks_required, old_primary_stopped
 from leeward.core.values import (
     Order,
@@ -56,8 +56,7 @@ def _heir(view: View, topology: Topology) -> Region | None:
     assert topology.primary is not None, "only an election is without a primary"
     if topology.phase is not Phase.STEADY or topology.acks_required > 1:
         return None
-    others = (region for region in topology.data_regions if region != topology.primary and view.alive(region))
-    heir = next(others, None)
+    heir = election.heir(view, topology)
     if heir in (None, view.me) or not membership.suspected(view, topology.primary):
         return None
     return heir if _holds_ours(view, heir) else None

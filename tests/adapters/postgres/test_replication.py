@@ -230,6 +230,24 @@ async def test_other_standby_changes_its_upstream_without_a_restart(start_fleet:
         assert c.postmaster().pid == postmaster
 
 
+async def test_standby_in_line_has_the_new_history_before_postgresql_asks_for_it(start_fleet: StartFleet) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    async with a.leased(1):
+        await first_pair(a, b)
+        await c.settle(1, Role.STANDBY, a)
+        await caught_up(c, 1)
+        await c.settle(1, Role.STANDBY, b)
+        await b.settle(2, Role.DETACHED)
+        await c.settle(2, Role.STANDBY, b)
+    async with b.leased(2):
+        await b.settle(2, Role.PRIMARY, synchronous=any_one(A, C))
+        await pay(b, 2)
+        await caught_up(c, 2)
+    log = c.log.read_text()
+    assert "heard of a promotion" in log
+    assert "new target timeline is 2" in log
+
+
 async def test_two_instances_that_chose_the_same_timeline_are_told_apart(start_fleet: StartFleet) -> None:
     a, b, c = await start_fleet(A, B, C)
     async with a.leased(1):
