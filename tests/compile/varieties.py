@@ -12,7 +12,8 @@ from leeward.spec.source import read
 
 NAMES = st.from_regex(r"\A[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,6})?\Z")
 PARTS = st.sampled_from(["100m", "0.5", "2"])
-SIZES = st.sampled_from(["64Mi", "256Mi", "1Gi"])
+ORDER = ["64Mi", "256Mi", "1Gi"]
+SIZES = st.sampled_from(ORDER)
 
 
 @st.composite
@@ -77,7 +78,8 @@ def _service(draw: st.DrawFn) -> dict[str, Any]:
         **_optional(draw, "env", {draw(st.sampled_from(["LEVEL", "MODE_2"])): draw(st.text("abc $()", max_size=5))}),
     }
     if draw(st.booleans()):
-        requests = {"cpu": draw(PARTS), "memory": draw(SIZES)}
-        service["resources"] = {"requests": requests, **_optional(draw, "limits", {"memory": draw(SIZES)})}
+        promised, allowed = sorted(draw(st.tuples(SIZES, SIZES)), key=ORDER.index)
+        requests = {"cpu": draw(PARTS), "memory": promised}
+        service["resources"] = {"requests": requests, **_optional(draw, "limits", {"memory": allowed})}
         service |= _optional(draw, "autoscaling", {"min": 1, "max": draw(st.integers(2, 9))})
     return service

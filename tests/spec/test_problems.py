@@ -121,6 +121,13 @@ APPLICATION_MISTAKES = [
         id="a quantity in another form",
     ),
     pytest.param(
+        IMAGE,
+        IMAGE + "    resources: {requests: {memory: @1Gi}, limits: {memory: 512Mi}}\n",
+        "request-above-limit",
+        "at most 512Mi",
+        id="more promised than allowed",
+    ),
+    pytest.param(
         IMAGE, IMAGE + "    @autoscaling: {min: 2, max: 4}\n", "bad-autoscaling", "requests.cpu", id="percent of?"
     ),
     pytest.param(

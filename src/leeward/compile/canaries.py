@@ -78,6 +78,15 @@ def _public(application: Application, service: KubeObject) -> KubeObject:
     return result
 
 
+def _policy(site: Site, application: Application) -> KubeObject:
+    """Return the traffic policy in Flagger's words: fewer than Istio's, and an older one for warming up."""
+    policy = traffic_policy(site, application)
+    balancer = {**policy["loadBalancer"]}
+    if warmup := balancer.pop("warmup", None):
+        balancer["warmupDurationSecs"] = warmup["duration"]
+    return {**policy, "connectionPool": {"http": policy["connectionPool"]["http"]}, "loadBalancer": balancer}
+
+
 def _canary(site: Site, application: Application, canary: Canary) -> KubeObject:
     app, service = application.metadata.name, application.spec.service
     meshed = site.fleet.mesh.kind == "istio"
@@ -95,7 +104,7 @@ def _canary(site: Site, application: Application, canary: Canary) -> KubeObject:
             "hosts": [site.host(application), host_of(application)],
             "match": match_of(application),
             "retries": retries_of(application),
-            "trafficPolicy": traffic_policy(site, application),
+            "trafficPolicy": _policy(site, application),
         }
     elif site.fleet.mesh.kind == "gateway-api":
         spec["service"] |= {

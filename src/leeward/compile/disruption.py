@@ -1,7 +1,7 @@
 """How many pods may be missing on purpose: one at a time, so that a drain always gets on, and never all."""
 
-from leeward.compile.objects import KubeObject, object_of, selector_of
-from leeward.compile.site import Site, find
+from leeward.compile.objects import KubeObject, object_of
+from leeward.compile.site import Site, find, pods_of
 from leeward.spec.application import Application
 
 
@@ -23,7 +23,7 @@ def disruption(site: Site, application: Application, items: list[KubeObject]) ->
             "maxUnavailable": 1,
             # A pod that is not ready anyway may go: it must not hold a node for ever.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": selector_of(app, "service")},
+            "selector": {"matchLabels": pods_of(application)},
         },
     )
     return [*items, budget]

@@ -5,7 +5,7 @@ policy. A provider gets it in its own words.
 """
 
 from leeward.compile.objects import KubeObject, object_of, selector_of
-from leeward.compile.site import Site, all_clusters, find
+from leeward.compile.site import Site, all_clusters, find, pods_of
 from leeward.compile.target import SYSTEM_NAMESPACE, USERS_PORT
 from leeward.spec.application import Application
 from leeward.spec.fleet import Provider, Region
@@ -39,7 +39,7 @@ def entry(site: Site, application: Application, items: list[KubeObject]) -> list
         spec={
             "template": {
                 "spec": {
-                    "selector": selector_of(app, "service"),
+                    "selector": pods_of(application),
                     "ports": [{"name": "http", "protocol": "TCP", "port": port, "targetPort": "http"}],
                 }
             }

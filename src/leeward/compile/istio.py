@@ -7,7 +7,7 @@ ends users' TLS itself and is no part of the mesh; the network policy lets nobod
 from leeward.compile.canaries import STABLE, VERSION, is_static
 from leeward.compile.mesh_traffic import INGRESS, host_of, match_of, retries_of, traffic_policy
 from leeward.compile.objects import KubeObject, object_of, selector_of
-from leeward.compile.site import Site, find
+from leeward.compile.site import Site, find, pods_of
 from leeward.compile.target import INSTANCE_PORT, POSTGRES_PORT
 from leeward.spec.application import Application, Engine
 from leeward.spec.platform import MeshKind
@@ -25,6 +25,8 @@ def istio(site: Site, application: Application, items: list[KubeObject]) -> list
     if canary is None or canary.by == "leeward":
         # Otherwise Flagger writes both, from what its Canary says.
         result += [_virtual_service(site, application), _destination_rule(site, application)]
+    else:
+        result.append(_connections(site, application))
     return [*result, *_authentication(site, application)]
 
 
@@ -72,6 +74,20 @@ def _destination_rule(site: Site, application: Application) -> KubeObject:
     )
 
 
+def _connections(site: Site, application: Application) -> KubeObject:
+    """Return the limit of TCP connections at the pods' own side: Flagger's Canary has no word for it."""
+    app = application.metadata.name
+    pool = {"tcp": {"maxConnections": application.spec.traffic.breaker.connections}}
+    return object_of(
+        NETWORKING,
+        "Sidecar",
+        app,
+        application.namespace,
+        site.labels(app, "traffic", app),
+        spec={"workloadSelector": {"labels": pods_of(application)}, "inboundConnectionPool": pool},
+    )
+
+
 def _authentication(site: Site, application: Application) -> list[KubeObject]:
     app, namespace = application.metadata.name, application.namespace
     labels = site.labels(app, "traffic", app)
@@ -79,18 +95,21 @@ def _authentication(site: Site, application: Application) -> list[KubeObject]:
     port = envoy.port if envoy else application.spec.service.port
     policies = [
         object_of(SECURITY, "PeerAuthentication", "default", namespace, labels, spec={"mtls": {"mode": "STRICT"}}),
-        _ports(app, "service", namespace, labels, {port: "PERMISSIVE"}),
+        _ports(app, namespace, labels, pods_of(application), {port: "PERMISSIVE"}),
     ]
     if application.spec.database.engine is Engine.POSTGRES and site.home:
         # PostgreSQL and the instance manager have TLS of their own.
         ports = {POSTGRES_PORT: "DISABLE", INSTANCE_PORT: "DISABLE"}
-        policies.append(_ports(f"{app}-postgres", "database", namespace, labels, ports))
+        name = f"{app}-postgres"
+        policies.append(_ports(name, namespace, labels, selector_of(name, "database"), ports))
     return policies
 
 
-def _ports(name: str, component: str, namespace: str, labels: dict[str, str], modes: dict[int, str]) -> KubeObject:
+def _ports(
+    name: str, namespace: str, labels: dict[str, str], pods: dict[str, str], modes: dict[int, str]
+) -> KubeObject:
     spec = {
-        "selector": {"matchLabels": selector_of(name, component)},
+        "selector": {"matchLabels": pods},
         "mtls": {"mode": "STRICT"},
         "portLevelMtls": {str(port): {"mode": mode} for port, mode in modes.items()},
     }

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from leeward.compile.objects import KubeObject, object_of, selector_of
+from leeward.compile.service import COCKROACH_PORT
 from leeward.compile.sidecars import ENVOY_METRICS_PORT
-from leeward.compile.site import Site
+from leeward.compile.site import Site, pods_of
 from leeward.compile.target import (
     AGENT_PORT,
     EGRESS_PORT_BASE,
@@ -29,7 +30,6 @@ Peer = dict[str, Any]
 Rule = tuple[Sequence[Peer] | None, Sequence[int]]
 """Peers (None: anybody) and TCP ports."""
 
-COCKROACH_PORT = 26257
 ISTIOD_PORT = 15012
 OTLP_PORT = 4317
 INGRESS_NAMESPACE = "istio-ingress"
@@ -134,7 +134,7 @@ def _service(site: Site, application: Application) -> KubeObject:
         "service",
         application.namespace,
         _labels(site, application),
-        selector_of(application.metadata.name, "service"),
+        pods_of(application),
         ingress=ingress,
         egress=egress,
     )
@@ -217,7 +217,7 @@ def _tier(application: Application, name: str) -> Peer:
     if name == "gateway":
         return _leeward()
     if name == "service":
-        return {"podSelector": {"matchLabels": selector_of(app, "service")}}
+        return {"podSelector": {"matchLabels": pods_of(application)}}
     if name == "database":
         engine = application.spec.database.engine
         suffix = "postgres" if engine == "postgres" else "cockroachdb"

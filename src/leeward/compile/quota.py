@@ -19,7 +19,7 @@ from leeward.spec.platform import MeshKind
 from leeward.spec.values import Quantity, parse_quantity
 
 DEFAULT_REQUEST = {"cpu": "100m", "memory": "128Mi"}
-DEFAULT_LIMIT = {"memory": "512Mi"}
+DEFAULT_LIMIT = "512Mi"
 # What Istio's injected proxy asks for.
 PROXY_REQUEST = {"cpu": "100m", "memory": "128Mi"}
 PROXY_LIMIT = {"memory": "1Gi"}
@@ -51,7 +51,7 @@ def quota(site: Site, application: Application, items: list[KubeObject]) -> list
         "requests.storage": f"{math.ceil(need.storage / 2**30)}Gi",
         "persistentvolumeclaims": str(need.claims),
     }
-    limits = {"type": "Container", "default": DEFAULT_LIMIT, "defaultRequest": DEFAULT_REQUEST}
+    limits = {"type": "Container", "default": {"memory": _limit(items)}, "defaultRequest": DEFAULT_REQUEST}
     return [
         *items,
         object_of("v1", "ResourceQuota", app, application.namespace, labels, spec={"hard": hard}),
@@ -63,6 +63,7 @@ def needs(site: Site, application: Application, items: list[KubeObject]) -> Need
     """Return what the application's workloads ask for when all of them are at their maximum."""
     pods, claims = 0, 0
     cpu = memory = limit = storage = Decimal(0)
+    fallback = _limit(items)
     proxied = site.fleet.mesh.kind is MeshKind.ISTIO
     for item in items:
         if item["kind"] not in ("Deployment", "StatefulSet"):
@@ -72,7 +73,7 @@ def needs(site: Site, application: Application, items: list[KubeObject]) -> Need
         pods += count
         cpu += count * sum(_requested(each, "cpu") for each in containers)
         memory += count * sum(_requested(each, "memory") for each in containers)
-        limit += count * sum(_limited(each) for each in containers)
+        limit += count * sum(_limited(each, fallback) for each in containers)
         if proxied:
             cpu += count * _amount(PROXY_REQUEST["cpu"])
             memory += count * _amount(PROXY_REQUEST["memory"])
@@ -106,8 +107,19 @@ def _requested(container: dict[str, Any], name: str) -> Decimal:
     return _amount(text)
 
 
-def _limited(container: dict[str, Any]) -> Decimal:
-    return _amount(container.get("resources", {}).get("limits", {}).get("memory") or DEFAULT_LIMIT["memory"])
+def _limited(container: dict[str, Any], fallback: str) -> Decimal:
+    return _amount(container.get("resources", {}).get("limits", {}).get("memory") or fallback)
+
+
+def _limit(items: list[KubeObject]) -> str:
+    """Return the default limit of memory: a container without one may have what any of them requests."""
+    requests: list[str] = [
+        container.get("resources", {}).get("requests", {}).get("memory", DEFAULT_LIMIT)
+        for item in items
+        if item["kind"] in ("Deployment", "StatefulSet")
+        for container in item["spec"]["template"]["spec"]["containers"]
+    ]
+    return max([DEFAULT_LIMIT, *requests], key=_amount)
 
 
 def _amount(text: str) -> Decimal:

@@ -4,10 +4,11 @@ from leeward.compile import objects as k8s
 from leeward.compile.identity import IDENTITY_SECRET, OWNER_PASSWORD_KEY, database_secret
 from leeward.compile.objects import KubeObject, labels_of, object_of, selector_of
 from leeward.compile.target import DATABASE_SECRETS_DIR, IDENTITY_DIR, POSTGRES_PORT, Target
-from leeward.spec.application import Application, Resources, Service
+from leeward.spec.application import Application, Engine, Operator, Resources, Service
 from leeward.spec.workload import AntiAffinity, Autoscaling, Exposure, SecretVariable
 
 PORT = "http"
+COCKROACH_PORT = 26257
 READINESS_FAILURES = 2
 LIVENESS_FAILURES = 6
 LIVENESS_PERIODS = 4
@@ -97,10 +98,7 @@ def _container(application: Application, region: str, target: Target) -> KubeObj
                 REGION=region,
                 PORT=str(wanted.port),
                 EXAMPLE_DIR=target.source_dir,
-                DATABASE_HOST=target.gateway_host,
-                DATABASE_PORT=str(POSTGRES_PORT),
-                DATABASE_READ_HOST=target.database_host(app, application.namespace),
-                DATABASE_READ_PORT=str(POSTGRES_PORT),
+                **_database(application, target),
                 DATABASE_NAME=app,
                 DATABASE_USER=app,
                 PASSWORD_FILE=f"{DATABASE_SECRETS_DIR}/{OWNER_PASSWORD_KEY}",
@@ -121,6 +119,24 @@ def _container(application: Application, region: str, target: Target) -> KubeObj
             probes.liveness, PORT, period_s=LIVENESS_PERIODS * period_s, failures=LIVENESS_FAILURES
         ),
     )
+
+
+def _database(application: Application, target: Target) -> dict[str, str]:
+    """Return where the service writes and reads: the primary through the gateway, and the region's own replica."""
+    app, namespace, wanted = application.metadata.name, application.namespace, application.spec.database
+    primary, replica, port = target.gateway_host, target.database_host(app, namespace), POSTGRES_PORT
+    if wanted.engine is Engine.COCKROACHDB:
+        # Any member takes reads and writes.
+        primary = replica = f"{app}-cockroachdb-public.{namespace}.svc"
+        port = COCKROACH_PORT
+    elif wanted.operator is Operator.CLOUDNATIVE_PG:
+        replica = f"{app}-postgres-r.{namespace}.svc"
+    return {
+        "DATABASE_HOST": primary,
+        "DATABASE_PORT": str(port),
+        "DATABASE_READ_HOST": replica,
+        "DATABASE_READ_PORT": str(port),
+    }
 
 
 def _resources(wanted: Service) -> KubeObject | None:

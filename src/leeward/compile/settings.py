@@ -12,7 +12,7 @@ from leeward.compile.target import (
 )
 from leeward.core.settings import AgentSettings, AppSettings, RegionSettings
 from leeward.core.values import App, Region
-from leeward.spec.application import Application, Engine
+from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.spec import Spec
 
 
@@ -34,12 +34,7 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
             for each in spec.regions
         ),
         timers=spec.timers,
-        # A consensus database has no primary to keep.
-        apps=tuple(
-            _app(spec, application, region, target)
-            for application in spec.applications
-            if application.spec.database.engine is Engine.POSTGRES
-        ),
+        apps=tuple(_app(spec, application, region, target) for application in spec.applications),
         quorum_url=target.quorum_url,
         cluster_url=target.cluster_url,
         cluster_token_file=f"{CLUSTER_TOKEN_DIR}/token",
@@ -55,7 +50,9 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
 def _app(spec: Spec, application: Application, region: str, target: Target) -> AppSettings:
     name, wanted = application.metadata.name, application.spec
     data_regions = spec.placement(application)
-    host = target.database_host(name, application.namespace) if region in data_regions else None
+    # Only Leeward's own instance manager takes orders; others are told by their operators.
+    ours = wanted.database.engine is Engine.POSTGRES and wanted.database.operator is Operator.LEEWARD
+    host = target.database_host(name, application.namespace) if ours and region in data_regions else None
     return AppSettings(
         name=App(name),
         namespace=application.namespace,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from leeward.compile.objects import KubeObject, labels_of
+from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.target import SYSTEM_NAMESPACE, EngineCommands, Images, Target, kubernetes_target
 from leeward.spec.application import Application
 from leeward.spec.fleet import Cluster, FleetSpec, Region
@@ -83,6 +83,16 @@ def site_of(spec: Spec, cluster: str, *, engines: EngineCommands, images: Images
 def is_service_of(application: Application, item: KubeObject) -> bool:
     """Return whether an object is the workload of the application's service."""
     return bool(item["kind"] == "Deployment" and item["metadata"]["name"] == application.metadata.name)
+
+
+def pods_of(application: Application) -> dict[str, str]:
+    """Return the labels of the service's pods, those of all versions: Flagger's primary bears another name."""
+    canary = application.spec.rollout.canary
+    selector = selector_of(application.metadata.name, "service")
+    if canary is None or canary.by != "flagger":
+        return selector
+    del selector["app.kubernetes.io/name"]
+    return {**selector, "app.kubernetes.io/part-of": application.metadata.name}
 
 
 def find(items: list[KubeObject], kind: str, name: str) -> KubeObject | None:

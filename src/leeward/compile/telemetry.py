@@ -7,7 +7,7 @@ from leeward.compile import objects as k8s
 from leeward.compile.alerts import alerts
 from leeward.compile.dashboards import dashboard
 from leeward.compile.objects import KubeObject, object_of, selector_of
-from leeward.compile.site import Site, find, is_service_of
+from leeward.compile.site import Site, find, is_service_of, pods_of
 from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.spec.application import Application
 
@@ -29,7 +29,7 @@ def monitoring(site: Site, application: Application, items: list[KubeObject]) ->
     namespace = application.namespace
     endpoints = _endpoints(application)
     if endpoints:
-        spec = {"selector": {"matchLabels": selector_of(app, "service")}, "podMetricsEndpoints": endpoints}
+        spec = {"selector": {"matchLabels": pods_of(application)}, "podMetricsEndpoints": endpoints}
         result.append(object_of("monitoring.coreos.com/v1", "PodMonitor", app, namespace, labels, spec=spec))
     groups = alerts(site, application, f"{wanted.runbooks}/{app}")
     rules = object_of("monitoring.coreos.com/v1", "PrometheusRule", app, namespace, labels, spec={"groups": groups})

@@ -86,6 +86,7 @@ def _service(application: Loaded[Application]) -> Iterator[Problem]:
                 why="it tells the service where it runs and where its database is",
                 fix="remove it here, or use another name",
             )
+    yield from _resources(application)
     scaling = service.autoscaling
     if scaling is None:
         return
@@ -115,6 +116,22 @@ def _service(application: Loaded[Application]) -> Iterator[Problem]:
             why="utilization is measured in percent of what is requested",
             fix="set service.resources.requests.cpu, such as 250m",
         )
+
+
+def _resources(application: Loaded[Application]) -> Iterator[Problem]:
+    wanted = application.model.spec.service.resources
+    for name, request, limit in (
+        ("cpu", wanted.requests.cpu, wanted.limits.cpu),
+        ("memory", wanted.requests.memory, wanted.limits.memory),
+    ):
+        if request is not None and limit is not None and request.amount > limit.amount:
+            yield application.problem(
+                "request-above-limit",
+                *("spec", "service", "resources", "requests", name),
+                what=f"requests.{name} is {request.text}, more than limits.{name}, {limit.text}",
+                why="a container would be promised more than it may use; Kubernetes refuses such a pod",
+                fix=f"set requests.{name} to at most {limit.text}",
+            )
 
 
 def _placement(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:

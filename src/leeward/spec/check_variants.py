@@ -38,16 +38,16 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
             *_blast(application, fleet),
             *_breaker(application),
         ]
-        for place, each in _all(application):
-            problems += _quota(application, place, each)
+        for each in _all(application):
+            problems += _quota(application, each)
     return problems
 
 
-def _all(application: Loaded[Application]) -> Iterator[tuple[Place, Application]]:
-    """Yield the application, and what each environment makes of it, with the place that says so."""
-    yield ("spec",), application.model
-    for index, environment in enumerate(application.model.spec.environments):
-        yield ("spec", "environments", index), variant(application.model, environment=environment.name)
+def _all(application: Loaded[Application]) -> Iterator[Application]:
+    """Yield the application, and what each environment makes of it."""
+    yield application.model
+    for environment in application.model.spec.environments:
+        yield variant(application.model, environment=environment.name)
 
 
 def _places(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
@@ -231,7 +231,7 @@ def _unknown_tier(application: Loaded[Application], place: Place, name: str, kno
     )
 
 
-def _quota(application: Loaded[Application], place: Place, each: Application) -> Iterator[Problem]:
+def _quota(application: Loaded[Application], each: Application) -> Iterator[Problem]:
     service, quota = each.spec.service, each.spec.quota
     pods = service.autoscaling.max if service.autoscaling else service.replicas
     requests = service.resources.requests

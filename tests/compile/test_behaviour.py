@@ -1,0 +1,282 @@
+"""What the objects do, not what they look like: connections, quotas, drains, canaries, tunnels, names."""
+
+import copy
+import json
+from itertools import chain, repeat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leeward.compile import KubeObject, compile_cluster, compile_parts
+from leeward.compile.objects import selector_of
+from leeward.spec import Spec, load
+from leeward.world.objects import engine_commands
+from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, refused_by_quota
+from tests.compile.varieties import specs
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+COMMANDS = engine_commands()
+CLUSTERS = [("payments", "atlas-us"), ("hello", "us"), ("fnp", "fnp-us"), ("fnp", "fnp-eu"), ("fnp", "fnp-jp")]
+
+NAMESPACE = "fnp-production"
+# As Flagger labels the version that serves.
+SERVICE = End("service", NAMESPACE, {**selector_of("fnp-primary", "service"), "app.kubernetes.io/part-of": "fnp"})
+DATABASE = End("database", NAMESPACE, selector_of("fnp-postgres", "database"))
+FRONTEND = End("frontend", NAMESPACE, {"app.kubernetes.io/component": "frontend"})
+STRANGER = End("stranger", NAMESPACE, {"app": "miner"})
+GATEWAY = End("gateway", "leeward-system", selector_of("leeward", "agent"))
+QUORUM = End("quorum", "leeward-system", selector_of("etcd", "quorum"))
+PROMETHEUS = End("prometheus", "monitoring", {"app": "prometheus"})
+INGRESS = End("ingress", "istio-ingress", {"istio": "ingress"})
+NEIGHBOUR = End("neighbour", "default", {"app": "other"})
+COLLECTOR = End("collector", "observability", selector_of("otel-collector", "tracing"))
+LOKI = End("loki", "logging", {"app": "loki"})
+DNS = End("dns", "kube-system", {"k8s-app": "kube-dns"})
+ISTIOD = End("istiod", "istio-system", {"app": "istiod"})
+INTERNET = End("internet")
+PROCESSOR = End("processor", address="203.0.113.7")
+ENDS = [
+    *(SERVICE, DATABASE, FRONTEND, STRANGER, GATEWAY, QUORUM, PROMETHEUS, INGRESS, NEIGHBOUR, COLLECTOR, LOKI),
+    *(DNS, ISTIOD, INTERNET, PROCESSOR),
+]
+PORTS = [53, 80, 443, 2379, 2380, 3000, 4317, 5432, 7443, 8000, 8008, 8080, 8443, 9901, 15001, 15012, 15080, 15090]
+
+# From the example's files and the concepts page: everything that may happen in these namespaces, and nothing else may.
+FOREIGN = (INTERNET, PROCESSOR, FRONTEND, STRANGER, NEIGHBOUR, PROMETHEUS, INGRESS, COLLECTOR, LOKI, DNS, ISTIOD)
+EDGES = {
+    *((caller.name, "service", 15080) for caller in ENDS if caller.namespace != NAMESPACE or caller is FRONTEND),
+    ("prometheus", "service", 8000),
+    ("prometheus", "service", 15090),
+    ("service", "database", 5432),
+    ("gateway", "database", 5432),
+    ("gateway", "database", 8008),
+    ("service", "gateway", 5432),
+    ("service", "collector", 4317),
+    ("service", "loki", 80),
+    ("service", "processor", 443),
+    ("database", "gateway", 15001),
+    *((caller.name, "frontend", 3000) for caller in ENDS if caller.namespace != NAMESPACE),
+}
+
+
+def objects(example: str, cluster: str) -> list[KubeObject]:
+    return compile_cluster(load(EXAMPLES / example), cluster, engines=COMMANDS)
+
+
+def test_exactly_the_declared_connections_are_possible() -> None:
+    policies = kind(objects("fnp", "fnp-us"), "NetworkPolicy")
+    inside = (SERVICE, DATABASE, FRONTEND, STRANGER)
+    possible = {
+        (source.name, target.name, port)
+        for source in ENDS
+        for target in ENDS
+        for port in PORTS
+        if source is not target and (source in inside or target in inside)
+        if allowed(policies, source, target, port)
+    }
+    asked = {edge for edge in possible if edge[1] not in ("dns", "istiod")}
+    assert asked == EDGES
+    assert {edge for edge in possible if edge[1] == "dns"} == {(each.name, "dns", 53) for each in inside}
+    assert {edge for edge in possible if edge[1] == "istiod"} == {(each.name, "istiod", 15012) for each in inside}
+
+
+def test_leewards_own_namespace_lets_in_what_the_concepts_page_lists() -> None:
+    policies = kind(objects("fnp", "fnp-us"), "NetworkPolicy")
+    into = {
+        port: {source.name for source in ENDS if source is not GATEWAY and allowed(policies, source, GATEWAY, port)}
+        for port in PORTS
+    }
+    # The users', the peers' and the agent's ports are guarded by TLS; the application's pods have no way out to them.
+    outside = {source.name for source in ENDS if source.namespace != NAMESPACE and source is not GATEWAY}
+    assert {port for port, names in into.items() if names} == {5432, 7443, 8080, 8443, 9901, 15001}
+    assert into[8080] == into[8443] == into[7443] == outside
+    assert into[9901] == {"prometheus"}
+    assert into[5432] == {"service", "quorum"}
+    assert into[15001] == {"database", "quorum"}
+    assert {each.name for each in ENDS if each is not QUORUM and allowed(policies, each, QUORUM, 2379)} == {"gateway"}
+
+
+def test_a_policy_that_is_missing_would_be_noticed() -> None:
+    policies = kind(objects("fnp", "fnp-us"), "NetworkPolicy")
+    fewer = [policy for policy in policies if policy["metadata"]["name"] != "default-deny"]
+    assert not allowed(policies, STRANGER, NEIGHBOUR, 80)
+    assert allowed(fewer, STRANGER, End("web"), 53) is False
+    assert allowed([], STRANGER, NEIGHBOUR, 80)
+
+
+def test_behind_envoy_nobody_reaches_the_service_itself() -> None:
+    policies = kind(objects("fnp", "fnp-us"), "NetworkPolicy")
+    callers = {source.name for source in ENDS if source is not SERVICE and allowed(policies, source, SERVICE, 8000)}
+    assert callers == {"prometheus"}
+
+
+@pytest.mark.parametrize(("example", "cluster"), CLUSTERS)
+def test_the_quota_admits_the_application_at_its_maximum(example: str, cluster: str) -> None:
+    items = [item for item in objects(example, cluster) if item["metadata"].get("namespace", "").startswith(example)]
+    versions = 2 if kind(items, "Canary") else 1
+    assert refused_by_quota(items, meshed=example == "fnp", versions=versions) == []
+
+
+@pytest.mark.parametrize("key", ["pods", "requests.cpu", "requests.memory", "limits.memory"])
+def test_a_quota_much_smaller_would_refuse(key: str) -> None:
+    items = copy.deepcopy(objects("payments", "atlas-us"))
+    items = [item for item in items if item["metadata"].get("namespace") == "payments"]
+    (quota,) = kind(items, "ResourceQuota")
+    quota["spec"]["hard"][key] = {"pods": "3", "requests.cpu": "500m"}.get(key, "300Mi")
+    assert [line.partition(":")[0] for line in refused_by_quota(items, meshed=False, versions=1)] == [key]
+
+
+@settings(max_examples=25, deadline=None)
+@given(specs(), st.data())
+def test_any_applications_quota_admits_it_and_its_budget_permits_a_drain(spec: Spec, data: st.DataObject) -> None:
+    (application,) = spec.applications
+    app = application.metadata.name
+    region = data.draw(st.sampled_from(spec.placement(application)))
+    cluster = spec.clusters(region)[0].name
+    (part,) = (each for each in compile_parts(spec, cluster, engines=COMMANDS) if each.kind == "apps")
+    items = list(part.objects)
+    assert refused_by_quota(items, meshed=False, versions=1) == []
+    assert drains(items, app, application.spec.service.replicas)
+
+
+@pytest.mark.parametrize(("example", "cluster"), CLUSTERS)
+def test_a_node_can_be_drained(example: str, cluster: str) -> None:
+    assert drains(objects(example, cluster), example, 2)
+
+
+def test_a_good_canary_takes_ten_steps_and_then_wins() -> None:
+    canary = only(objects("fnp", "fnp-us"), "Canary", "fnp")
+    outcome = analyse(canary, repeat(True, 100))
+    assert outcome.promoted
+    assert outcome.weights == (5, 10, 15, 20, 25, 30, 35, 40, 45, 50)
+    assert outcome.seconds == 11 * 30
+
+
+@pytest.mark.parametrize("good", [0, 1, 7])
+def test_a_bad_canary_goes_back_after_five_bad_rounds(good: int) -> None:
+    canary = only(objects("fnp", "fnp-us"), "Canary", "fnp")
+    outcome = analyse(canary, chain(repeat(True, good), repeat(False, 100)))
+    assert not outcome.promoted
+    assert outcome.weights[-1] == 0
+    assert max((0, *outcome.weights)) == 5 * good
+    assert outcome.seconds == (good + 5) * 30
+
+
+def test_the_tunnels_agree_with_one_another() -> None:
+    ends = {}
+    spec = load(EXAMPLES / "fnp")
+    for cluster in ("fnp-us", "fnp-eu", "fnp-jp"):
+        text = only(kind(objects("fnp", cluster), "ConfigMap"), "ConfigMap", "wireguard")["data"]["wg0.conf"]
+        head, *peers = text.split("[Peer]")
+        fields = [dict(line.split(" = ", 1) for line in each.splitlines() if " = " in line) for each in (head, *peers)]
+        ends[cluster] = fields
+        assert "PrivateKey" not in text
+    keys = {
+        each.name: each.tunnel.public_key
+        for region in spec.regions
+        for each in spec.clusters(region.name)
+        if each.tunnel is not None
+    }
+    for cluster, (own, *peers) in ends.items():
+        address = own["Address"].partition("/")[0]
+        assert len(peers) == 2
+        for other, (_, *theirs) in ends.items():
+            if other == cluster:
+                continue
+            # Whoever knows this cluster's key routes its tunnel address and its pods to it.
+            (seen,) = (peer for peer in theirs if peer["PublicKey"] == keys[cluster])
+            assert f"{address}/32" in seen["AllowedIPs"]
+        routes = [route for peer in peers for route in peer["AllowedIPs"].split(", ")]
+        assert len(routes) == len(set(routes))
+
+
+def test_a_name_is_asked_of_its_region() -> None:
+    for cluster, own in (("fnp-us", "us-east-1"), ("fnp-jp", "japaneast")):
+        text = only(objects("fnp", cluster), "ConfigMap", "coredns-custom")["data"]["leeward.server"]
+        blocks = {block.split(":53")[0].removeprefix("cluster."): block for block in text.split("\n\n")}
+        assert set(blocks) == {"us-east-1", "europe-west1", "japaneast"}
+        assert "kubernetes cluster.local" in blocks[own]
+        forwards = {
+            name: block.split("forward . ")[1].split(" {")[0] for name, block in blocks.items() if "forward" in block
+        }
+        addresses = {"us-east-1": "10.101.0.10", "europe-west1": "10.102.0.10", "japaneast": "10.103.0.10"}
+        assert forwards == {name: address for name, address in addresses.items() if name != own}
+
+
+def test_each_regions_requests_fail_over_to_the_nearest_other() -> None:
+    (rule,) = kind(objects("fnp", "fnp-eu"), "DestinationRule")
+    pairs = {
+        each["from"]: each["to"]
+        for each in rule["spec"]["trafficPolicy"]["loadBalancer"]["localityLbSetting"]["failover"]
+    }
+    assert pairs == {"us-east-1": "europe-west1", "europe-west1": "us-east-1", "japaneast": "us-east-1"}
+
+
+def test_route_53_sends_the_user_to_a_region_that_answers() -> None:
+    seen = {}
+    for cluster in ("fnp-us", "fnp-eu", "fnp-jp"):
+        items = objects("fnp", cluster)
+        (record,) = kind(items, "DNSEndpoint")
+        (check,) = kind(items, "HealthCheck")
+        own, shared = record["spec"]["endpoints"]
+        assert check["spec"]["healthCheckConfig"]["fullyQualifiedDomainName"] == own["dnsName"]
+        provider = {each["name"]: each["value"] for each in shared["providerSpecific"]}
+        assert provider["aws/health-check-id"] == check["metadata"]["name"]
+        assert shared["recordTTL"] == 10
+        seen[shared["setIdentifier"]] = (shared["dnsName"], provider["aws/region"])
+    assert {name for name, _ in seen.values()} == {"fnp.fnp.example.com"}
+    assert len({region for _, region in seen.values()}) == 3
+
+
+def test_every_alert_has_the_runbook_that_is_rendered() -> None:
+    from leeward.compile import tree
+
+    files = tree(load(EXAMPLES / "fnp"), engines=COMMANDS)
+    (rules,) = kind(objects("fnp", "fnp-us"), "PrometheusRule")
+    for rule in rules["spec"]["groups"][0]["rules"]:
+        page = rule["annotations"]["runbook_url"].rpartition("/")[2]
+        assert f"apps/fnp/runbooks/{page}.md" in files
+
+
+def test_a_change_of_version_changes_templates_by_name(tmp_path: Path) -> None:
+    def machines(text: str) -> tuple[set[str], str]:
+        (tmp_path / "fleet.yaml").write_text(text, "utf-8")
+        (tmp_path / "application.yaml").write_text((EXAMPLES / "fnp" / "application.yaml").read_text("utf-8"), "utf-8")
+        parts = compile_parts(load(tmp_path), "fnp-us", engines=COMMANDS)
+        (part,) = (each for each in parts if each.name == "cluster-api")
+        plane = only(part.objects, "KubeadmControlPlane", "fnp-us")
+        return {each["metadata"]["name"] for each in kind(part.objects, "AWSMachineTemplate")}, plane["spec"]["version"]
+
+    text = (EXAMPLES / "fnp" / "fleet.yaml").read_text("utf-8")
+    before, old = machines(text)
+    after, new = machines(text.replace("1.33.4", "1.34.1", 1))
+    assert (old, new) == ("v1.33.4", "v1.34.1")
+    assert before.isdisjoint(after)
+
+
+def test_no_value_that_should_be_secret_is_in_a_tree() -> None:
+    from leeward.compile import tree
+
+    for example in ("hello", "payments", "fnp"):
+        files = tree(load(EXAMPLES / example), engines=COMMANDS)
+        assert "kind: Secret\n" not in "".join(files.values())
+
+
+def test_metrics_are_scraped_where_they_are_shown() -> None:
+    items = objects("fnp", "fnp-us")
+    (monitor,) = (each for each in kind(items, "PodMonitor") if each["metadata"]["name"] == "fnp")
+    pod = only(items, "Deployment", "fnp")["spec"]["template"]["spec"]
+    ports = {port["name"] for container in pod["containers"] for port in container["ports"]}
+    assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= ports
+
+
+def test_settings_in_config_maps_are_what_their_readers_parse() -> None:
+    items = objects("fnp", "fnp-us")
+    for name, key in (
+        ("fnp-envoy", "envoy.json"),
+        ("fnp-fluent-bit", "fluent-bit.yaml"),
+        ("fnp-dashboard", "fnp.json"),
+    ):
+        assert json.loads(only(items, "ConfigMap", name)["data"][key])
