@@ -12,7 +12,7 @@ from typing import assert_never
 
 from leeward.agent import actions as do
 from leeward.agent import events as on
-from leeward.agent import requests
+from leeward.agent import relevance, requests
 from leeward.agent.application import Application
 from leeward.agent.store import StoreCopy
 from leeward.core import failover, keys, leadership, lease, replication, routing
@@ -54,6 +54,7 @@ class Machine:
         )
         first = settings.apps[0].data_regions if settings.apps else ()
         self._preferred = (*first, *(region for region in self._regions if region not in first))
+        self._heartbeat_keys = {keys.heartbeat(settings.fleet, region): region for region in self._regions}
         self._now_s = 0.0
         self._unix_s = 0.0
         self._numbers = 0
@@ -66,7 +67,8 @@ class Machine:
         self._leader_moved_at_s = 0.0
         self._requests: dict[int, str] = {}
         self._trimming: int | None = None
-        self._wake_at_s = 0.0
+        self._judge_at_s = float("inf")
+        """When time alone may change a decision."""
         self._out: list[do.Action] = []
 
     # -- the door ---------------------------------------------------------------------------------
@@ -75,19 +77,20 @@ class Machine:
         """Take in one event at ``now_s`` of the boot clock; return what to do, in order."""
         self._now_s, self._unix_s = now_s, unix_s
         self._out = []
-        self._wake_at_s = float("inf")
-        self._take(event)
+        relevant = self._take(event)
         if self.store.revision:
+            relevant |= now_s >= min(self._beat_at_s, self._judge_at_s)
             self._beat()
-            self._route(tuple(self._judge(app) for app in self.apps.values()))
-            self._place_leader()
-            self._wake_by(self._beat_at_s)
+            if relevant or not relevance.quiet(self.store, self.me, self.lease_until_s, now_s, self.timers):
+                self._judge_at_s = float("inf")
+                self._route(tuple(self._judge(app) for app in self.apps.values()))
+                self._place_leader()
         return self._out
 
     @property
     def wake_at_s(self) -> float:
         """When time alone calls for the next event, ``Woke``."""
-        return self._wake_at_s
+        return min(self._judge_at_s, self._beat_at_s) if self.store.revision else float("inf")
 
     def serving(self, now_s: float) -> Vantage:
         """Return what this region answers when another one asks whether it serves."""
@@ -135,23 +138,26 @@ class Machine:
 
     # -- taking events in -------------------------------------------------------------------------
 
-    def _take(self, event: on.Event) -> None:
+    def _take(self, event: on.Event) -> bool:
+        """Take an event in; False when a steady state surely goes on as before."""
         match event:
             case on.Woke():
-                pass
+                return False
             case on.SnapshotTaken(snapshot=snapshot):
                 self.store.take(snapshot, self._now_s)
                 self._note_progress(self._regions)
             case on.StoreChanged(change=change):
+                beating = [self._heartbeat_keys[key] for key in change.entries if key in self._heartbeat_keys]
+                before = [self.store.seen.get(region) for region in beating]
                 self.store.fold(change, self._now_s)
-                prefix = f"{keys.fleet_prefix(self.settings.fleet)}regions/"
-                self._note_progress(
-                    Region(key.removeprefix(prefix).split("/")[0])
-                    for key in change.entries
-                    if key.startswith(prefix) and key.endswith("/heartbeat")
-                )
+                self._note_progress(beating)
+                after = [self.store.seen.get(region) for region in beating]
+                return len(beating) < len(change.entries) or relevance.is_news(before, after, self.timers)
             case on.TransactionEnded(transaction=transaction, outcome=outcome):
+                beat = transaction in self._beats and outcome is not None and outcome.succeeded
+                leads = any(stored.topology.primary == self.me for stored in self.store.topologies.values())
                 self._transaction_ended(transaction, outcome)
+                return leads or not beat
             case on.InstanceReported(app=name, status=status):
                 self.apps[name].report_instance(status, self._now_s)
             case on.InstanceLost(app=name):
@@ -164,8 +170,10 @@ class Machine:
             case on.Probed(region=region, vantage=vantage):
                 self._probing.discard(region)
                 health = routing.observe(self.health.get(region), vantage.serving, self._now_s)
-                self.health[region] = health
-                self.vantages[region] = vantage if health.serving == vantage.serving else Vantage(True, vantage.because)
+                seems = vantage if health.serving == vantage.serving else Vantage(True, vantage.because)
+                changed = (self.health.get(region), self.vantages.get(region)) != (health, seems)
+                self.health[region], self.vantages[region] = health, seems
+                return changed
             case on.PromiseReceived(promise=promise):
                 app = self.apps.get(promise.app)
                 if app is not None:
@@ -180,6 +188,7 @@ class Machine:
                 self._request(event)
             case _:
                 assert_never(event)
+        return True
 
     def _note_progress(self, regions: Iterable[Region]) -> None:
         for region in regions:
@@ -438,11 +447,11 @@ class Machine:
         return Put(key, encode(record))
 
     def _trim(self) -> None:
-        """Keep the decision log bounded; one region, the first of the alive, does it."""
+        """Keep the decision log bounded. Every agent may do it: a deletion repeated does no harm."""
         if len(self.store.decision_keys) <= DECISIONS_KEPT or self._trimming is not None:
             return
         oldest = list(self.store.decision_keys)[:DECISIONS_TRIMMED_AT_ONCE]
         self._trimming = self._transact((), tuple(Delete(key) for key in oldest))
 
     def _wake_by(self, at_s: float) -> None:
-        self._wake_at_s = min(self._wake_at_s, at_s)
+        self._judge_at_s = min(self._judge_at_s, at_s)

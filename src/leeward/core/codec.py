@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -44,6 +44,12 @@ def plain(value: object) -> Any:
 
 def decode(kind: type[T], text: str | bytes) -> T:
     """Return the value written by ``encode``. Raises DecodeError."""
+    return typing.cast("T", _decoded(typing.cast("Any", kind), text))
+
+
+# Several agents in one process, as in the simulator, read the same values; nobody changes one.
+@lru_cache(maxsize=256)
+def _decoded(kind: Any, text: str | bytes) -> Any:
     try:
         raw = json.loads(text)
     except ValueError as error:
