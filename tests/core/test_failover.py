@@ -198,8 +198,15 @@ def test_a_primary_that_cannot_write_gives_up_when_another_region_can() -> None:
     assert found is not None
     assert (found.phase, found.deposed, found.deposed_lease_over) == (Phase.ELECTING, US, False)
     assert proposed(replace(dead, instance_silent_since_s=99.0)) is None
-    nobody = {region: seen(region, 100, report_=report(healthy=False)) for region in (EU, AP)}
+    nobody = {region: seen(region, 100, report_=report(healthy=False, wal=None)) for region in (EU, AP)}
     assert proposed(replace(dead, seen=nobody)) is None
+
+
+def test_standbys_that_complain_of_the_dead_primary_are_heirs_all_the_same() -> None:
+    complaint = report(healthy=False, upstream=None, problem="not streaming from us for 3 s")
+    heirs = {region: seen(region, 100, report_=complaint) for region in (EU, AP)}
+    dead = leading(instance=None, instance_silent_since_s=100.0 - 2 * LEASE_S, seen=heirs)
+    assert proposed(dead) is not None
 
 
 def test_a_stricter_mode_is_promised_only_after_postgresql_keeps_it() -> None:

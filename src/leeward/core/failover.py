@@ -18,8 +18,9 @@ from leeward.core.actions import Action, Decision, Note, Propose, Vow
 from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, ReplicationMode, Role, Topology
 from leeward.core.view import Fence, View
 
-# How long an instance may fail to accept writes, in leases, before its own region gives the primary up.
-UNWRITABLE_LEASES = 2
+# How long an instance may fail to accept writes, in leases, before its own region gives the primary up: long enough
+# for PostgreSQL to come back after a crash, and short enough to elect another one within the RTO.
+UNWRITABLE_LEASES = 1.5
 
 
 def decide(view: View) -> Decision:
@@ -212,8 +213,9 @@ def _lead(view: View, topology: Topology) -> Decision:
 
 
 def _heir_exists(view: View, topology: Topology) -> bool:
+    """Whether another region's replica could take over. It need not be healthy: cut off from us, none can stream."""
     reports = ((region, view.report(region)) for region in topology.data_regions if region != view.me)
-    return any(report is not None and report.healthy and view.alive(region) for region, report in reports)
+    return any(report is not None and report.wal is not None and view.alive(region) for region, report in reports)
 
 
 def _give_up(view: View, topology: Topology, silent_s: float) -> Decision:
