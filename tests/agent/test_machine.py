@@ -1,0 +1,287 @@
+"""The machine's own promises: leases, levels, and nothing asked for twice at once."""
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from leeward.agent import actions as do
+from leeward.agent import events as on
+from leeward.agent.machine import RETRY_S, Machine
+from leeward.core import keys
+from leeward.core.codec import decode, encode
+from leeward.core.settings import AgentSettings, RegionSettings
+from leeward.core.values import Heartbeat, Order, Promise, Region, Role, Topology, Vantage, WalPosition
+from leeward.ports.gateway import Address
+from leeward.ports.quorum import Change, Entry, Outcome, Put, Snapshot
+from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, SETTINGS, TIMERS, US, electing, status, topology
+
+FLEET = "test"
+T = TypeVar("T")
+
+
+def settings(me: Region) -> AgentSettings:
+    regions = tuple(
+        RegionSettings(
+            name=region,
+            witness=False,
+            agent_url="",
+            gateway_host="",
+            gateway_port=0,
+            egress_port=0,
+            rtt_s=0.0 if region == me else 0.1,
+        )
+        for region in REGIONS
+    )
+    return AgentSettings(
+        fleet=FLEET,
+        region=me,
+        regions=regions,
+        timers=TIMERS,
+        apps=(SETTINGS,),
+        quorum_url="",
+        cluster_url="",
+        cluster_token_file="",
+        identity_dir="",
+        gateway_dir="",
+        gateway_host="",
+        listen_host="",
+        listen_port=0,
+    )
+
+
+class Driven:
+    """A machine, and what it asked for; time is set by hand."""
+
+    def __init__(self, me: Region) -> None:
+        self.machine = Machine(settings(me), "a")
+        self.now_s = 100.0
+        self.revision = 10
+
+    def post(self, event: on.Event) -> list[do.Action]:
+        return self.machine.handle(event, self.now_s, 1.0e9 + self.now_s)
+
+    def load(self, found: Topology | None, **fences: int) -> list[do.Action]:
+        entries = {keys.fence(FLEET, Region(r)): Entry(str(value), 2) for r, value in fences.items()}
+        if found is not None:
+            entries[keys.topology(FLEET, APP)] = Entry(encode(found), 5)
+        return self.post(on.SnapshotTaken(Snapshot(self.revision, entries)))
+
+    def change(self, **entries: str | None) -> list[do.Action]:
+        self.revision += 1
+        return self.post(on.StoreChanged(Change(self.revision, entries)))
+
+    def store(self, key: str, value: Any) -> list[do.Action]:
+        return self.change(**{key: encode(value)})
+
+    def commit(self, asked: do.Transact) -> list[do.Action]:
+        return self.post(on.TransactionEnded(asked.transaction, Outcome(True, self.revision)))
+
+
+def of(kind: type[T], actions: list[do.Action]) -> list[T]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def heartbeats(actions: list[do.Action]) -> list[do.Transact]:
+    return [a for a in of(do.Transact, actions) if any(c.key.endswith("/heartbeat") for c in a.changes)]
+
+
+def proposals(actions: list[do.Action]) -> list[do.Transact]:
+    return [a for a in of(do.Transact, actions) if any(c.key.endswith("/topology") for c in a.changes)]
+
+
+def leading() -> tuple[Driven, list[do.Action]]:
+    driven = Driven(US)
+    return driven, driven.load(topology(), us=7)
+
+
+def test_nothing_is_done_before_the_store_was_read() -> None:
+    driven = Driven(US)
+    assert driven.post(on.Woke()) == []
+    assert driven.machine.wake_at_s == float("inf")
+
+
+def test_a_heartbeat_compares_the_fence_and_its_lease_counts_from_when_it_was_sent() -> None:
+    driven, actions = leading()
+    (beat,) = heartbeats(actions)
+    assert [(c.key, c.revision) for c in beat.compares] == [(keys.fence(FLEET, US), 2)]
+    assert isinstance(beat.changes[0], Put)
+    assert decode(Heartbeat, beat.changes[0].value).fence == 7
+    driven.now_s += 0.9
+    driven.commit(beat)
+    assert driven.machine.lease_until_s == pytest.approx(100.0 + LEASE_S)
+    assert driven.machine.serving(100.0 + LEASE_S - 0.01).serving
+    assert not driven.machine.serving(100.0 + LEASE_S).serving
+
+
+def test_a_refused_or_unanswered_heartbeat_gives_no_lease() -> None:
+    for outcome in (Outcome(False, 11), None):
+        driven, actions = leading()
+        driven.post(on.TransactionEnded(heartbeats(actions)[0].transaction, outcome))
+        assert driven.machine.lease_until_s == 0.0
+
+
+def test_heartbeats_go_on_while_earlier_ones_are_unanswered_but_not_without_end() -> None:
+    driven, actions = leading()
+    sent = len(heartbeats(actions))
+    for _ in range(20):
+        driven.now_s += TIMERS.heartbeat_s
+        sent += len(heartbeats(driven.post(on.Woke())))
+    assert sent == 6
+
+
+PRIMARY = status(Role.PRIMARY, order=Order(1, Role.PRIMARY), clock_s=7.0)
+
+
+def test_the_lease_is_fed_on_the_instances_own_clock_once_it_accepted_the_order() -> None:
+    driven, actions = leading()
+    driven.commit(heartbeats(actions)[0])
+    assert of(do.FeedLease, driven.post(on.InstanceReported(APP, replace(PRIMARY, order=None)))) == []
+    (fed,) = of(do.FeedLease, driven.post(on.InstanceReported(APP, PRIMARY)))
+    assert (fed.epoch, fed.until_s) == (1, pytest.approx(7.0 + LEASE_S))
+    assert of(do.FeedLease, driven.post(on.InstanceReported(APP, PRIMARY))) == [], "not twice for the same lease"
+    driven.now_s += RETRY_S
+    assert of(do.FeedLease, driven.post(on.InstanceReported(APP, replace(PRIMARY, clock_s=7.1)))), "it never took it"
+
+
+def test_a_primary_of_an_older_epoch_is_not_fed() -> None:
+    driven = Driven(US)
+    driven.commit(heartbeats(driven.load(topology(epoch=2)))[0])
+    assert of(do.FeedLease, driven.post(on.InstanceReported(APP, PRIMARY))) == []
+
+
+def test_an_order_is_a_level_that_is_repeated_until_it_is_taken() -> None:
+    driven = Driven(EU)
+    driven.load(topology())
+    idle = status(order=None)
+    (asked,) = of(do.OrderInstance, driven.post(on.InstanceReported(APP, idle)))
+    assert asked.order == Order(1, Role.STANDBY, US)
+    assert of(do.OrderInstance, driven.post(on.InstanceReported(APP, idle))) == [], "one at a time"
+    assert of(do.OrderInstance, driven.post(on.OrderEnded(APP, accepted=False))) == [], "not at once again"
+    assert driven.machine.wake_at_s <= driven.now_s + RETRY_S
+    driven.now_s += RETRY_S
+    assert of(do.OrderInstance, driven.post(on.Woke())) == [asked]
+    driven.post(on.OrderEnded(APP, accepted=True))
+    taken = status(order=asked.order, clock_s=1.0)
+    assert of(do.OrderInstance, driven.post(on.InstanceReported(APP, taken))) == []
+
+
+def lost(me: Region) -> tuple[Driven, list[do.Action]]:
+    """The primary's region fell silent, and nobody can see it."""
+    driven = Driven(me)
+    other = AP if me == EU else EU
+    driven.load(topology())
+    driven.store(keys.heartbeat(FLEET, US), Heartbeat(US, "a", 1, 0))
+    driven.now_s += LEASE_S
+    for _ in range(2):
+        driven.post(on.Probed(US, Vantage(False, "no answer")))
+    driven.now_s += TIMERS.margin_s
+    doubts = {US: Vantage(False, "no answer")}
+    return driven, driven.store(keys.heartbeat(FLEET, other), Heartbeat(other, "a", 1, 0, doubts))
+
+
+def test_a_lost_primary_is_deposed_once_and_a_failed_attempt_waits_for_news() -> None:
+    driven, actions = lost(EU)
+    (asked,) = proposals(actions)
+    assert {c.key for c in asked.compares} == {
+        keys.topology(FLEET, APP),
+        keys.fence(FLEET, US),
+        keys.heartbeat(FLEET, US),
+    }
+    assert proposals(driven.post(on.Woke())) == [], "one at a time"
+    failed = driven.post(on.TransactionEnded(asked.transaction, Outcome(False, driven.revision + 1)))
+    assert proposals(failed) == [], "what made it fail has not been seen yet"
+    assert len(proposals(driven.store(keys.heartbeat(FLEET, AP), Heartbeat(AP, "a", 2, 0, _doubts())))) == 1
+
+
+def test_an_attempt_without_an_answer_is_repeated_a_little_later() -> None:
+    driven, actions = lost(EU)
+    (asked,) = proposals(actions)
+    assert proposals(driven.post(on.TransactionEnded(asked.transaction, None))) == []
+    driven.now_s += RETRY_S
+    assert len(proposals(driven.post(on.Woke()))) == 1
+
+
+def _doubts() -> dict[Region, Vantage]:
+    return {US: Vantage(False, "no answer")}
+
+
+def test_one_failed_probe_is_no_vantage() -> None:
+    driven, _ = leading()
+    driven.post(on.Probed(EU, Vantage(True, "")))
+    driven.post(on.Probed(EU, Vantage(False, "no answer")))
+    assert driven.machine.vantages[EU].serving
+    driven.post(on.Probed(EU, Vantage(False, "no answer")))
+    assert not driven.machine.vantages[EU].serving
+
+
+def test_a_promise_is_told_to_everybody_and_written_until_it_is_there() -> None:
+    driven = Driven(AP)
+    driven.load(electing())
+    cut = status(Role.DETACHED, epoch=2, order=Order(2, Role.DETACHED))
+    actions = driven.post(on.InstanceReported(APP, cut))
+    promise = Promise(AP, APP, 2, WalPosition(2, 100))
+    assert [(tell.region, tell.promise) for tell in of(do.TellPromise, actions)] == [(US, promise), (EU, promise)]
+
+    def written(given: list[do.Action]) -> list[do.Transact]:
+        return [a for a in of(do.Transact, given) if a.changes[0].key == keys.promise(FLEET, APP, AP)]
+
+    (asked,) = written(actions)
+    assert written(driven.post(on.Woke())) == []
+    driven.post(on.TransactionEnded(asked.transaction, None))
+    driven.now_s += RETRY_S
+    assert len(written(driven.post(on.Woke()))) == 1
+    driven.store(keys.promise(FLEET, APP, AP), promise)
+    driven.now_s += 1
+    assert written(driven.post(on.Woke())) == []
+
+
+def test_a_promise_of_another_epoch_counts_for_nothing() -> None:
+    driven = Driven(EU)
+    driven.load(electing(mode=topology().mode))
+    for epoch in (1, 3):
+        driven.post(on.PromiseReceived(Promise(AP, APP, epoch, WalPosition(1, 100))))
+    assert driven.machine.view(driven.machine.apps[APP]).promises == {}
+    driven.post(on.PromiseReceived(Promise(AP, APP, 2, WalPosition(1, 100))))
+    assert set(driven.machine.view(driven.machine.apps[APP]).promises) == {AP}
+
+
+def test_routes_are_applied_when_they_change_and_the_new_primary_is_put_on_record() -> None:
+    driven = Driven(EU)
+    driven.load(topology())
+    (applied,) = of(do.ApplyRoutes, driven.post(on.PodsChanged(APP, (Address("10.0.0.1", 8000),))))
+    assert applied.routes[0].primary == US
+    assert of(do.ApplyRoutes, driven.post(on.Woke())) == []
+    records = of(do.Transact, driven.post(on.RoutesApplied(applied.number)))
+    assert ["PrimaryRouted" in put.key for record in records for put in record.changes] == [True]
+    assert of(do.Transact, driven.post(on.RoutesApplied(applied.number))) == [], "once per epoch"
+
+
+def test_a_primary_without_a_lease_gets_no_writes() -> None:
+    driven, actions = leading()
+    driven.post(on.InstanceReported(APP, PRIMARY))
+    assert driven.machine._routes is not None
+    assert driven.machine._routes[0].primary is None
+    (routed,) = of(do.ApplyRoutes, driven.commit(heartbeats(actions)[0]))
+    assert routed.routes[0].primary == US
+
+
+def test_a_request_for_another_agent_is_sent_there_and_a_proposal_answers_its_own() -> None:
+    driven = Driven(EU)
+    driven.load(topology())
+    (reply,) = of(do.Reply, driven.post(on.SwitchoverRequested("r1", APP, EU)))
+    assert (reply.accepted, reply.ask_instead) == (False, US)
+    (asked,) = proposals(driven.post(on.PauseRequested("r2", APP, paused=True)))
+    assert of(do.Reply, driven.commit(asked)) == [do.Reply("r2", True, "")]
+    (unknown,) = of(do.Reply, driven.post(on.PauseRequested("r3", "other", paused=True)))  # type: ignore[arg-type]
+    assert not unknown.accepted
+
+
+def test_the_decision_log_is_trimmed() -> None:
+    driven, _ = leading()
+    entries = {f"{keys.decisions(FLEET)}{n:04d}": "{}" for n in range(501)}
+    driven.change(**entries)
+    driven.now_s += TIMERS.heartbeat_s
+    trims = [a for a in of(do.Transact, driven.post(on.Woke())) if a.changes[0].key.startswith(keys.decisions(FLEET))]
+    assert [len(trim.changes) for trim in trims] == [100]
+    assert trims[0].changes[0].key.endswith("0000"), "the oldest go first"
