@@ -76,9 +76,7 @@ def draw(seed: int, focus: Focus = EVERYTHING) -> Plan:
         seed=seed,
         fleet=fleet,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
-        ambushes=()
-        if calm or focus.kinds
-        else tuple(_ambush(chance, fleet, lease_s) for _ in range(chance.choice((0, 0, 1, 3, 6)))),
+        ambushes=tuple(_ambush(chance, fleet, lease_s) for _ in range(ambushes)),
         storm_s=storm_s,
         jitter=chance.choice((0.0, 0.1, 0.5)),
         loss=0.0 if calm else chance.choice((0.0, 0.0, 0.01, 0.05)),

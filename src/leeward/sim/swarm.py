@@ -5,7 +5,7 @@ converges within a bounded virtual time and then stays as it is, and look for wh
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from leeward.agent.machine import Machine
 from leeward.core.values import ReplicationMode
@@ -32,11 +32,24 @@ class Outcome:
     lost: int = 0
     failovers: int = 0
     virtual_s: float = 0.0
-    trace: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A run that is over, with everything that can be asked of it."""
+
+    outcome: Outcome
+    simulation: Simulation
+    healed_at_s: float
 
 
 def run(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[[str], None] | None = None) -> Outcome:
     """Run a plan to its end, or to the first broken promise."""
+    return live_through(plan, make=make, trace=trace).outcome
+
+
+def live_through(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[[str], None] | None = None) -> Lived:
+    """Run a plan to its end, or to the first broken promise, and keep the world for questions."""
     outcome = Outcome(plan)
     simulation = Simulation(
         plan.fleet,
@@ -54,7 +67,7 @@ def run(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[[str], No
         outcome.violation = str(error)
     outcome.acknowledged = len(simulation.ledger.acknowledged)
     outcome.virtual_s = simulation.schedule.now_s
-    return outcome
+    return Lived(outcome, simulation, FOUND_S + plan.storm_s)
 
 
 def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Outcome) -> None:

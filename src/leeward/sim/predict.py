@@ -1,0 +1,179 @@
+"""Predict what incidents would cost one application, on its own fleet, from thousands of simulated ones.
+
+A run is one incident, drawn from a seed: what happens, where, when, for how long; or with ``hours`` a long
+time with an incident every so often. Runs are independent, so they spread over processes.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from random import Random
+
+from leeward.core.values import App, Region, ReplicationMode
+from leeward.sim import checkers
+from leeward.sim.clients import Acknowledged
+from leeward.sim.faults import Fault, Kind
+from leeward.sim.fleet import Fleet
+from leeward.sim.plan import FOUND_S, Plan
+from leeward.sim.story import sentences
+from leeward.sim.swarm import live_through
+from leeward.spec.application import Application
+from leeward.spec.spec import Spec
+
+INCIDENTS = (
+    Kind.REGION_LOSS,
+    Kind.REGION_FREEZE,
+    Kind.ISOLATION,
+    Kind.PARTITION,
+    Kind.ONE_WAY,
+    Kind.BLIP,
+    Kind.SLOW_LINK,
+    Kind.AGENT_KILL,
+    Kind.INSTANCE_KILL,
+    Kind.DATABASE_CRASH,
+    Kind.MEMBER_KILL,
+)
+"""What happens when the user names nothing."""
+INCIDENT_EVERY_S = 600.0
+LASTING_S = (0.5, 1.0, 3.0, 10.0, 30.0)
+AFTERMATH_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of one run."""
+
+    fleet: Fleet
+    kinds: tuple[Kind, ...]
+    hours: float | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run showed. Times in seconds."""
+
+    seed: int
+    rto_s: float
+    """The longest time without any acknowledged write while users tried."""
+    rpo_s: float
+    """How much time's worth of acknowledged writes one failover lost, at worst."""
+    lost: int
+    acknowledged: int
+    unavailable_s: float
+    """Together, what the gaps took beyond the users' usual pace."""
+    observed_s: float
+    failovers: int
+    violation: str | None
+    incidents: tuple[str, ...]
+
+
+def fleet_of(spec: Spec, application: Application, mode: ReplicationMode | None = None) -> Fleet:
+    """Return what the user's files mean for the simulator."""
+    wanted = application.spec
+    names = [region.name for region in spec.regions]
+    holders = set(spec.placement(application))
+    return Fleet(
+        regions=tuple(map(Region, names)),
+        witnesses=frozenset(Region(name) for name in names if name not in holders),
+        rtt_s={
+            frozenset((Region(one), Region(other))): spec.rtt_s(one, other)
+            for index, one in enumerate(names)
+            for other in names[index + 1 :]
+        },
+        app=App(application.metadata.name),
+        mode=mode or wanted.database.replication,
+        rto_s=wanted.objectives.rto_s,
+        rpo_s=wanted.objectives.rpo_s,
+    )
+
+
+def plan_of(question: Question) -> Plan:
+    """Return the world and the weather of one run."""
+    chance = Random(question.seed)
+    fleet = question.fleet
+    if question.hours is None:
+        storm_s = AFTERMATH_S
+        times_s = [FOUND_S + chance.uniform(2.0, 5.0)]
+    else:
+        storm_s = question.hours * 3600
+        times_s, at_s = [], FOUND_S
+        while (at_s := at_s + chance.expovariate(1 / INCIDENT_EVERY_S)) < FOUND_S + storm_s:
+            times_s.append(at_s)
+    return Plan(
+        seed=question.seed,
+        fleet=fleet,
+        faults=tuple(_incident(chance, question, at_s) for at_s in times_s),
+        ambushes=(),
+        storm_s=storm_s,
+        jitter=chance.choice((0.0, 0.1, 0.3)),
+        write_every_s=0.1 if question.hours is None else 1.0,
+    )
+
+
+def _incident(chance: Random, question: Question, at_s: float) -> Fault:
+    regions = question.fleet.regions
+    # Half of all incidents hit where it hurts: the region that the primary starts in.
+    where = regions[0] if chance.random() < 0.5 else chance.choice(regions)
+    other = chance.choice([region for region in regions if region != where])
+    kind = chance.choice(question.kinds)
+    for_s = chance.choice(LASTING_S) * chance.uniform(0.5, 1.5)
+    match kind:
+        case Kind.PARTITION | Kind.ONE_WAY:
+            return Fault(at_s, kind, where, chance.choice((None, other)), for_s)
+        case Kind.BLIP:
+            return Fault(at_s, kind, where, None, chance.uniform(0.1, 1.0))
+        case Kind.SLOW_LINK:
+            return Fault(at_s, kind, where, None, for_s, chance.choice((0.1, 0.3, 1.0)))
+        case Kind.SLOW_DISK:
+            return Fault(at_s, kind, where, None, for_s, chance.choice((0.05, 0.3)))
+        case Kind.SWITCHOVER | Kind.FAILOVER:
+            return Fault(at_s, kind, regions[0], other)
+        case Kind.DATABASE_CRASH | Kind.LEADER_MOVE | Kind.COMPACTION:
+            return Fault(at_s, kind, where)
+        case _:
+            return Fault(at_s, kind, where, None, for_s)
+
+
+def answer(question: Question) -> Run:
+    """Simulate one run. Deterministic: the same question has the same answer."""
+    plan = plan_of(question)
+    seen = live_through(plan)
+    outcome, simulation = seen.outcome, seen.simulation
+    times_s = sorted(found.committed_at_s for found in simulation.acknowledgements)
+    until_s = min(seen.healed_at_s + AFTERMATH_S, simulation.schedule.now_s)
+    observed = [at_s for at_s in times_s if FOUND_S <= at_s <= until_s]
+    gaps_s = [later - earlier for earlier, later in pairwise(observed)]
+    usual_s = 2 * plan.write_every_s
+    missing = list[Acknowledged]()
+    if outcome.violation is None:
+        primary = checkers.topology(simulation.sites, question.fleet.app).primary
+        assert primary is not None, "converged"
+        missing = checkers.lost(simulation.sites, question.fleet.app, primary, simulation.ledger)
+    return Run(
+        seed=question.seed,
+        rto_s=max(gaps_s, default=math.inf),
+        rpo_s=max((span_s for span_s in _spans_s(missing)), default=0.0),
+        lost=len(missing),
+        acknowledged=len(simulation.ledger.acknowledged),
+        unavailable_s=sum(gap_s - usual_s for gap_s in gaps_s if gap_s > usual_s),
+        observed_s=until_s - FOUND_S,
+        failovers=outcome.failovers,
+        violation=outcome.violation,
+        incidents=tuple(str(fault) for fault in plan.faults),
+    )
+
+
+def _spans_s(missing: Iterable[Acknowledged]) -> list[float]:
+    by_epoch: dict[int, list[float]] = {}
+    for found in missing:
+        by_epoch.setdefault(found.epoch, []).append(found.committed_at_s)
+    return [max(times_s) - min(times_s) for times_s in by_epoch.values()]
+
+
+def story(question: Question) -> list[str]:
+    """Return what happened in a run, in sentences with their times."""
+    lines = list[str]()
+    live_through(plan_of(question), trace=lines.append)
+    return sentences(lines)
