@@ -82,18 +82,15 @@ def _merge_list(field: str, old: Any, new: list[Any]) -> list[Any]:
     key = _merge_key(field, new)
     if key is None or any(isinstance(each, Mapping) and each == {"$patch": "replace"} for each in new):
         return [copy.deepcopy(each) for each in new if each != {"$patch": "replace"}]
-    result = [dict(each) for each in old or () if isinstance(each, Mapping)]
-    added: list[Any] = []
+    left = [dict(each) for each in old or () if isinstance(each, Mapping)]
+    named: list[Any] = []
     for element in new:
-        found = next((index for index, each in enumerate(result) if each.get(key) == element.get(key)), None)
-        if element.get("$patch") == "delete":
-            result = [each for each in result if each.get(key) != element.get(key)]
-        elif found is None:
-            added.append(_merge({}, element, True))
-        else:
-            result[found] = _merge(result[found], element, True)
-    # kustomize puts what is new before what was there.
-    return [*added, *result]
+        found = next((each for each in left if each.get(key) == element.get(key)), None)
+        left = [each for each in left if each.get(key) != element.get(key)]
+        if element.get("$patch") != "delete":
+            named.append(_merge(found or {}, element, True))
+    # What a patch names comes first, in the patch's order: as kustomize has it.
+    return [*named, *left]
 
 
 def _merge_key(field: str, elements: list[Any]) -> str | None:

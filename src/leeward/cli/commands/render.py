@@ -111,7 +111,7 @@ def explain(
     \b
     Examples:
       leeward explain spec.service.replicas -f examples/fnp
-      leeward explain Deployment/fnp.spec.template.spec.priorityClassName -f examples/fnp --cluster fnp-jp
+      leeward explain HorizontalPodAutoscaler/fnp.spec.maxReplicas -f examples/fnp --cluster fnp-jp
     """
     from leeward.cli import origins
 

@@ -1,0 +1,111 @@
+"""render, diff, diagram and explain, as a user runs them."""
+
+from pathlib import Path
+
+from .conftest import Run
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FNP = str(EXAMPLES / "fnp")
+
+
+def test_a_tree_is_written_once_and_then_has_no_difference(leeward: Run, tmp_path: Path) -> None:
+    out = tmp_path / "deploy"
+    first, again = (leeward("render", "-f", FNP, "-o", str(out)) for _ in range(2))
+    assert (first.returncode, first.stderr) == (0, "")
+    assert ", 0 written, 0 removed" in again.stdout
+    same = leeward("diff", "-f", FNP, str(out))
+    assert (same.returncode, same.stdout) == (0, "")
+
+
+def test_a_difference_is_shown_and_what_is_not_ours_stays(leeward: Run, tmp_path: Path) -> None:
+    out = tmp_path / "deploy"
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("fleet.yaml", "application.yaml"):
+        (files / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")
+    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    (out / "notes.txt").write_text("mine", "utf-8")
+    application = files / "application.yaml"
+    application.write_text(application.read_text("utf-8").replace("name: hello", "name: hallo"), "utf-8")
+    changed = leeward("diff", "-f", str(files), str(out), "--cluster", "us")
+    assert changed.returncode == 1
+    assert "--- tree/clusters/us/kustomization.yaml" in changed.stdout
+    assert "+- ../../apps/hallo/overlays/us" in changed.stdout
+    assert "clusters/eu" not in changed.stdout
+    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    assert not (out / "apps/hello/base/kustomization.yaml").exists()
+    assert (out / "notes.txt").read_text("utf-8") == "mine"
+
+
+def test_one_cluster_is_printed(leeward: Run) -> None:
+    result = leeward("render", "-f", FNP, "--cluster", "fnp-eu")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count("\nkind: ") == result.stdout.count("---\n")
+    assert "kind: VirtualService" in result.stdout
+
+
+def test_a_cluster_there_is_not(leeward: Run) -> None:
+    result = leeward("render", "-f", FNP, "--cluster", "fnp-us-1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "did you mean fnp-us?" in result.stderr
+
+
+def test_values_are_explained(leeward: Run) -> None:
+    def lines(field: str) -> dict[str, str]:
+        result = leeward("explain", field, "-f", FNP)
+        assert (result.returncode, result.stderr) == (0, "")
+        return {line.split()[0]: " ".join(line.split()[1:]) for line in result.stdout.splitlines()[1:]}
+
+    replicas = lines("spec.service.replicas")["fnp-eu"]
+    assert replicas.startswith("5 environment production, ")
+    assert "application.yaml, line " in replicas
+    assert lines("spec.traffic.warmup")["fnp-us"] == "30s default"
+    assert "override of europe-west1" in lines("spec.rollout.canary.by")["fnp-eu"]
+    assert lines("spec.rollout.canary.by")["fnp-us"].startswith("flagger application, ")
+    most = lines("HorizontalPodAutoscaler/fnp.spec.maxReplicas")
+    assert most == {
+        "fnp-us": "10 compiled (apps/fnp)",
+        "fnp-eu": "10 compiled (apps/fnp)",
+        "fnp-jp": "8 patch in overrides",
+    }
+
+
+def test_a_field_there_is_not(leeward: Run) -> None:
+    result = leeward("explain", "spec.servis", "-f", FNP)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "error[unknown-field]" in result.stderr
+
+
+def test_the_deployment_is_drawn(leeward: Run) -> None:
+    result = leeward("diagram", "-f", FNP)
+    assert result.stdout.startswith("flowchart TB\n")
+
+
+def test_other_tools_objects_are_read_in(leeward: Run, tmp_path: Path) -> None:
+    for name in ("fleet.yaml", "application.yaml"):
+        (tmp_path / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")
+    (tmp_path / "federated.yaml").write_text(
+        """\
+apiVersion: types.kubefed.io/v1beta1
+kind: FederatedConfigMap
+metadata: {name: banner, namespace: hello}
+spec:
+  template: {data: {text: hello}}
+  placement: {clusters: [{name: us}, {name: eu}]}
+  overrides:
+    - clusterName: eu
+      clusterOverrides: [{path: /data/text, value: bonjour}]
+---
+apiVersion: policy/v1beta1
+kind: PodSecurityPolicy
+metadata: {name: old}
+spec: {privileged: false, allowPrivilegeEscalation: true, readOnlyRootFilesystem: true}
+""",
+        "utf-8",
+    )
+    seen = {cluster: leeward("render", "-f", str(tmp_path), "--cluster", cluster) for cluster in ("us", "eu", "jp")}
+    assert "text: hello" in seen["us"].stdout
+    assert "text: bonjour" in seen["eu"].stdout
+    assert "banner" not in seen["jp"].stdout
+    assert "PodSecurityPolicy old is the standard baseline: privilege escalation is allowed" in seen["us"].stderr
+    assert "readOnlyRootFilesystem" in seen["us"].stderr
