@@ -62,6 +62,10 @@ class Api:
             self._http.close()
             raise OSError(f"{path}: {error}") from error
 
+    def serves(self, api_version: str, kind: str) -> bool:
+        """Tell whether the server knows a kind."""
+        return self._resource(api_version, kind) is not None
+
     def apply(self, item: KubeObject, *, dry_run: bool = False) -> Answer:
         """Apply an object, unknown and repeated fields refused; with ``dry_run`` nothing is stored."""
         resource = self._resource(item["apiVersion"], item["kind"])

@@ -57,6 +57,12 @@ def modules() -> list[Module]:
     return [Module(**{**row, "files": tuple(row["files"])}) for row in rows]
 
 
+def unchecked() -> set[tuple[str, str]]:
+    """Return API version and kind of every kind whose definition cannot be had."""
+    rows = tomllib.loads(PINS.read_text("utf-8"))["unchecked"]
+    return {(row["api_version"], kind) for row in rows for kind in row["kinds"]}
+
+
 def missing_modules() -> list[Module]:
     """Return the modules that are not in the cache."""
     return [module for module in modules() if not module.cached.exists()]

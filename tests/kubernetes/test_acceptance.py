@@ -1,35 +1,73 @@
 """What Leeward compiles is accepted by a real API server with the real definitions, without a warning."""
 
-import copy
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
-from leeward.compile import Images, KubeObject, compile_region, kubernetes_target
+from leeward.compile import Images, KubeObject, compile_parts, yaml_text
+from leeward.compile.cluster import APPLICATION_CONCERNS, FLEET_CONCERNS
+from leeward.compile.region import compile_application
+from leeward.compile.site import all_clusters, site_of
 from leeward.spec import Spec, load
+from leeward.spec.load import documents_of
 from leeward.world.objects import engine_commands
 from tests.compile.varieties import specs
 from tests.kubernetes.acceptance import complaints
 from tests.kubernetes.api import Api
+from tests.kubernetes.definitions import unchecked
+from tests.kubernetes.everything import VARIETIES, everything
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.engine, pytest.mark.timeout(300)]
 
 EXAMPLES = sorted(found.parent for found in (Path(__file__).parents[2] / "examples").glob("*/fleet.yaml"))
+PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 COMMANDS = engine_commands()
 
 
-def compiled(spec: Spec, region: str) -> list[KubeObject]:
-    return compile_region(spec, region, kubernetes_target(spec, region, engines=COMMANDS, images=Images()))
+def everything_of(spec: Spec, foreign: Iterable[dict[str, Any]] = ()) -> Iterator[KubeObject]:
+    """Yield all that is written for every cluster of a fleet, what makes the clusters included, as it is read again."""
+    documents = list(foreign)
+    for _, cluster in all_clusters(spec):
+        for part in compile_parts(spec, cluster.name, engines=COMMANDS, foreign=documents):
+            yield from yaml.load_all(yaml_text.documents(part.objects), yaml.CSafeLoader)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_are_accepted(api: Api, example: Path) -> None:
-    spec = load(example)
-    for region in spec.regions:
-        assert complaints(api, compiled(spec, region.name)) == []
+    foreign = [document.data for document in documents_of(example)[0]]
+    assert complaints(api, everything_of(load(example), foreign)) == []
+
+
+@pytest.mark.parametrize("variety", VARIETIES)
+def test_every_word_of_the_files_leads_to_what_is_accepted(api: Api, variety: str) -> None:
+    assert complaints(api, everything_of(everything(variety))) == []
+
+
+def test_every_concern_is_held_against_the_server() -> None:
+    """A concern that none of the varieties asks for would go unnoticed."""
+    idle = {*FLEET_CONCERNS, *(concern.__name__ for concern in APPLICATION_CONCERNS)}
+    for spec in map(everything, VARIETIES):
+        for _, cluster in all_clusters(spec):
+            site = site_of(spec, cluster.name, engines=COMMANDS, images=Images())
+            idle -= {name for name, concern in FLEET_CONCERNS.items() if concern(site)}
+            (application,) = site.spec.applications
+            items = compile_application(site.spec, application, site.region.name, site.target, home=site.home)
+            for concern in APPLICATION_CONCERNS:
+                before = json.dumps(items)
+                items = concern(site, application, items)
+                if json.dumps(items) != before:
+                    idle.discard(concern.__name__)
+    assert idle == set()
+
+
+@pytest.mark.parametrize(("api_version", "kind"), sorted(unchecked()))
+def test_what_is_left_out_could_not_be_checked(api: Api, api_version: str, kind: str) -> None:
+    assert not api.serves(api_version, kind)
 
 
 # Unshrunk: what the server says names the object and the field already, and shrinking asks it for minutes.
@@ -39,10 +77,9 @@ def test_the_examples_are_accepted(api: Api, example: Path) -> None:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(spec=specs(), data=st.data())
-def test_every_correct_file_is_accepted(api: Api, spec: Spec, data: st.DataObject) -> None:
-    region = data.draw(st.sampled_from([region.name for region in spec.regions]))
-    assert complaints(api, compiled(spec, region)) == []
+@given(spec=specs())
+def test_every_correct_file_is_accepted(api: Api, spec: Spec) -> None:
+    assert complaints(api, everything_of(spec)) == []
 
 
 def _unknown_field(item: KubeObject) -> None:
@@ -70,16 +107,18 @@ def _unknown_kind(item: KubeObject) -> None:
     [
         (_unknown_field, ".imagePolicy: field not declared in schema"),
         (_wrong_type, ".image: expected string, got &value.valueUnstructured{Value:1}"),
-        (_deprecated, "warning: spec.template.spec.nodeSelector[beta.kubernetes.io/arch]: deprecated"),
-        (_privileged, "warning: would violate PodSecurity"),
+        (_deprecated, "spec.nodeSelector[beta.kubernetes.io/arch]: deprecated"),
+        (_privileged, "violate"),
         (_unknown_kind, "no kind Deploymint in apps/v1 is served"),
     ],
 )
 def test_a_mistake_is_heard(api: Api, spoil: Callable[[KubeObject], None], said: str) -> None:
-    spec = load(EXAMPLES[0])
-    items = copy.deepcopy(compiled(spec, spec.regions[0].name))
-    spoilt = next(item for item in items if item["kind"] == "Deployment")
+    namespace, spoilt = (
+        next(item for item in everything_of(load(PAYMENTS)) if item["kind"] == kind)
+        for kind in ("Namespace", "Deployment")
+    )
+    assert complaints(api, [namespace, spoilt]) == []
     spoil(spoilt)
-    heard = complaints(api, items)
+    heard = complaints(api, [namespace, spoilt])
     assert heard
-    assert all(said in complaint for complaint in heard), heard
+    assert [complaint for complaint in heard if said not in complaint] == []
