@@ -19,8 +19,8 @@ class GatewaySettings:
     """Where one region's gateway listens, who its peers are, and where its files lie."""
 
     region: Region
-    app: App
-    """The application whose PostgreSQL the TCP ports lead to."""
+    app: App | None
+    """The application whose PostgreSQL the TCP ports lead to; None without one."""
     host: str
     """The address everything listens on."""
     peers: Mapping[Region, Address]
@@ -45,10 +45,10 @@ class GatewaySettings:
 
 
 def of_agent(settings: AgentSettings) -> GatewaySettings:
-    """Return what the gateway beside an agent is told. Raises IndexError for a fleet without applications."""
+    """Return what the gateway beside an agent is told."""
     return GatewaySettings(
         region=settings.region,
-        app=settings.apps[0].name,
+        app=settings.apps[0].name if settings.apps else None,
         host=settings.gateway_host,
         peers={
             region.name: Address(region.gateway_host, region.gateway_port)
