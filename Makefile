@@ -2,15 +2,21 @@
 # Needs Python 3.11+ and make; the rest comes through the lock files.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+# uv installs the same locks in a fraction of pip's time; it is itself pinned and comes through pip.
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
+QUICK := not engine and not world and not kubernetes and not simulation
 
 .PHONY: demo test check lint types unit lock clean
 
 demo: .venv/.runtime
-	$(BIN)/leeward demo examples/payments
+	@$(BIN)/leeward demo examples/payments
 
-test: .venv/.dev
+# Everything that can run on this machine. What cannot is named at the end, and how to enable it.
+test: lint types
 	$(BIN)/python -m pytest
 
+# The quick loop: lint, types, unit tests and a short simulation, in less than 90 s.
 check: lint types unit
 
 lint: .venv/.dev
@@ -22,24 +28,30 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 unit: .venv/.dev
-	$(BIN)/python -m pytest -q -m "not engine and not world"
+	$(BIN)/python -m pytest -q -m "$(QUICK)"
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error[python-too-old]: Leeward needs Python 3.11 or newer; fix: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "error[no-venv]: $(PYTHON) cannot make a virtual environment; fix: install its venv module (Debian: python3-venv)" >&2; exit 2; }
 
 # One environment serves both; the developer's lock is a superset, pinned alike.
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
-
-.venv/.runtime: requirements.lock pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.venv/.runtime: requirements.lock requirements-installer.lock pyproject.toml | .venv/bin/python
+	@echo "installing what the lock file pins (about 100 MB the first time)" >&2
+	@$(PIP) --require-hashes -r requirements-installer.lock
+	@$(UV) --require-hashes -r requirements.lock
+	@$(UV) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.runtime
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(UV) --require-hashes -r requirements-dev.lock
 	@touch $@
 
+LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --extra world --extra build
 lock:
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --extra world --extra build pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --extra world --extra build --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
