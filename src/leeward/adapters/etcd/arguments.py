@@ -7,10 +7,8 @@ whose directory is lost must not come back under its old identity (it has forgot
 
 from dataclasses import dataclass
 
+from leeward.adapters.etcd.wire import PROGRESS_S
 from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_METRICS_PORT, QUORUM_PEER_PORT, QuorumMember
-
-PROGRESS_S = 0.5
-"""How often a member tells an idle watch that it is alive and how far it got."""
 
 ELECTION_MIN_S = 0.4
 ELECTION_ROUND_TRIPS = 2

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import aiohttp
 
-from leeward.adapters.etcd.arguments import PROGRESS_S
 from leeward.adapters.etcd.gateway import Endpoint, Gateway, RequestRefusedError, open_gateway
 from leeward.adapters.etcd.wire import (
+    PROGRESS_S,
     CanceledError,
     CompactedAtError,
     Lines,

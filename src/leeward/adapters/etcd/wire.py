@@ -8,6 +8,8 @@ from typing import Any
 
 from leeward.ports.quorum import Change, Compare, Delete, Entry, Outcome, Put, Snapshot
 
+PROGRESS_S = 0.5
+"""How often a member tells an idle watch that it is alive and how far it got."""
 INVALID_ARGUMENT = 3
 """gRPC's code for a request that can never succeed."""
 
