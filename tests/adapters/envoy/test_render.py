@@ -110,6 +110,11 @@ def test_writes_are_repeated_only_when_nothing_was_sent(table: str) -> None:
     assert policy["retry_on"] == "connect-failure,refused-stream"
 
 
+def test_a_forwarded_write_does_not_wait_for_a_black_hole_again_and_again() -> None:
+    policy = writes("users", route(EU))["route"]["retry_policy"]
+    assert policy["retry_on"] == "refused-stream"
+
+
 def test_peers_never_make_this_gateway_forward() -> None:
     refused = writes("peers", route(EU))["direct_response"]
     assert refused["status"] == 503

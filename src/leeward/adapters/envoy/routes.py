@@ -42,12 +42,12 @@ _READ_RETRIES = {
     ],
     "host_selection_retry_max_attempts": 3,
 }
+_BACK_OFF = {"base_interval": "0.025s", "max_interval": "0.25s"}
 # Only failures that prove that no byte of the request was processed.
-_WRITE_RETRIES = {
-    "retry_on": "connect-failure,refused-stream",
-    "num_retries": 2,
-    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
-}
+_WRITE_RETRIES = {"retry_on": "connect-failure,refused-stream", "num_retries": 2, "retry_back_off": _BACK_OFF}
+# A peer that cannot be connected to may be a black hole. A retry would go there again, whoever is primary by then;
+# the client's own finds the new one.
+_FORWARDED_RETRIES = {"retry_on": "refused-stream", "num_retries": 2, "retry_back_off": _BACK_OFF}
 
 
 def users(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any]:
@@ -105,8 +105,9 @@ def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
     if route.primary is None:
         because = f"{route.app} has no primary at this moment; nothing was written, try again"
         return _refuse("no-primary", because)
-    target = pods_cluster(route.app) if route.primary == here else http_peer(route.primary)
-    return _forward(target, _WRITE_RETRIES, read=False)
+    if route.primary == here:
+        return _forward(pods_cluster(route.app), _WRITE_RETRIES, read=False)
+    return _forward(http_peer(route.primary), _FORWARDED_RETRIES, read=False)
 
 
 def _write_from_peers(here: Region, route: Route) -> dict[str, Any]:
