@@ -6,21 +6,67 @@ from leeward.core.values import ReplicationMode
 from leeward.drill.judge import Expectation, broken_rules
 from leeward.drill.ledger import Reconciliation
 from leeward.drill.measure import RunFacts, Span, measure
+from leeward.drill.orphans import OrphansFound
 
-from .builders import EU, FAULT_S, facts, record, write
+from .builders import EU, FAULT_S, US, facts, record, write
 
 ANYTHING = Expectation(failovers_max=9, recovers=False)
 LOST = Reconciliation(acknowledged=3, lost=("a", "b"), lost_at_s=(101.0, 104.0))
+KEPT = OrphansFound(3, frozenset({"a", "b", "unknown"}))
+ASYNC = ReplicationMode.ASYNC
+IN_FLIGHT = [write("b", FAULT_S - 0.1, took_s=4.1)]
+HELD_UP = [write("b", FAULT_S + 0.1, took_s=3.9)]
 
 
 @pytest.mark.parametrize(
     ("run", "expected", "words"),
     [
         pytest.param(facts(), ANYTHING, [], id="nothing broken"),
-        pytest.param(facts(bill=LOST), ANYTHING, ["2 acknowledged writes were lost under sync"], id="loss in sync"),
-        pytest.param(facts(bill=LOST, mode=ReplicationMode.ASYNC), ANYTHING, [], id="loss in async is for the rpo"),
         pytest.param(
-            facts(bill=LOST, mode=ReplicationMode.ASYNC, woke_s=103.0), ANYTHING, ["1 writes after it woke"], id="woke"
+            facts(bill=LOST, orphans=KEPT), ANYTHING, ["2 acknowledged writes were lost under sync"], id="loss in sync"
+        ),
+        pytest.param(facts(bill=LOST, orphans=KEPT, mode=ASYNC), ANYTHING, [], id="loss in async is for the rpo"),
+        pytest.param(
+            facts(bill=LOST, orphans=OrphansFound(9, frozenset("a")), mode=ASYNC),
+            ANYTHING,
+            ["1 lost writes are in no file of orphans (b)"],
+            id="lost and not kept",
+        ),
+        pytest.param(
+            facts(bill=LOST, orphans=OrphansFound(1, None), mode=ASYNC),
+            ANYTHING,
+            ["2 writes were lost, but only 1 orphans are reported"],
+            id="more lost than kept",
+        ),
+        pytest.param(
+            facts(IN_FLIGHT, bill=LOST, orphans=KEPT, mode=ASYNC, woke_s=103.0),
+            ANYTHING,
+            [],
+            id="in flight when it froze, in async",
+        ),
+        pytest.param(
+            facts(HELD_UP, bill=LOST, orphans=KEPT, mode=ASYNC, woke_s=103.0),
+            ANYTHING,
+            ["1 writes after it woke"],
+            id="woke in async",
+        ),
+        pytest.param(
+            facts(IN_FLIGHT, bill=LOST, orphans=KEPT, woke_s=103.0),
+            ANYTHING,
+            ["2 acknowledged writes were lost", "1 writes after it woke"],
+            id="woke in sync",
+        ),
+        pytest.param(
+            facts([write("k", FAULT_S + 3, by=US)], fenced=Span(FAULT_S + 2, FAULT_S + 9)),
+            ANYTHING,
+            ["1 writes were acknowledged inside us after the lease"],
+            id="acknowledged inside after the lease",
+        ),
+        pytest.param(
+            facts([write("k", FAULT_S + 3, by=US, via=EU)], fenced=Span(FAULT_S + 2, FAULT_S + 9)),
+            ANYTHING,
+            [],
+            id="somebody from there, elsewhere",
         ),
         pytest.param(facts(bill=Reconciliation(duplicated=("k",))), ANYTHING, ["exist twice (k)"], id="duplicates"),
         pytest.param(facts(bill=Reconciliation(failed_present=("k",))), ANYTHING, ["said to have failed"], id="lies"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 120.0
 REPORT_WIDTH = 100
+BLIP = "blip"
+BLIPS_S = 30.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Wish:
     mode: Mode | None
     """None: as it is."""
     runs: int
+    duration: str | None = None
+    """How long blips go on, with its unit; None: BLIPS_S."""
 
 
 def names(console: Console) -> None:
@@ -59,6 +66,7 @@ def drill(console: Console, world: str | None, directory: Path | None, wish: Wis
     """Run the drill and print its result."""
     if wish.drill not in FAULTS and wish.drill != SUPERVISOR_KILL:
         raise CommandError(_unknown(wish.drill))
+    blips_s(wish)
     name = f"drill-{os.getpid()}"
     work = _drill(console, world, directory, wish, temporary=name)
     result = run(work, console, leftover=f"leeward down --world {name}")
@@ -90,6 +98,16 @@ def as_text(console: Console, report: "RenderableType") -> str:
     with paper.capture() as captured:
         paper.print(report)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def blips_s(wish: Wish) -> float:
+    """Return for how long blips go on. Raises CommandError for a duration that is none, or of another drill."""
+    if wish.duration is None:
+        return BLIPS_S
+    found = _DURATION.fullmatch(wish.duration)
+    if found is None or wish.drill != BLIP:
+        raise CommandError(_no_duration(wish))
+    return float(found[1]) * _UNITS_S[found[2]]
 
 
 async def _drill(console: Console, world: str | None, directory: Path | None, wish: Wish, *, temporary: str) -> Result:
@@ -150,6 +168,7 @@ def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -
         lease_s=spec.timers.lease_s,
         budget=spec.budget(application),
         gateways={Region(each.name): each.gateway_url for each in info.regions if each.name in placed},
+        blip_s=blips_s(wish),
         round_trips_s={(Region(a), Region(b)): spec.rtt_s(a, b) for a, b in combinations(placed, 2)},
     )
 
@@ -168,6 +187,16 @@ def _unknown(name: str) -> Problem:
         what=f"there is no drill {name!r}",
         why=f"known are: {', '.join([*FAULTS, SUPERVISOR_KILL])}",
         fix="name one of them; leeward drill list says what each does",
+    )
+
+
+def _no_duration(wish: Wish) -> Problem:
+    return Problem(
+        code="bad-duration",
+        where="command line",
+        what=f"--duration {wish.duration} makes no sense for {wish.drill}",
+        why=f"only {BLIP} has a duration, and it needs a unit",
+        fix=f"leeward drill {BLIP} --duration 90s; or 10m, or 1h",
     )
 
 

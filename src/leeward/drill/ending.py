@@ -58,6 +58,7 @@ async def kill_supervisor(
         duplicated=0,
         unknown_present=0,
         unknown_absent=0,
+        orphaned=0,
         rpo_s=0.0,
         failed_requests=0,
         attempts_not_acknowledged=0,

@@ -22,9 +22,12 @@ FLOWING_S = 1.5
 FLOW_GAP_S = 0.6
 POLL_S = 0.05
 AGENT_RESTART_TIMEOUT_S = 30.0
+FENCE_S = 0.05
+"""What the guard may need to end PostgreSQL once the lease is over; a write sent later may not be acknowledged."""
 BLIP_SHARE = 0.4
 """A blip is this part of the lease."""
-SLOW_RATE_KIB_S = 4.0
+SLOW_RATE_KIB_S = 16.0
+"""Less than what the drill's clients write, and enough for the quorum store: only the standby lags."""
 
 Undo = Callable[[], Awaitable[object]]
 
@@ -97,6 +100,8 @@ class Injury:
     woke_s: float | None = None
     silent_from_s: float | None = None
     """From here until mending nobody may acknowledge a write."""
+    fenced_from_s: float | None = None
+    """From here until mending nobody inside the lost regions may acknowledge a write."""
     ineligible: frozenset[Region] = frozenset()
     explained: str | None = None
     broken: tuple[str, ...] = ()
@@ -105,6 +110,10 @@ class Injury:
     def silence(self, healing_s: float) -> Span | None:
         """Return while nobody may have acknowledged a write."""
         return None if self.silent_from_s is None else Span(self.silent_from_s, healing_s)
+
+    def fenced(self, healing_s: float) -> Span | None:
+        """Return while nobody inside the lost regions may have acknowledged a write."""
+        return None if self.fenced_from_s is None else Span(self.fenced_from_s, healing_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +171,11 @@ def _cut(*, both: bool) -> Callable[[Scene], Awaitable[Injury]]:
     async def strike(scene: Scene) -> Injury:
         applied = await scene.faults.set_link(scene.primary, "*", both=both, cut=True)
         scene.undo.append(lambda: scene.faults.set_link(scene.primary, "*", both=both, cut=False))
-        return Injury(fault=_moment(applied), lost_regions=frozenset({scene.primary}))
+        return Injury(
+            fault=_moment(applied),
+            lost_regions=frozenset({scene.primary}),
+            fenced_from_s=applied.at_boot_s + scene.lease_s + FENCE_S,
+        )
 
     return strike
 
@@ -186,6 +199,15 @@ async def _lose_quorum_leader_and_region(scene: Scene) -> Injury:
     injury = await _lose_region(scene)
     if leader != scene.primary:
         await scene.faults.signal(leader, "etcd")
+    return injury
+
+
+async def _until_the_store_is_led(scene: Scene, injury: Injury) -> Injury:
+    injury = await _beyond_the_lease(scene, injury)
+    leader = (await scene.fleet.view()).quorum_leader
+    if leader is None:
+        return replace(injury, broken=(*injury.broken, "no new leader of the quorum store was elected"))
+    scene.say(f"the quorum store's leader is in {leader} now")
     return injury
 
 
@@ -243,6 +265,9 @@ async def _slow_then_lose(scene: Scene) -> Injury:
     broken: tuple[str, ...] = ()
     if not await scene.writes_go_on(began_s, frozenset({slow})):
         broken = (f"writes stopped because the standby in {slow} is slow",)
+    topology = (await scene.fleet.view()).topologies[scene.app]
+    if topology.primary != scene.primary:
+        broken += (f"the primary moved to {topology.primary} because one link is slow: {topology.because}",)
     injury = await _lose_region(scene)
     return replace(injury, ineligible=frozenset({slow}), broken=broken)
 
@@ -310,7 +335,7 @@ _ALL = (
         must="writes go on; a new leader is elected",
         expected=Expectation(),
         strike=_lose_quorum_leader,
-        hold=_beyond_the_lease,
+        hold=_until_the_store_is_led,
     ),
     Fault(
         name="quorum-leader-and-region-loss",

@@ -1,9 +1,11 @@
 """Whether a run ended as it must: what the fault's rules say, beyond the objectives. Pure."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from leeward.core.values import ReplicationMode
-from leeward.drill.ledger import Operation, Outcome
+from leeward.drill.ledger import Attempt, Operation, Outcome
 from leeward.drill.measure import RunFacts, RunMeasure
 
 
@@ -32,16 +34,23 @@ def _unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
         found.append(f"{measured.duplicated} payments exist twice ({_some(facts.bill.duplicated)})")
     if measured.failed_present:
         found.append(f"{measured.failed_present} writes were said to have failed, and exist")
-    if facts.woke_s is not None:
-        # A write that the old primary acknowledged is on its own timeline only, so it is gone by now.
-        after_waking = [at_s for at_s in facts.bill.lost_at_s if at_s >= facts.woke_s]
-        if after_waking:
-            found.append(f"{facts.primary} acknowledged {len(after_waking)} writes after it woke up, and they are lost")
+    if after_waking := _acknowledged_after_waking(facts):
+        found.append(f"{facts.primary} acknowledged {after_waking} writes after it woke up, and they are lost")
+    if facts.fenced is not None:
+        late = sum(
+            facts.fenced.holds(attempt.sent_s) and facts.fenced.holds(attempt.done_s)
+            for attempt in _acknowledged_writes(facts)
+            if attempt.gateway in facts.lost_regions
+        )
+        if late:
+            found.append(
+                f"{late} writes were acknowledged inside {', '.join(sorted(facts.lost_regions))} after the lease"
+            )
+    found += _unaccounted(facts)
     if facts.silence is not None:
         early = sum(
             facts.silence.holds(attempt.sent_s) and facts.silence.holds(attempt.done_s)
-            for attempt in facts.attempts
-            if attempt.operation is Operation.WRITE and attempt.outcome is Outcome.ACKNOWLEDGED
+            for attempt in _acknowledged_writes(facts)
         )
         if early:
             found.append(f"{early} writes were acknowledged while no majority of regions was alive")
@@ -53,6 +62,45 @@ def _unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
         and record.region in facts.ineligible
     ]
     return found
+
+
+def _acknowledged_writes(facts: RunFacts) -> Iterator[Attempt]:
+    for attempt in facts.attempts:
+        if attempt.operation is Operation.WRITE and attempt.outcome is Outcome.ACKNOWLEDGED:
+            yield attempt
+
+
+def _acknowledged_after_waking(facts: RunFacts) -> int:
+    """Count what a frozen primary acknowledged when it woke: such a write is on its own timeline only, so it is lost.
+
+    In async, what was in flight when it froze may be.
+    """
+    if facts.woke_s is None:
+        return 0
+    lost = frozenset(facts.bill.lost)
+    allowed_from_s = facts.fault.at_boot_s if facts.mode is ReplicationMode.ASYNC else -math.inf
+    return len(
+        {
+            attempt.key
+            for attempt in _acknowledged_writes(facts)
+            if attempt.key in lost and attempt.done_s >= facts.woke_s and attempt.sent_s >= allowed_from_s
+        }
+    )
+
+
+def _unaccounted(facts: RunFacts) -> list[str]:
+    """Every lost write must be among the orphans that the deposed primary kept."""
+    lost, orphans = frozenset(facts.bill.lost), facts.orphans
+    if orphans.keys is not None:
+        missing = lost - orphans.keys
+        return (
+            [f"{len(missing)} lost writes are in no file of orphans ({_some(tuple(sorted(missing)))})"]
+            if missing
+            else []
+        )
+    if len(lost) > orphans.transactions:
+        return [f"{len(lost)} writes were lost, but only {orphans.transactions} orphans are reported"]
+    return []
 
 
 def _unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> list[str]:

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from leeward.core.values import App, Record, Region, ReplicationMode
 from leeward.drill.ledger import Attempt, Operation, Outcome, Reconciliation
+from leeward.drill.orphans import NO_ORPHANS, OrphansFound
 
 RETRY_FOR_S = 2.0
 OUTAGE_MIN_S = 0.5
@@ -71,6 +72,10 @@ class RunFacts:
     """The primary's way home, from the request until it was there."""
     explained: str | None = None
     """What an agent said was in the way while there was no primary."""
+    fenced: Span | None = None
+    """While nobody inside the lost regions may have acknowledged a write sent there: their leases were over."""
+    orphans: OrphansFound = NO_ORPHANS
+    """What deposed primaries kept of this run's writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,8 @@ class RunMeasure:
     unknown_present: int
     unknown_absent: int
     failed_present: int
+    orphaned: int
+    """Transactions that deposed primaries kept: every lost write is one of them."""
     rpo_s: float
     """The stretch of time whose acknowledged writes are gone; 0 when none is."""
     failed_requests: int
@@ -127,6 +134,7 @@ def measure(facts: RunFacts) -> RunMeasure:
         unknown_present=len(facts.bill.unknown_present),
         unknown_absent=len(facts.bill.unknown_absent),
         failed_present=len(facts.bill.failed_present),
+        orphaned=facts.orphans.transactions,
         rpo_s=_rpo_s(facts),
         failed_requests=len(failed),
         attempts_not_acknowledged=sum(a.outcome is not Outcome.ACKNOWLEDGED for a in facts.attempts),

@@ -53,6 +53,7 @@ def _costs(result: Result) -> "Table":
     for name, count in (
         ("acknowledged writes", result.acknowledged),
         ("lost", result.lost),
+        ("kept aside as orphans", result.orphaned),
         ("duplicated", result.duplicated),
         (f"unknown ({result.unknown_present} are there)", unknown),
         (f"requests failed after {RETRY_FOR_S:g} s of retries", result.failed_requests),

@@ -12,7 +12,7 @@ from functools import partial
 
 from leeward.core.timers import Budget
 from leeward.core.values import App, Region, ReplicationMode
-from leeward.drill import readback
+from leeward.drill import orphans, readback
 from leeward.drill.access import Faults, Fleet, FleetUnavailableError, FleetView, RefusedError, unsettled
 from leeward.drill.faults import FAULTS, Fault, Injury, Scene, SetupError
 from leeward.drill.judge import broken_rules
@@ -119,7 +119,7 @@ class _Drill:
 
     async def _once(self, number: int, mode: ReplicationMode) -> Run:
         plan, clock = self._plan, self._clock
-        await self._steady_at_home(mode)
+        epoch = await self._steady_at_home(mode)
         prefix = f"{plan.drill}-{int(clock.unix_s() * 1000)}-{number}-"
         switchover: Span | None = None
         trouble: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ class _Drill:
                     trouble = (f"after mending: {error}",)
                 await scene.wait(TAIL_S)
         ended_s = clock.now_s()
-        facts = await self._facts(number, mode, load, prefix, narrator, injury, healing, ended_s, switchover)
+        facts = await self._facts(number, mode, epoch, load, prefix, narrator, injury, healing, ended_s, switchover)
         measured = measure(facts)
         return Run(
             measured=measured,
@@ -163,6 +163,7 @@ class _Drill:
         self,
         number: int,
         mode: ReplicationMode,
+        epoch: int,
         load: Load,
         prefix: str,
         narrator: Narrator,
@@ -174,6 +175,7 @@ class _Drill:
         plan = self._plan
         urls = [plan.gateways[plan.region], *(plan.gateways[region] for region in self._others())]
         rows = await readback.rows(urls, prefix, host=plan.host)
+        kept = orphans.reported((await self._fleet.view()).heartbeats, plan.app, from_epoch=epoch)
         return RunFacts(
             number=number,
             app=plan.app,
@@ -191,6 +193,8 @@ class _Drill:
             ineligible=injury.ineligible,
             switchover=switchover,
             explained=injury.explained,
+            fenced=injury.fenced(healing.at_boot_s),
+            orphans=orphans.found(kept, prefix),
         )
 
     def _others(self) -> tuple[Region, ...]:
@@ -199,13 +203,15 @@ class _Drill:
 
     # -- set-up -----------------------------------------------------------------------------------
 
-    async def _steady_at_home(self, mode: ReplicationMode) -> None:
-        await self._settled(mode)
-        topology = (await self._fleet.view()).topologies[self._plan.app]
+    async def _steady_at_home(self, mode: ReplicationMode) -> int:
+        """Bring the primary home if need be, and return the epoch in force."""
+        view = await self._settled(mode)
+        topology = view.topologies[self._plan.app]
         if topology.primary != self._plan.region:
             self._say(f"the primary goes from {topology.primary} to {self._plan.region}")
             await self._ask(partial(self._fleet.switchover, self._plan.app, self._plan.region))
-            await self._settled(mode, at=self._plan.region)
+            view = await self._settled(mode, at=self._plan.region)
+        return view.topologies[self._plan.app].epoch
 
     async def _settled(self, mode: ReplicationMode | None = None, at: Region | None = None) -> FleetView:
         """Return when the fleet is steady, twice in a row. Raises SetupError with what is in the way."""

@@ -92,6 +92,7 @@ class Result:
     duplicated: int
     unknown_present: int
     unknown_absent: int
+    orphaned: int
     rpo_s: float
     failed_requests: int
     attempts_not_acknowledged: int
@@ -150,6 +151,7 @@ def summarise(
         duplicated=sum(run.duplicated for run in measured),
         unknown_present=sum(run.unknown_present for run in measured),
         unknown_absent=sum(run.unknown_absent for run in measured),
+        orphaned=sum(run.orphaned for run in measured),
         rpo_s=round(max((run.rpo_s for run in measured), default=0.0), 3),
         failed_requests=sum(run.failed_requests for run in measured),
         attempts_not_acknowledged=sum(run.attempts_not_acknowledged for run in measured),

@@ -64,6 +64,10 @@ def drill(
         Mode | None, typer.Option(show_default="as it is", help="What acknowledged writes are promised.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", show_default="30s", help="For how long blips go on: 90s, 10m, 1h. Only for blip."),
+    ] = None,
     output: Annotated[
         DrillOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
     ] = DrillOutput.TABLE,
@@ -82,14 +86,14 @@ def drill(
     Examples:
       leeward drill list
       leeward drill region-loss --region us-east-1 --replication sync --runs 20
-      leeward drill blip -f examples/payments -o json | jq .failovers
+      leeward drill blip -f examples/payments --duration 10m -o json | jq .failovers
     """
     from leeward.cli import trials
 
     if name == "list":
         trials.names(console(context))
         return
-    wish = trials.Wish(name, region, replication, runs)
+    wish = trials.Wish(name, region, replication, runs, duration)
     raise typer.Exit(trials.drill(console(context), world, directory, wish, output))
 
 
