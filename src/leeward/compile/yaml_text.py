@@ -14,7 +14,8 @@ _BARE = re.compile(r"[A-Za-z_/.$][A-Za-z0-9_/.$()@=+-]*(?::[A-Za-z0-9_/.$@=+-]+)
 _TAKEN = re.compile(
     r"true|false|yes|no|on|off|y|n|null|nan|\.nan|[-+]?\.inf|[-+.]?[0-9][0-9_.:eExXa-fA-F+-]*", re.IGNORECASE
 )
-_BLOCK = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\u2028\u2029]*")
+_INVISIBLE = re.compile(r"[\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff\ufffe\uffff]")
+_BLOCK = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff\u2028\u2029]*")
 
 
 def documents(items: Iterable[Mapping[str, Any]]) -> str:
@@ -90,4 +91,4 @@ def _scalar(value: Any) -> str:
 def _text(text: str) -> str:
     if _BARE.fullmatch(text) and not _TAKEN.fullmatch(text):
         return text
-    return json.dumps(text, ensure_ascii=True)
+    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

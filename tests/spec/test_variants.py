@@ -1,0 +1,185 @@
+"""Environments, overrides, and what a cluster makes of them: mistakes found, values merged."""
+
+from pathlib import Path
+
+import pytest
+
+from leeward.spec import Severity, load
+from tests.spec.files import APPLICATION, FLEET, problems_of, replaced, write
+from tests.spec.test_problems import marked, one_problem
+
+IMAGE = "    image: shop:1\n"
+CLUSTER = "      clusters: [{name: us-a, podCIDR: 10.1.0.0/16"
+US = "    - name: us\n"
+
+IN_THE_FLEET = [
+    pytest.param("  network: {join: @peering}", "peering-across-providers", "wireguard", id="peering across clouds"),
+    pytest.param(
+        "  nodePools@: [{name: a, capacity: [spot, on-demand]}]", "spot-for-primary", "on-demand", id="only spot"
+    ),
+    pytest.param("  entry@: {address: a}", "entry-without-gcp", "gcp", id="an entry without Google"),
+    pytest.param("  mesh: {kind: @isto}", "bad-value", "did you mean istio?", id="a misspelt mesh"),
+    pytest.param(
+        "  nodePools: [{name: a}, {name: @a}]", "duplicate-name", "node pools called a", id="two pools of a name"
+    ),
+]
+
+
+@pytest.mark.parametrize(("added", "code", "words"), IN_THE_FLEET)
+def test_a_mistake_in_what_the_fleet_shares(tmp_path: Path, added: str, code: str, words: str) -> None:
+    clouds = replaced(FLEET, US, US + "      provider: aws\n").replace(
+        "- name: eu", "- name: eu\n      provider: azure"
+    )
+    # A key is found at its beginning: the mark stands behind it.
+    at_key = "@:" in added
+    fleet, place = marked(clouds + added + "\n")
+    found_code, found_place, text = one_problem(write(tmp_path, fleet=fleet))
+    if at_key:
+        place = f"{place.partition(':')[0]}:3"
+    assert (found_code, found_place) == (code, place), text
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("cluster", "network", "code", "words"),
+    [
+        pytest.param("}", "{join: wireguard}", "not-joinable", "tunnel", id="no end of a tunnel"),
+        pytest.param("}", "{names: true}", "not-joinable", "dnsAddress", id="no address for names"),
+        pytest.param(
+            ", tunnel: {endpoint: a, publicKey: HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=}}",
+            "{join: wireguard, tunnelCIDR: 10.1.0.0/24}",
+            "overlapping-cidrs",
+            "tunnels",
+            id="tunnels among the pods",
+        ),
+        pytest.param(", vpcCIDR: 10.1.8.0/24}", "{}", "overlapping-cidrs", "10.1.0.0/16", id="machines among the pods"),
+        pytest.param(", version: latest}", "{}", "bad-value", "pattern", id="no version"),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined(tmp_path: Path, cluster: str, network: str, code: str, words: str) -> None:
+    fleet = replaced(FLEET, US, f"{US}{CLUSTER}{cluster}]\n") + f"  network: {network}\n"
+    found, _, text = one_problem(write(tmp_path, fleet=fleet))
+    assert found == code, text
+    assert words in text
+
+
+def test_an_even_number_of_api_servers(tmp_path: Path) -> None:
+    fleet = replaced(FLEET, US, f"{US}{CLUSTER}, controlPlaneReplicas: 2}}]\n") + "  clusterAPI: {}\n"
+    assert one_problem(write(tmp_path, fleet=fleet))[0] == "even-control-plane"
+
+
+IN_THE_APPLICATION = [
+    pytest.param("  overrides: [{regions: [@jpp]}]", "unknown-region", "did you mean jp?", id="an unknown region"),
+    pytest.param("  overrides: [{clusters: [@uss]}]", "unknown-cluster", "did you mean us?", id="an unknown cluster"),
+    pytest.param(
+        "  overrides: [{spec: {@placement: {primary: eu}}}]", "global-key", "all regions", id="what cannot differ"
+    ),
+    pytest.param(
+        "  overrides: [{spec: {service: {replicas: @two}}}]", "wrong-type", "whole number", id="a wrong value there"
+    ),
+    pytest.param(
+        "  overrides: [{spec: {service: {@replica: 2}}}]", "unknown-key", "replicas", id="a misspelt key there"
+    ),
+    pytest.param(
+        "  overrides: [{patches: [@{target: {kind: Service}}]}]", "bad-patch", "merge or json", id="no change"
+    ),
+    pytest.param("  environments: [{name: a}, {name: @a}]", "duplicate-name", "two environments", id="a name twice"),
+    pytest.param(
+        "  environments: [{name: a, spec: {service: {replicas: @0}}}]",
+        "bad-value",
+        "1",
+        id="an environment without pods",
+    ),
+    pytest.param("  network: {callers: [@fronted]}", "unknown-tier", "declared", id="an unknown tier"),
+    pytest.param(
+        "  network: {tiers: [{name: @service, pods: {a: b}}]}", "duplicate-name", "another tier", id="a taken tier"
+    ),
+    pytest.param("  quota: {pods: @2}", "quota-below-autoscaling", "2", id="a quota without room"),
+    pytest.param(
+        "  database: {engine: cockroachdb, operator: @cloudnative-pg}", "operator-of-another-engine", "PostgreSQL"
+    ),
+]
+
+
+@pytest.mark.parametrize(("added", "code", "words"), IN_THE_APPLICATION)
+def test_a_mistake_in_a_variety(tmp_path: Path, added: str, code: str, words: str) -> None:
+    application, place = marked(APPLICATION + added + "\n")
+    found_code, found_place, text = one_problem(write(tmp_path, application=application))
+    assert (found_code, found_place) == (code, place), text
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "    env: {@DATABASE_PASSWORD_2: hunter2}",
+        "    config: {@API_KEY: abc-123}",
+        '    env: {@UPSTREAM: "postgres://user:pw@host/db"}',
+        '    config: {@PEM: "-----BEGIN RSA PRIVATE KEY-----"}',
+    ],
+)
+def test_a_secret_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
+    application, place = marked(APPLICATION + line.replace("pw@host", "pw%host", 1) + "\n")
+    application = application.replace("pw%host", "pw@host")
+    code, found_place, text = one_problem(write(tmp_path, application=application))
+    assert (code, found_place) == ("inline-secret", place), text
+    assert "service.secrets" in text
+
+
+@pytest.mark.parametrize("line", ["    env: {TOKEN_FILE: /etc/token}", "    env: {TOKEN_URL: https://a.example/t}"])
+def test_where_a_secret_is_may_be_said(tmp_path: Path, line: str) -> None:
+    assert problems_of(write(tmp_path, application=APPLICATION + line + "\n")) == ()
+
+
+def test_a_secret_in_an_environment_is_refused_too(tmp_path: Path) -> None:
+    application = APPLICATION + "  environments: [{name: a, spec: {service: {env: {A_TOKEN: abc}}}}]\n"
+    assert one_problem(write(tmp_path, application=application))[0] == "inline-secret"
+
+
+def test_an_autoscaler_beyond_the_quota_of_an_environment(tmp_path: Path) -> None:
+    application = replaced(APPLICATION, IMAGE, IMAGE + "    resources: {requests: {cpu: 1}}\n")
+    application += "  quota: {cpu: 8}\n"
+    assert problems_of(write(tmp_path, application=application)) == ()
+    application += "  environments: [{name: a, spec: {service: {autoscaling: {min: 2, max: 9}}}}]\n"
+    code, _, text = one_problem(write(tmp_path, application=application))
+    assert code == "quota-below-autoscaling"
+    assert "9 pods of 1" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("  traffic: {breaker: {ejectedMax: 100}}", "aggressive-ejection"),
+        ("  traffic: {breaker: {errors: 1}}", "aggressive-ejection"),
+    ],
+)
+def test_what_may_cascade_is_warned_about(tmp_path: Path, line: str, code: str) -> None:
+    spec = load(write(tmp_path, application=APPLICATION + line + "\n"))
+    assert [(each.code, each.severity) for each in spec.warnings] == [(code, Severity.WARNING)]
+
+
+def test_one_provider_for_tier_1_is_warned_about(tmp_path: Path) -> None:
+    fleet = FLEET.replace("      location", "      provider: aws\n      location")
+    spec = load(write(tmp_path, fleet=fleet, application=APPLICATION + "  placement: {tier: 1}\n"))
+    assert [each.code for each in spec.warnings] == ["one-provider-tier-1"]
+
+
+def test_layers_merge_in_order(tmp_path: Path) -> None:
+    application = (
+        APPLICATION
+        + """\
+    replicas: 3
+    env: {A: one, B: two}
+  environments:
+    - {name: production, namespace: shop-live, spec: {service: {replicas: 5, env: {B: three}}}}
+    - {name: test, spec: {service: {replicas: 1}}}
+  overrides:
+    - {regions: [eu], spec: {service: {replicas: 7}}}
+    - {clusters: [eu], spec: {service: {env: {A: null}}}}
+"""
+    )
+    spec = load(write(tmp_path, application=application))
+    us, eu = (spec.on(cluster)[0] for cluster in ("us", "eu"))
+    assert (us.namespace, us.spec.service.replicas, us.spec.service.env) == ("shop-live", 5, {"A": "one", "B": "three"})
+    assert (eu.spec.service.replicas, eu.spec.service.env) == (7, {"B": "three"})
+    assert spec.applications[0].namespace == "shop"
