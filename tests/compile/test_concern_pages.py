@@ -112,7 +112,7 @@ PAGES = {
         application=(
             "overrides:\n"
             "  - clusters: [fnp-us]\n"
-            "    spec: {service: {replicas: 4}}\n"
+            "    spec: {service: {env: {LEVEL: debug}}}\n"
             "    patches:\n"
             "      - {target: {kind: Deployment}, merge: {spec: {minReadySeconds: 5}}}"
         ),
