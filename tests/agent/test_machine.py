@@ -14,7 +14,7 @@ from leeward.core.settings import AgentSettings, RegionSettings
 from leeward.core.values import Heartbeat, Order, Promise, Region, Role, Topology, Vantage, WalPosition
 from leeward.ports.gateway import Address
 from leeward.ports.quorum import Change, Entry, Outcome, Put, Snapshot
-from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, SETTINGS, TIMERS, US, electing, status, topology
+from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, SETTINGS, TIMERS, US, electing, report, status, topology
 
 FLEET = "test"
 T = TypeVar("T")
@@ -204,6 +204,24 @@ def test_an_attempt_without_an_answer_is_repeated_a_little_later() -> None:
 
 def _doubts() -> dict[Region, Vantage]:
     return {US: Vantage(False, "no answer")}
+
+
+@pytest.mark.parametrize(("heard", "gives_up"), [(True, True), (False, False)])
+def test_a_primary_whose_heartbeats_arrive_too_late_for_a_lease_gives_up(heard: bool, gives_up: bool) -> None:
+    """Nobody else ever would: they hear it all the time."""
+    driven, _ = leading()
+    starved = replace(PRIMARY, writable=False, settled=False)
+    driven.post(on.InstanceReported(APP, starved))
+    heir = {APP: report()}
+    found: list[do.Transact] = []
+    for sequence in range(20):
+        driven.now_s += LEASE_S / 4
+        if heard:
+            found += proposals(driven.store(keys.heartbeat(FLEET, US), Heartbeat(US, "a", sequence, 7)))
+        for region in (EU, AP):
+            beat = Heartbeat(region, "a", sequence, 0, {}, heir)
+            found += proposals(driven.store(keys.heartbeat(FLEET, region), beat))
+    assert bool(found) == gives_up
 
 
 def test_one_failed_probe_is_no_vantage() -> None:

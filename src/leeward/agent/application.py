@@ -77,11 +77,14 @@ class Application:
             self.progress_of = (primary, epoch)
         self.progress = (*self.progress[1 - PROGRESS_HISTORY :], Progress(at_s, lsn))
 
-    def watch_silence(self, *, leads: bool, leased: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
-        """Track since when the instance should accept writes and does not."""
+    def watch_silence(self, *, leads: bool, heard: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
+        """Track since when the instance should accept writes and does not.
+
+        While nobody hears this region, it is for the others to find that it is lost.
+        """
         instance = self.instance
         writes = instance is not None and instance.writable and instance.epoch == epoch
-        if not leads or not leased or writes or phase is Phase.SWITCHING:
+        if not leads or not heard or writes or phase is Phase.SWITCHING:
             self.silent_since_s = None
         elif self.silent_since_s is None:
             self.silent_since_s = now_s

@@ -299,6 +299,11 @@ class Machine:
         until_s = lease.on_instance_clock_s(self.lease_until_s, instance, app.reported_at_s)
         self._out.append(do.FeedLease(app.settings.name, topology.epoch, until_s))
 
+    def _heard(self) -> bool:
+        """Whether our heartbeats arrive, late as they may be: then nobody will ever find that we are lost."""
+        seen = self.store.seen.get(self.me)
+        return seen is not None and self._now_s < seen.at_s + self.timers.lease_s
+
     # -- decisions --------------------------------------------------------------------------------
 
     def _judge(self, app: Application) -> View:
@@ -307,7 +312,7 @@ class Machine:
         topology = stored.topology if stored is not None else None
         app.watch_silence(
             leads=topology is not None and topology.primary == self.me,
-            leased=self._now_s < self.lease_until_s,
+            heard=self._now_s < self.lease_until_s or self._heard(),
             epoch=topology.epoch if topology is not None else 0,
             phase=topology.phase if topology is not None else None,
             now_s=self._now_s,
