@@ -21,8 +21,8 @@ from typing import cast
 QUEUE_MAX = 4 << 20
 """Bytes under way per connection and direction; then the sender feels it, as with a full window."""
 WRITE_BUFFER_MAX = 1 << 18
-SLICE = 4096
-"""A limited link carries this many bytes at a time, so that connections take turns."""
+SLICE = 1460
+"""A limited link carries this many bytes at a time, a packet's worth, so that connections take turns."""
 CONNECT_TIMEOUT_S = 130.0
 BACKLOG = 1024
 TICK_S = 0.001
