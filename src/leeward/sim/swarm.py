@@ -107,5 +107,7 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
     mode = ReplicationMode.ASYNC if ReplicationMode.ASYNC in modes else plan.fleet.mode
     missing = checkers.check_loss(simulation.sites, app, topology.primary, simulation.ledger, mode)
     outcome.lost = len(missing)
+    if missing and happened == {Kind.SWITCHOVER} and not plan.ambushes:
+        raise ViolationError(f"{len(missing)} acknowledged writes lost by planned changes alone")
     if not happened & OPERATORS:
         checkers.check_bound(missing, plan.fleet)

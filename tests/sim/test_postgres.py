@@ -1,0 +1,135 @@
+"""What failover depends on in PostgreSQL, held by the stand-in: acknowledgements, divergence, slots of history."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from leeward.core.values import Region, Role, Synchronous, SynchronousMethod
+from leeward.sim.network import Network
+from leeward.sim.postgres import Greeting, Postgres
+from leeward.sim.process import Process
+from leeward.sim.schedule import Schedule
+
+US, EU, AP = Region("us"), Region("eu"), Region("ap")
+ANY_ONE = Synchronous(SynchronousMethod.ANY, 1, (EU, AP))
+FIRST_ONE = Synchronous(SynchronousMethod.FIRST, 1, (EU, AP))
+
+
+@dataclass
+class Trio:
+    """Three servers, 50 ms apart one way, and how they were greeted."""
+
+    schedule: Schedule = field(default_factory=Schedule)
+    servers: dict[Region, Postgres] = field(default_factory=dict)
+    greetings: list[tuple[Region, Greeting]] = field(default_factory=list)
+    acknowledged: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        links = {(a, b): 0.05 for a in (US, EU, AP) for b in (US, EU, AP) if a != b}
+        self.network = Network(self.schedule, Random(1), links)
+        self.processes = {region: Process(self.schedule) for region in (US, EU, AP)}
+        for region, process in self.processes.items():
+            self.servers[region] = Postgres(
+                region,
+                self.network,
+                process,
+                self.servers,
+                changed=lambda: None,
+                greeted=lambda upstream, greeting: self.greetings.append((upstream, greeting)),
+                hung_up=lambda: None,
+            )
+            self.servers[region].start_in_recovery()
+
+    def run(self, seconds: float) -> None:
+        self.schedule.run_until(self.schedule.now_s + seconds)
+
+    def write(self, region: Region, key: str) -> None:
+        self.servers[region].write(key, lambda epoch, lsn: self.acknowledged.append((epoch, lsn)), refused)
+
+    def follow(self, standby: Region, upstream: Region) -> None:
+        self.servers[standby].connect(upstream)
+        self.run(1.0)
+
+
+def refused() -> None:
+    raise AssertionError("the write was refused")
+
+
+def led(synchronous: Synchronous | None, then: Callable[[Trio], None] = lambda trio: None) -> Trio:
+    trio = Trio()
+    trio.servers[US].enforce(synchronous)
+    trio.servers[US].lead(1, lambda: None)
+    trio.follow(EU, US)
+    trio.follow(AP, US)
+    then(trio)
+    return trio
+
+
+def test_async_acknowledges_at_once() -> None:
+    trio = led(None)
+    trio.write(US, "a")
+    assert trio.acknowledged == [(1, 2)]
+
+
+def test_quorum_waits_for_any_and_first_for_the_first_in_line() -> None:
+    def freeze_first(trio: Trio) -> None:
+        trio.processes[EU].freeze()
+
+    any_one, first_one = led(ANY_ONE, freeze_first), led(FIRST_ONE, freeze_first)
+    for trio in (any_one, first_one):
+        trio.write(US, "a")
+        assert trio.acknowledged == []
+        trio.run(1.0)
+    assert (any_one.acknowledged, first_one.acknowledged) == ([(1, 2)], [])
+    first_one.processes[EU].thaw()
+    first_one.run(1.0)
+    assert first_one.acknowledged == [(1, 2)]
+
+
+def test_a_standby_that_hung_up_acknowledges_nothing_any_more() -> None:
+    trio = led(ANY_ONE)
+    trio.write(US, "a")
+    trio.servers[EU].disconnect()
+    trio.servers[AP].disconnect()
+    trio.run(1.0)
+    assert trio.acknowledged == []
+    assert len(trio.servers[EU].history) == 1
+
+
+def test_a_retry_waits_for_the_standbys_like_a_write() -> None:
+    trio = led(ANY_ONE)
+    trio.network.cut(US, EU)
+    trio.network.cut(US, AP)
+    trio.write(US, "a")
+    trio.write(US, "a")
+    trio.run(1.0)
+    assert trio.acknowledged == []
+
+
+def test_who_holds_more_than_a_new_primary_has_diverged_and_who_holds_less_is_welcome() -> None:
+    trio = led(None)
+    trio.servers[AP].disconnect()
+    trio.write(US, "a")
+    trio.run(1.0)
+    trio.servers[US].end()
+    trio.servers[AP].lead(2, lambda: None)
+    trio.greetings.clear()
+    trio.follow(EU, AP)
+    assert trio.greetings == [(AP, Greeting.DIVERGED)]
+    history = trio.servers[EU].history
+    history.cut_at(history.common_with(trio.servers[AP].history))
+    trio.follow(EU, AP)
+    assert trio.greetings[-1] == (AP, Greeting.WELCOME)
+    assert trio.servers[EU].role is Role.STANDBY
+    assert history.records == trio.servers[AP].history.records
+
+
+def test_a_cut_delivers_late_and_in_order() -> None:
+    trio = led(None)
+    trio.network.cut(US, EU)
+    for key in ("a", "b", "c"):
+        trio.write(US, key)
+        trio.run(0.03)
+    trio.network.heal(US, EU)
+    trio.run(1.0)
+    assert trio.servers[EU].history.records == trio.servers[US].history.records

@@ -1,0 +1,65 @@
+"""The shipped agents in worlds drawn from seeds: whatever happens, every promise is kept.
+
+``LEEWARD_SIMULATION_S`` says for how many seconds (30 by default), ``LEEWARD_SIMULATION_SEED`` where to begin.
+A failure prints the seed, and the smallest world that still fails.
+"""
+
+import os
+import time
+from dataclasses import replace
+
+import pytest
+
+from leeward.sim import swarm
+from leeward.sim.faults import Kind
+from leeward.sim.plan import Plan, draw
+from leeward.sim.shrink import shrink
+
+LASTING_S = float(os.environ.get("LEEWARD_SIMULATION_S", "30"))
+FIRST_SEED = int(os.environ.get("LEEWARD_SIMULATION_SEED", "0"))
+
+
+@pytest.mark.simulation
+@pytest.mark.timeout(LASTING_S + 300)
+def test_no_promise_is_broken() -> None:
+    until_s, seed = time.monotonic() + LASTING_S, FIRST_SEED
+    while time.monotonic() < until_s:
+        plan = draw(seed)
+        broken = swarm.run(plan).violation
+        if broken is not None:
+            pytest.fail(f"{plan}: {broken}\n{tell(smallest(plan))}\nreplay: LEEWARD_SIMULATION_SEED={seed}")
+        seed += 1
+    assert seed > FIRST_SEED
+
+
+def smallest(plan: Plan) -> Plan:
+    return shrink(plan, lambda smaller: swarm.run(smaller).violation is not None, attempts=60)
+
+
+def tell(plan: Plan) -> str:
+    lines = [f"the smallest found: {plan}"]
+    lines += [f"  {fault.at_s:.2f} s: {fault}" for fault in plan.faults]
+    return "\n".join(lines + [f"  {ambush}" for ambush in plan.ambushes])
+
+
+def test_a_seed_is_one_world() -> None:
+    def trace(seed: int) -> list[str]:
+        lines = list[str]()
+        swarm.run(draw(seed), trace=lines.append)
+        return lines
+
+    assert trace(3) == trace(3)
+    assert trace(3) != trace(4)
+
+
+def test_shrinking_keeps_what_breaks_and_little_else() -> None:
+    plan = next(plan for plan in map(draw, range(100)) if sum(f.kind is Kind.REGION_LOSS for f in plan.faults) >= 2)
+
+    def loses_a_region(smaller: Plan) -> bool:
+        return any(fault.kind is Kind.REGION_LOSS for fault in smaller.faults)
+
+    small = shrink(plan, loses_a_region)
+    assert [fault.kind for fault in small.faults] == [Kind.REGION_LOSS]
+    assert small.ambushes == ()
+    assert len(small.fleet.regions) == 2
+    assert replace(small, fleet=plan.fleet, faults=plan.faults, ambushes=plan.ambushes).seed == plan.seed
