@@ -26,8 +26,7 @@ FENCE_S = 0.05
 """What the guard may need to end PostgreSQL once the lease is over; a write sent later may not be acknowledged."""
 BLIP_SHARE = 0.4
 """A blip is this part of the lease."""
-SLOW_RATE_KIB_S = 16.0
-"""Less than what the drill's clients write, and enough for the quorum store: only the standby lags."""
+SLOW_RATE_KIB_S = 4.0
 
 Undo = Callable[[], Awaitable[object]]
 
@@ -244,7 +243,9 @@ async def _agent_answers(scene: Scene, region: Region, give_up_s: float) -> None
 async def _blips(scene: Scene) -> Injury:
     first: Moment | None = None
     until_s = scene.clock.now_s() + scene.blip_s
+    blips = 0
     while scene.clock.now_s() < until_s:
+        blips += 1
         applied = await scene.faults.set_link(scene.primary, "*", both=True, cut=True)
         first = first or _moment(applied)
         scene.undo.append(lambda: scene.faults.set_link(scene.primary, "*", both=True, cut=False))
@@ -252,11 +253,14 @@ async def _blips(scene: Scene) -> Injury:
         await scene.mend()
         await scene.wait(scene.lease_s)
     assert first is not None, "at least one blip"
+    scene.say(f"{scene.primary} was cut off {blips} times, for {BLIP_SHARE * scene.lease_s:.1f} s each")
     return Injury(fault=first)
 
 
 async def _slow_then_lose(scene: Scene) -> Injury:
-    slow = scene.regions[0]
+    # Without a way to the store's leader the primary would lose its lease: that is another drill.
+    leader = await _quorum_leader(scene)
+    slow = next(region for region in scene.regions if region != leader)
     began_s = scene.clock.now_s()
     await scene.faults.set_link(scene.primary, slow, both=False, rate_kib_s=SLOW_RATE_KIB_S)
     scene.undo.append(lambda: scene.faults.set_link(scene.primary, slow, both=False, rate_kib_s=None))
