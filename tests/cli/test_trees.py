@@ -109,3 +109,14 @@ spec: {privileged: false, allowPrivilegeEscalation: true, readOnlyRootFilesystem
     assert "banner" not in seen["jp"].stdout
     assert "PodSecurityPolicy old is the standard baseline: privilege escalation is allowed" in seen["us"].stderr
     assert "readOnlyRootFilesystem" in seen["us"].stderr
+
+
+def test_a_warning_is_shown_and_stops_nothing(leeward: Run, tmp_path: Path) -> None:
+    for name in ("fleet.yaml", "application.yaml"):
+        (tmp_path / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")
+    with (tmp_path / "application.yaml").open("a", encoding="utf-8") as file:
+        file.write("  traffic: {breaker: {ejectedMax: 90}}\n")
+    result = leeward("validate", str(tmp_path))
+    assert result.returncode == 0
+    assert result.stderr.startswith("warning[aggressive-ejection]")
+    assert "application/hello valid" in result.stdout

@@ -25,6 +25,7 @@ def validate(console: Console, directory: Path) -> ExitCode:
     except ProblemsError as error:
         console.problems(error.problems)
         return ExitCode.NO
+    console.problems(spec.warnings)
     console.data("\n".join([_fleet(spec), *(_application(spec, each) for each in spec.applications)]))
     return ExitCode.DONE
 
