@@ -7,14 +7,20 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 QUICK := not engine and not world and not kubernetes and not simulation
 
-.PHONY: demo test check lint types unit lock clean
+.PHONY: demo test prepare check lint types unit lock clean
 
 demo: .venv/.runtime
 	@$(BIN)/leeward demo examples/payments
 
 # Everything that can run on this machine. What cannot is named at the end, and how to enable it.
-test: lint types
+test: lint types prepare
 	$(BIN)/python -m pytest
+
+# Real API server, upstream definitions and kustomize, built once into the cache where Go is to be had; the
+# tests that need them say at the end how to get them otherwise.
+prepare: .venv/.dev
+	-@$(BIN)/python -m tests.kubernetes.prepare
+	-@$(BIN)/python -m tests.compile.kustomize.prepare
 
 # The quick loop: lint, types, unit tests and a short simulation, in less than 90 s.
 check: lint types unit
