@@ -52,12 +52,13 @@ class Cluster:
             fleet="test",
             rtt_max_s=0.05,
         )
-        # The members share an address here, so only the ports differ from what is shipped.
+        # The members share an address here, so the ports differ from what is shipped, and nobody scrapes them.
         ported = [
             argument.replace(f"127.0.0.1:{QUORUM_CLIENT_PORT}", f"127.0.0.1:{client_port}").replace(
                 f"127.0.0.1:{QUORUM_PEER_PORT}", f"127.0.0.1:{peer_port}"
             )
             for argument in command(member, program=str(ETCD), joining=joining is not None)
+            if not argument.startswith("--listen-metrics-urls=")
         ]
         with (self._directory / f"{name}.log").open("ab") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
