@@ -151,7 +151,7 @@ def late_guard(patch: pytest.MonkeyPatch) -> None:
 
 
 def follow_any_heir(patch: pytest.MonkeyPatch) -> None:
-    """The bug that the simulator found: an old primary that came back is taken for an heir."""
+    """A bug that was there: an old primary that came back is taken for an heir."""
 
     def first_alive(view: View, topology: Topology) -> Region | None:
         others = (region for region in topology.data_regions if region != topology.primary and view.alive(region))

@@ -119,7 +119,7 @@ INCIDENTS = (
     ),
     Incident(
         "old-primary-is-no-heir",
-        "Found by the simulator: a region returns with writes of its own just as the next primary is lost.",
+        "Shown in the simulator: a region returns with writes of its own just as the next primary is lost.",
         three(ReplicationMode.SYNC),
         (Fault(BEGINS_S, Kind.ISOLATION, US, None, 14.0), Fault(BEGINS_S + 13, Kind.REGION_LOSS, EU, None, 10.0)),
     ),
