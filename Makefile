@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 # uv installs the same locks in a fraction of pip's time; it is itself pinned and comes through pip.
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 QUICK := not engine and not world and not kubernetes and not simulation
+# For how long `make test` sends the agents through simulated disasters; `make check` does for 15 s.
+SIMULATION_S ?= 300
 
 .PHONY: demo test prepare check lint types unit lock clean
 
@@ -14,7 +16,7 @@ demo: .venv/.runtime
 
 # Everything that can run on this machine. What cannot is named at the end, and how to enable it.
 test: lint types prepare
-	$(BIN)/python -m pytest
+	LEEWARD_SIMULATION_S=$(SIMULATION_S) $(BIN)/python -m pytest
 
 # Real API server, upstream definitions and kustomize, built once into the cache where Go is to be had; the
 # tests that need them say at the end how to get them otherwise.
@@ -35,6 +37,7 @@ types: .venv/.dev
 
 unit: .venv/.dev
 	$(BIN)/python -m pytest -q -m "$(QUICK)"
+	LEEWARD_SIMULATION_S=15 $(BIN)/python -m pytest -q tests/sim/test_swarm.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

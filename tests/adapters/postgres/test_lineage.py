@@ -37,6 +37,9 @@ def lineage(
         pytest.param(lineage((1, 130)), lineage((1, 100), (2, 120)), Diverged, id="we went on past their fork"),
         pytest.param(lineage((1, 100), (2, 120)), lineage((1, 100)), Undecided, id="they have yet to follow us"),
         pytest.param(lineage((1, 100), (2, 120)), lineage((1, 110)), Diverged, id="they went on past our fork"),
+        pytest.param(
+            lineage((1, 130)), lineage((1, 100), (2, 120), replayed=120), Undecided, id="diverged, but no primary"
+        ),
         pytest.param(lineage((1, 100), (2, 120)), lineage((1, 100), (3, 120)), Diverged, id="two successors"),
         pytest.param(
             lineage((1, 100), (2, 120)), lineage((1, 90), (2, 100), (3, 130)), Diverged, id="forks at two points"

@@ -68,7 +68,17 @@ Verdict = Compatible | Undecided | Diverged | Foreign
 
 
 def compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
-    """Judge our history against our upstream's, for an order of ``epoch``."""
+    """Judge our history against our upstream's, for an order of ``epoch``.
+
+    Nobody gives up a history of their own for that of a server in recovery: it may itself be about to be rewound.
+    """
+    verdict = _compare(own, theirs, epoch=epoch)
+    if isinstance(verdict, Diverged) and theirs.in_recovery:
+        return Undecided(f"{verdict.because}, and they are no primary")
+    return verdict
+
+
+def _compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
     if own.system != theirs.system:
         return Foreign()
     start_lsn = 0
