@@ -37,7 +37,9 @@ class Follower:
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
-        self._herald = Herald(instance.settings, instance.replication_password)
+        self._herald = Herald(
+            instance.settings.upstreams, instance.settings.layout.data / "pg_wal", instance.replication_password
+        )
         self._trusted: tuple[int, Region] | None = None
         """(epoch, upstream) whose history was found to contain ours."""
         self._unbroken = False

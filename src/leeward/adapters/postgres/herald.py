@@ -10,6 +10,7 @@ Best effort: without it PostgreSQL fetches the file itself.
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -17,7 +18,7 @@ import psycopg
 import structlog
 
 from leeward.adapters.postgres.configuration import REPLICATOR
-from leeward.adapters.postgres.settings import ManagerSettings
+from leeward.adapters.postgres.settings import Endpoint
 from leeward.adapters.postgres.state import sync_directory
 from leeward.core.values import Region
 
@@ -46,8 +47,10 @@ log = structlog.get_logger("leeward.postgres")
 class Herald:
     """Listens to one upstream at a time. Its owner calls ``stop``."""
 
-    def __init__(self, settings: ManagerSettings, password: str) -> None:
-        self._settings = settings
+    def __init__(self, upstreams: Mapping[Region, Endpoint], wal_directory: Path, password: str) -> None:
+        """``wal_directory`` is the follower's pg_wal; the password is the replicator's."""
+        self._upstreams = upstreams
+        self._directory = wal_directory
         self._password = password
         self._task: asyncio.Task[None] | None = None
         self._heard: tuple[int, Region] | None = None
@@ -74,7 +77,7 @@ class Herald:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _listen(self, upstream: Region) -> None:
-        address = self._settings.upstreams[upstream]
+        address = self._upstreams[upstream]
         try:
             async with asyncio.timeout(_LISTEN_TIMEOUT_S):
                 while True:
@@ -102,7 +105,7 @@ class Herald:
             self._keep(str(row[0]), bytes(row[1]), upstream)
 
     def _keep(self, timeline: str, history: bytes, upstream: Region) -> None:
-        directory: Path = self._settings.layout.data / "pg_wal"
+        directory = self._directory
         path = directory / f"{timeline}.history"
         if path.exists() or not directory.exists():
             return
