@@ -24,7 +24,7 @@ from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation
 
 MEMORY_MIN = 3 << 29
-"""What three regions use together, as issue 2 bounds it."""
+"""What three regions use together at most."""
 DEADLINE_S = 2.5
 PORTS_PER_REGION = 3
 REGIONS = 3
