@@ -43,7 +43,6 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
         gateway_host=target.gateway_listen_host,
         listen_host=target.agent_listen_host,
         listen_port=AGENT_PORT,
-        residencies={Region(each.name): each.residency for each in spec.regions if each.residency},
     )
 
 
@@ -63,5 +62,4 @@ def _app(spec: Spec, application: Application, region: str, target: Target) -> A
         instance_url=f"https://{host}:{INSTANCE_PORT}" if host else None,
         instance_host=host,
         instance_port=POSTGRES_PORT,
-        residency=wanted.placement.residency,
     )

@@ -1,7 +1,6 @@
 """What one region's agent is told when it starts: compiled from the user's files, one JSON document."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from leeward.core.values import App, Region, ReplicationMode
 
@@ -55,7 +54,6 @@ class AppSettings:
     """This region's instance manager; None where there is no replica."""
     instance_host: str | None
     instance_port: int
-    residency: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +78,3 @@ class AgentSettings:
     """Where this region's own gateway listens for users, pods and its administration."""
     listen_host: str
     listen_port: int
-    residencies: Mapping[Region, str] = field(default_factory=dict)

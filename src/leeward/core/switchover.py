@@ -7,7 +7,6 @@ the WAL ended. The target promotes when it holds that much, and otherwise hands 
 Always true: the old primary is shut down before anybody else is named.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from leeward.core.actions import Decision, Note, Propose
@@ -141,11 +140,3 @@ def holds_handover(view: View, topology: Topology) -> bool:
     if instance is None or instance.wal is None:
         return False
     return instance.role is Role.PRIMARY or instance.wal.lsn >= topology.handover_lsn
-
-
-def lag_bytes(view: View) -> Mapping[Region, int]:
-    """Return by how many bytes each streaming standby of this primary is behind."""
-    instance = view.instance
-    if instance is None or instance.wal is None:
-        return {}
-    return {s.region: max(0, instance.wal.lsn - s.flushed_lsn) for s in instance.senders if s.streaming}
