@@ -10,11 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from leeward.adapters.postgres.herald import Herald
-from leeward.adapters.postgres.settings import Endpoint
 from leeward.core.values import InstanceStatus, Region, Role, Synchronous, SynchronousMethod
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import PASSWORD, Node, happens, lead
+from tests.adapters.postgres.instances import Node, lead
 
 pytestmark = pytest.mark.engine
 
@@ -230,28 +228,6 @@ async def test_other_standby_changes_its_upstream_without_a_restart(start_fleet:
         await c.until(lambda status: status.settled and status.upstream == b.region)
         await caught_up(c, 2)
         assert c.postmaster().pid == postmaster
-
-
-def names(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()]
-
-
-async def test_a_promotion_is_heard_of_with_its_history(start_fleet: StartFleet, tmp_path: Path) -> None:
-    a, b = await start_fleet(A, B)
-    herald = Herald({Region(B): Endpoint("127.0.0.1", b.port)}, tmp_path, PASSWORD)
-    try:
-        async with a.leased(1):
-            await first_pair(a, b)
-            herald.listen(1, Region(B))
-            await b.settle(2, Role.DETACHED)
-            assert names(tmp_path) == [], "nothing happened yet"
-        async with b.leased(2):
-            await b.settle(2, Role.PRIMARY)
-            heard = tmp_path / "00000002.history"
-            await happens(heard.exists)
-        assert heard.read_bytes() == (b.root / "volume" / "pgdata" / "pg_wal" / "00000002.history").read_bytes()
-    finally:
-        await herald.stop()
 
 
 async def test_two_instances_that_chose_the_same_timeline_are_told_apart(start_fleet: StartFleet) -> None:

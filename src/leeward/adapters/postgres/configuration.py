@@ -68,7 +68,7 @@ def write(settings: ManagerSettings, duty: Duty, replication_password: str) -> N
     if duty.upstream is None:
         layout.password_file.unlink(missing_ok=True)
     else:
-        _write_password(settings, settings.upstreams[duty.upstream], replication_password)
+        _write_password(settings, settings.wal_sources[duty.upstream], replication_password)
     _replace(settings, "pg_hba.conf", access_rules(settings))
     _replace(settings, "postgresql.conf", render(settings, duty))
 
@@ -134,7 +134,7 @@ def upstream_conninfo(settings: ManagerSettings, upstream: Region | None) -> str
     if upstream is None:
         return ""
     return conninfo(
-        settings.upstreams[upstream],
+        settings.wal_sources[upstream],
         application_name=settings.region,
         passfile=str(settings.layout.password_file),
     )

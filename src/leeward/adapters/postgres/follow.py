@@ -7,7 +7,6 @@ import psycopg
 
 from leeward.adapters.postgres import orphans
 from leeward.adapters.postgres.configuration import Duty
-from leeward.adapters.postgres.herald import Herald
 from leeward.adapters.postgres.instance import Instance
 from leeward.adapters.postgres.lineage import (
     Compatible,
@@ -37,19 +36,12 @@ class Follower:
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
-        self._herald = Herald(
-            instance.settings.upstreams, instance.settings.layout.data / "pg_wal", instance.replication_password
-        )
         self._trusted: tuple[int, Region] | None = None
         """(epoch, upstream) whose history was found to contain ours."""
         self._unbroken = False
         """PostgreSQL was stopped cleanly by order, or has followed somebody since it started, and has never
         been a primary since: attaching first is right nearly always, and PostgreSQL refuses the rest."""
         self._idle_since_s: float | None = None
-
-    async def close(self) -> None:
-        """End what runs beside the steps."""
-        await self._herald.stop()
 
     async def in_recovery(self, duty: Duty) -> bool:
         """Bring PostgreSQL up in recovery, with ``duty`` if it has to be started; False: not yet.
@@ -97,7 +89,6 @@ class Follower:
 
     async def _copy(self, upstream: Region) -> float:
         instance = self._instance
-        await self._herald.stop()
         if instance.server.running:
             await instance.end()
         await instance.say(f"copying from {upstream}", problem=instance.progress.problem)
@@ -113,7 +104,6 @@ class Follower:
         if instance.duty != duty:
             self._idle_since_s = None
             await instance.adopt(duty)
-        self._herald.listen(order.epoch, upstream)
         await instance.provide_slots()
         seen = await instance.observe()
         now_s = asyncio.get_running_loop().time()
@@ -134,7 +124,7 @@ class Follower:
         return _STEADY_S
 
     def _is_from(self, source: tuple[str, int], upstream: Region) -> bool:
-        address = self._instance.settings.upstreams[upstream]
+        address = self._instance.settings.wal_sources[upstream]
         return (address.host, address.port) == source
 
     async def _join(self, order: Order, upstream: Region, *, attached: bool = False) -> float:
@@ -183,7 +173,6 @@ class Follower:
         """Save what only we have, then take the upstream's history."""
         instance = self._instance
         await instance.say(f"leaving its own history: {verdict.because}")
-        await self._herald.stop()
         await instance.cut()
         self._unbroken = False
         epoch = instance.state.writable_epoch

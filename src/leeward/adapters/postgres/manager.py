@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from leeward.adapters.postgres import identity, orphans, state
+from leeward.adapters.postgres.courier import Courier
 from leeward.adapters.postgres.data import DataDirectory
 from leeward.adapters.postgres.guard import Guard, Lease
 from leeward.adapters.postgres.instance import Instance
@@ -159,6 +160,8 @@ async def serve(settings: ManagerSettings, *, isolated: bool) -> None:
         reuse_address=True,
     )
     await site.start()
+    courier = Courier(settings)
+    await courier.start()
     log.info("serving", region=settings.region, app=settings.app, isolated=isolated)
     converging = asyncio.create_task(reconciler.run(), name="reconcile")
     stopping = asyncio.create_task(ending.wait(), name="wait-for-the-end")
@@ -171,6 +174,7 @@ async def serve(settings: ManagerSettings, *, isolated: bool) -> None:
             task.cancel()
         await asyncio.gather(converging, stopping, return_exceptions=True)
         await reconciler.close()
+        await courier.close()
         guard.close()
         await runner.cleanup()
 

@@ -81,7 +81,6 @@ class Reconciler:
         finally:
             fresh.cancel()
             await asyncio.gather(fresh, return_exceptions=True)
-            await self._follower.close()
             await self._leader.close()
 
     async def _step(self) -> float:

@@ -102,6 +102,12 @@ class ManagerSettings:
     replication_password_file: Path
     binaries: Path
 
+    @property
+    def wal_sources(self) -> Mapping[Region, Endpoint]:
+        """Where PostgreSQL's WAL receiver connects for each upstream: unix sockets of the ``courier``."""
+        directory = str(self.layout.socket)
+        return {region: Endpoint(directory, number) for number, region in enumerate(sorted(self.upstreams), start=1)}
+
 
 def parse(arguments: Sequence[str]) -> ManagerSettings:
     """Read the program's arguments; argparse exits with 2 on nonsense. Raises SettingsError."""

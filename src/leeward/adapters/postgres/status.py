@@ -26,7 +26,7 @@ class Publisher:
     """Holds the current status; its version grows with every change but the clock's."""
 
     def __init__(self, settings: ManagerSettings, guard: Guard, incarnation: str) -> None:
-        self._regions = {(address.host, address.port): name for name, address in settings.upstreams.items()}
+        self._regions = {(address.host, address.port): name for name, address in settings.wal_sources.items()}
         self._guard = guard
         self._incarnation = incarnation
         self._status = self._build(State(), Progress(), None, running=False)

@@ -1,0 +1,143 @@
+"""What is asked ahead, what is handed out, and when it starts over: with PostgreSQL's own messages."""
+
+import struct
+
+import pytest
+
+from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation, Start, UnforeseenError
+
+SLOT = b"japaneast"
+STARTUP = struct.pack("!II", 22, 196608) + b"user\x00replica\x00\x00"
+COPY_DONE = b"c\x00\x00\x00\x04"
+
+
+def frame(kind: bytes, body: bytes = b"") -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def query(text: bytes) -> bytes:
+    return frame(b"Q", text + b"\x00")
+
+
+def start(lsn: int, timeline: int) -> bytes:
+    return query(Start(SLOT, lsn, timeline).query())
+
+
+def wal(at: int, payload: bytes) -> bytes:
+    return frame(b"d", b"w" + struct.pack("!QQQ", at, at + len(payload), 0) + payload)
+
+
+def answer(text: bytes) -> bytes:
+    return frame(b"T", b"columns") + frame(b"D", text) + frame(b"C", b"SELECT\x00") + frame(b"Z", b"I")
+
+
+STATUS = frame(b"d", b"r" + bytes(33))
+STREAM = frame(b"W", bytes(3))
+IDENTIFY, HISTORY = query(b"IDENTIFY_SYSTEM"), query(b"TIMELINE_HISTORY 2")
+LAST = 3 * SEGMENT_BYTES + 80
+ENDED, HISTORY_ANSWER, IDENTIFY_ANSWER = answer(b"2, 0/3000050"), answer(b"1 0/3000050 no reason"), answer(b"sysid, 2")
+
+
+def streaming() -> Anticipation:
+    """A connection on timeline 1 whose WAL receiver has received up to ``LAST``."""
+    anticipation = Anticipation()
+    for asked, answered in (
+        (STARTUP, frame(b"R", bytes(4)) + frame(b"Z", b"I")),
+        (IDENTIFY, answer(b"sysid, 1")),
+        (start(3 * SEGMENT_BYTES, 1), STREAM + wal(3 * SEGMENT_BYTES, bytes(80))),
+        (STATUS, b""),
+    ):
+        assert anticipation.from_client(asked).to_server == asked
+        passed = anticipation.from_server(answered)
+        assert passed.to_client == answered
+        assert not passed.to_server
+    return anticipation
+
+
+def test_everything_is_asked_the_moment_the_timeline_ends() -> None:
+    passed = streaming().from_server(COPY_DONE)
+    assert passed.to_client == COPY_DONE
+    assert passed.to_server == COPY_DONE + HISTORY + IDENTIFY + start(3 * SEGMENT_BYTES, 2)
+
+
+def test_answers_are_handed_out_as_they_are_asked_for() -> None:
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE)
+    first = wal(3 * SEGMENT_BYTES, b"new")
+    assert not anticipation.from_server(ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM + first).to_client
+    assert anticipation.held_bytes > 0
+    for asked, answered in (
+        (STATUS, b""),
+        (COPY_DONE, ENDED),
+        (HISTORY, HISTORY_ANSWER),
+        (IDENTIFY, IDENTIFY_ANSWER),
+        (start(3 * SEGMENT_BYTES, 2), STREAM + first),
+    ):
+        passed = anticipation.from_client(asked)
+        assert passed.to_client == answered
+        assert not passed.to_server
+    assert anticipation.held_bytes == 0
+    # And so it goes on, in both directions, until that timeline ends too.
+    assert anticipation.from_client(STATUS).to_server == STATUS
+    assert anticipation.from_server(wal(LAST, b"more")).to_client == wal(LAST, b"more")
+    assert HISTORY.replace(b"HISTORY 2", b"HISTORY 3") in anticipation.from_server(COPY_DONE).to_server
+
+
+def test_questions_may_come_before_their_answers() -> None:
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE)
+    assert not anticipation.from_client(COPY_DONE).to_client
+    assert anticipation.from_server(ENDED[:7]).to_client == b""
+    assert anticipation.from_server(ENDED[7:] + HISTORY_ANSWER).to_client == ENDED
+    assert anticipation.from_client(HISTORY).to_client == HISTORY_ANSWER
+
+
+def test_a_history_that_is_there_already_is_not_asked_for() -> None:
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE + ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER)
+    assert anticipation.from_client(COPY_DONE).to_client == ENDED
+    assert anticipation.from_client(IDENTIFY).to_client == IDENTIFY_ANSWER
+    assert not anticipation.from_client(start(3 * SEGMENT_BYTES, 2)).to_server
+    assert anticipation.from_server(STREAM).to_client == STREAM
+
+
+def test_an_error_is_the_answer_it_is() -> None:
+    anticipation = streaming()
+    refused = frame(b"E", b"not in this server's history") + frame(b"Z", b"I")
+    anticipation.from_server(COPY_DONE + ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + refused)
+    for asked in (COPY_DONE, HISTORY, IDENTIFY):
+        anticipation.from_client(asked)
+    assert anticipation.from_client(start(3 * SEGMENT_BYTES, 2)).to_client == refused
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(start(3 * SEGMENT_BYTES, 3), id="another timeline"),
+        pytest.param(start(4 * SEGMENT_BYTES, 2), id="another position"),
+        pytest.param(query(b"SHOW data_directory_mode"), id="another question"),
+        pytest.param(frame(b"X"), id="goodbye"),
+    ],
+)
+def test_what_was_not_foreseen_starts_over(asked: bytes) -> None:
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE)
+    with pytest.raises(UnforeseenError, match="not foreseen"):
+        anticipation.from_client(asked)
+
+
+def test_a_stream_of_something_else_is_refused() -> None:
+    with pytest.raises(UnforeseenError, match="none of PostgreSQL's"):
+        Anticipation().from_server(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 7, 64])
+def test_messages_may_come_in_any_pieces(chunk_bytes: int) -> None:
+    anticipation = streaming()
+    stream = wal(LAST, b"some") + COPY_DONE + ENDED
+    passed = b"".join(
+        bytes(anticipation.from_server(stream[at : at + chunk_bytes]).to_client)
+        for at in range(0, len(stream), chunk_bytes)
+    )
+    assert passed == wal(LAST, b"some") + COPY_DONE
+    assert anticipation.from_client(COPY_DONE).to_client == ENDED
