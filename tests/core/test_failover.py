@@ -119,13 +119,26 @@ def test_async_stops_waiting_for_the_silent() -> None:
 
 
 def test_async_refuses_a_loss_beyond_the_rpo_until_an_operator_accepts_it() -> None:
-    progress = tuple(Progress(80.0 + n, 100 * n) for n in range(11))
+    progress = tuple(Progress(80.0 + n, wal(1, 100 * n)) for n in range(11))
     given = election(EU, ASYNC, promise(EU, 350), promise(AP, 300), progress=progress)
     decision = failover.decide(given)
     assert not [a for a in decision.actions if isinstance(a, Propose)]
     assert "would lose about 7.0 s of writes; the RPO is 5 s" in decision.because
     accepted = replace(given, topology=electing(mode=ASYNC, request="eu-1", target=EU))
     assert proposed(accepted) is not None
+
+
+def test_an_lsn_of_another_history_says_nothing_of_the_loss() -> None:
+    """A region that led before holds a high LSN of its own, and nothing of what was written since."""
+    begun = (Progress(90.0, wal(0, 0)), *(Progress(90.0 + n, wal(2, 100 * n)) for n in range(11)))
+    given = election(EU, ASYNC, promise(EU, 950), promise(AP, 900), progress=begun)
+    assert "would lose about 10.0 s of writes" in failover.decide(given).because
+
+
+def test_a_loss_that_began_before_anything_remembered_is_not_guessed() -> None:
+    progress = (Progress(99.0, wal(1, 900)), Progress(100.0, wal(1, 1000)))
+    decision = failover.decide(election(EU, ASYNC, promise(EU, 350), promise(AP, 300), progress=progress))
+    assert "would lose more than can be told of writes; the RPO is 5 s" in decision.because
 
 
 def test_a_deposed_primary_that_may_still_write_is_waited_for() -> None:

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from leeward.core.settings import AppSettings
-from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Role, Sender
+from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Role, Sender, WalPosition
 from leeward.core.view import Progress
 from leeward.ports.gateway import Address
 
@@ -12,6 +12,7 @@ from leeward.ports.gateway import Address
 LAG_RESOLUTION_S = 0.1
 LAG_HISTORY = 300
 PROGRESS_HISTORY = 240
+NOTHING = WalPosition(0, 0)
 
 
 @dataclass(slots=True)
@@ -70,12 +71,15 @@ class Application:
             return 0.0
         return next(now_s - at_s for at_s, lsn in self.lag_history if lsn > sender.flushed_lsn)
 
-    def follow_progress(self, primary: Region, epoch: int, at_s: float, lsn: int) -> None:
-        """Remember how far the primary's WAL was; a new primary starts a new record."""
+    def follow_progress(self, primary: Region, epoch: int, at_s: float, wal: WalPosition) -> None:
+        """Remember how far the primary's WAL was; a new primary starts a new record.
+
+        Whoever saw the reign begin knows that nothing of it was written before. An agent that started later does not.
+        """
         if self.progress_of != (primary, epoch):
-            self.progress = ()
-            self.progress_of = (primary, epoch)
-        self.progress = (*self.progress[1 - PROGRESS_HISTORY :], Progress(at_s, lsn))
+            begun = () if self.progress_of is None else (Progress(at_s, NOTHING),)
+            self.progress, self.progress_of = begun, (primary, epoch)
+        self.progress = (*self.progress[1 - PROGRESS_HISTORY :], Progress(at_s, wal))
 
     def watch_silence(self, *, leads: bool, heard: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
         """Track since when the instance should accept writes and does not.

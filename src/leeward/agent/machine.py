@@ -201,7 +201,7 @@ class Machine:
                 if app is None or stored is None or stored.topology.primary != region or report.wal is None:
                     continue
                 if report.role is Role.PRIMARY:
-                    app.follow_progress(region, stored.topology.epoch, seen.at_s, report.wal.lsn)
+                    app.follow_progress(region, stored.topology.epoch, seen.at_s, report.wal)
 
     def _transaction_ended(self, number: int, outcome: Outcome | None) -> None:
         committed = outcome is not None and outcome.succeeded
@@ -427,13 +427,10 @@ class Machine:
         hold_until_s = max(quiet_since_s, self._leader_moved_at_s) + LEADER_HOLD_DOWN_S
         if stored_phases != {Phase.STEADY} or self._now_s < hold_until_s:
             return
-        to = leadership.move_to(
-            self.leader,
-            self.me,
-            {stored.topology.primary for stored in self.store.topologies.values() if stored.topology.primary},
-            {region for region, health in self.health.items() if health.serving},
-            self._preferred,
-        )
+        primaries = {stored.topology.primary for stored in self.store.topologies.values() if stored.topology.primary}
+        serving = {region for region, health in self.health.items() if health.serving}
+        fit = serving & leadership.reaching(primaries, self.store.seen)
+        to = leadership.move_to(self.leader, self.me, primaries, fit, self._preferred)
         if to is not None:
             self._leader_moved_at_s = self._now_s
             self._out.append(do.MoveLeader(to))

@@ -10,6 +10,7 @@ In async the most advanced replica wins, and the loss is estimated from the old 
 beyond the RPO waits for an operator.
 """
 
+import math
 from dataclasses import dataclass
 
 from leeward.core.values import Promise, Region, ReplicationMode, Topology
@@ -58,14 +59,14 @@ def choose(view: View, topology: Topology) -> Choice:
         if loss_s > view.app.rpo_s and topology.request is None:
             return Choice(
                 None,
-                f"{best.region} is the best candidate and would lose about {loss_s:.1f} s of writes; the RPO is "
+                f"{best.region} is the best candidate and would lose {seconds_text(loss_s)} of writes; the RPO is "
                 f"{view.app.rpo_s:g} s. Wait for a better replica, or accept it: leeward failover {view.app.name} "
                 f"--to {best.region}",
             )
     wanted = next((p for p in fit if p.region == topology.target), None)
     if wanted is not None and (topology.mode is ReplicationMode.ASYNC or wanted.wal == most):
-        lost_s = estimated_loss_s(view, wanted)
-        return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it (about {lost_s:.1f} s behind)")
+        behind = seconds_text(estimated_loss_s(view, wanted))
+        return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it ({behind} behind)")
     others = [promise.region for promise in promises.values() if promise.region != best.region]
     if not others:
         why = "it is the only replica left"
@@ -94,15 +95,18 @@ def heir(view: View, topology: Topology) -> Region | None:
 def estimated_loss_s(view: View, promise: Promise) -> float:
     """Return by how many seconds the promise is behind the last known WAL of the old primary.
 
-    Resolution: one heartbeat. 0 when the replica holds everything the primary was seen to have.
+    Resolution: one heartbeat. 0 when the replica holds everything the primary was seen to have; infinity when it
+    stopped before anything this agent remembers. An LSN of another epoch says nothing: histories fork.
     """
-    if not view.progress:
+    if not view.progress or promise.wal >= view.progress[-1].wal:
         return 0.0
-    last = view.progress[-1]
-    held = [point.at_s for point in view.progress if point.lsn <= promise.wal.lsn]
-    if promise.wal.lsn >= last.lsn:
-        return 0.0
-    return last.at_s - (held[-1] if held else view.progress[0].at_s - view.timers.heartbeat_s)
+    held = [point.at_s for point in view.progress if point.wal <= promise.wal]
+    return view.progress[-1].at_s - held[-1] if held else math.inf
+
+
+def seconds_text(loss_s: float) -> str:
+    """Return a loss in words."""
+    return "more than can be told" if math.isinf(loss_s) else f"about {loss_s:.1f} s"
 
 
 def lsn_text(lsn: int) -> str:

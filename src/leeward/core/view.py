@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from leeward.core.settings import AppSettings, Timers
-from leeward.core.values import Heartbeat, InstanceReport, InstanceStatus, Promise, Region, Topology, Vantage
+from leeward.core.values import (
+    Heartbeat,
+    InstanceReport,
+    InstanceStatus,
+    Promise,
+    Region,
+    Topology,
+    Vantage,
+    WalPosition,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +35,10 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a primary's WAL was when its heartbeat was seen."""
+    """How far a primary's WAL was when its heartbeat was seen; (0, 0) when its reign was seen to begin."""
 
     at_s: float
-    lsn: int
+    wal: WalPosition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,8 @@ _TWO = Fleet(
     rpo_s=5.0,
 )
 
+_BESIDE_A_WITNESS = replace(three(ReplicationMode.ASYNC), witnesses=frozenset((AP,)))
+
 INCIDENTS = (
     Incident(
         "github-2018",
@@ -122,5 +124,11 @@ INCIDENTS = (
         "Shown in the simulator: a region returns with writes of its own just as the next primary is lost.",
         three(ReplicationMode.SYNC),
         (Fault(BEGINS_S, Kind.ISOLATION, US, None, 14.0), Fault(BEGINS_S + 13, Kind.REGION_LOSS, EU, None, 10.0)),
+    ),
+    Incident(
+        "partition-beside-a-witness",
+        "Found by the simulator: the two regions with data lose sight of one another, the witness sees both.",
+        _BESIDE_A_WITNESS,
+        (Fault(BEGINS_S, Kind.PARTITION, US, EU, 20.0),),
     ),
 )
