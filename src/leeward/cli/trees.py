@@ -25,7 +25,7 @@ INDEX = ".leeward-tree.json"
 
 def write(console: Console, directory: Path, out: Path) -> ExitCode:
     """Write the tree. Files are replaced only where they differ."""
-    spec, foreign = _read(console, directory)
+    spec, foreign = read(console, directory)
     files = tree(spec, engines=engine_commands(), foreign=foreign)
     before = _index(out)
     files[INDEX] = json.dumps(sorted(files), indent=0) + "\n"
@@ -46,7 +46,7 @@ def write(console: Console, directory: Path, out: Path) -> ExitCode:
 
 def show(console: Console, directory: Path, cluster: str, *, as_json: bool) -> ExitCode:
     """Print one cluster's objects."""
-    spec, foreign = _read(console, directory)
+    spec, foreign = read(console, directory)
     check_cluster(spec, cluster)
     items = compile_cluster(spec, cluster, engines=engine_commands(), foreign=foreign)
     if as_json:
@@ -58,7 +58,7 @@ def show(console: Console, directory: Path, cluster: str, *, as_json: bool) -> E
 
 def diff(console: Console, directory: Path, out: Path, cluster: str | None) -> ExitCode:
     """Print what would change in a tree, file by file."""
-    spec, foreign = _read(console, directory)
+    spec, foreign = read(console, directory)
     if cluster is not None:
         check_cluster(spec, cluster)
     new = tree(spec, engines=engine_commands(), foreign=foreign)
@@ -76,7 +76,7 @@ def diff(console: Console, directory: Path, out: Path, cluster: str | None) -> E
 
 def draw(console: Console, directory: Path) -> ExitCode:
     """Print the diagram."""
-    spec, _ = _read(console, directory)
+    spec, _ = read(console, directory)
     console.data(diagram(spec))
     return ExitCode.DONE
 
@@ -96,7 +96,7 @@ def check_cluster(spec: Spec, cluster: str) -> None:
         )
 
 
-def _read(console: Console, directory: Path) -> tuple[Spec, list[dict[str, Any]]]:
+def read(console: Console, directory: Path) -> tuple[Spec, list[dict[str, Any]]]:
     """Return the spec and the other tools' documents that Leeward reads; show what is worth knowing about them."""
     spec = load(directory)
     console.problems(spec.warnings)

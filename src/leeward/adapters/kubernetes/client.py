@@ -6,29 +6,25 @@ asking the server (discovery), once per group and version.
 
 import asyncio
 import json
-import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
+from leeward.adapters.kubernetes.transport import Connection, Transport, error_of
 from leeward.ports.cluster import (
     BUILT_IN,
     Change,
     ClusterUnavailableError,
-    ConflictError,
-    ExpiredError,
     KubeObject,
     Listing,
     NotFoundError,
-    RejectedError,
     Resource,
     WatchEvent,
 )
+
+__all__ = ["FIELD_MANAGER", "Connection", "KubernetesCluster", "path_of"]
 
 FIELD_MANAGER = "leeward"
 # The server ends a watch after this; the client goes on from the last version it saw. A connection that is
@@ -38,35 +34,11 @@ RECONNECT_FIRST_S = 0.05
 RECONNECT_MAX_S = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """Where an API server is and how to prove who we are: a bearer token, or a client certificate."""
-
-    url: str
-    ca_file: Path | None = None
-    """None: the system's authorities."""
-    token_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    server_name: str | None = None
-    """The name to verify when it is not the host of the URL."""
-
-
 class KubernetesCluster:
     """The Cluster port for one API server. Close it, or use it as a context manager."""
 
     def __init__(self, connection: Connection) -> None:
-        self._base = connection.url.rstrip("/")
-        self._server_name = connection.server_name
-        self._token_file = connection.token_file
-        self._tls: ssl.SSLContext | bool = True
-        if self._base.startswith("https:"):
-            self._tls = ssl.create_default_context(
-                cafile=None if connection.ca_file is None else str(connection.ca_file)
-            )
-            if connection.certificate_file is not None:
-                self._tls.load_cert_chain(connection.certificate_file, connection.key_file)
-        self._session: aiohttp.ClientSession | None = None
+        self._transport = Transport(connection)
         self._kinds = {(known.api_version, known.kind): known for known in BUILT_IN}
 
     async def __aenter__(self) -> Self:
@@ -81,14 +53,13 @@ class KubernetesCluster:
 
     async def close(self) -> None:
         """Close every connection; running watches end with ClusterUnavailableError."""
-        if self._session is not None:
-            await self._session.close()
+        await self._transport.close()
 
     async def apply(self, item: KubeObject, *, timeout_s: float) -> KubeObject:
         """Server-side apply as field manager ``leeward``, forced."""
-        resource = await self._resource_of(item, timeout_s)
+        resource = await self.resource_of(str(item["apiVersion"]), str(item["kind"]), timeout_s=timeout_s)
         metadata = item["metadata"]
-        return await self._json(
+        return await self._transport.json(
             "PATCH",
             path_of(resource, metadata.get("namespace"), metadata["name"]),
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
@@ -99,7 +70,7 @@ class KubernetesCluster:
 
     async def get(self, resource: Resource, name: str, *, namespace: str | None = None, timeout_s: float) -> KubeObject:
         """Return one object."""
-        return await self._json("GET", path_of(resource, namespace, name), timeout_s=timeout_s)
+        return await self._transport.json("GET", path_of(resource, namespace, name), timeout_s=timeout_s)
 
     async def list(
         self,
@@ -111,7 +82,7 @@ class KubernetesCluster:
         timeout_s: float,
     ) -> Listing:
         """Return all matching objects; their ``apiVersion`` and ``kind`` are filled in."""
-        answer = await self._json(
+        answer = await self._transport.json(
             "GET",
             path_of(resource, namespace),
             query=_selectors(label_selector, field_selector),
@@ -157,7 +128,7 @@ class KubernetesCluster:
         pause_s = RECONNECT_FIRST_S
         while True:
             try:
-                async with self._request(
+                async with self._transport.request(
                     "GET",
                     path_of(resource, namespace),
                     query={**query, "resourceVersion": resource_version},
@@ -169,12 +140,12 @@ class KubernetesCluster:
                         heard_at_s = loop.time()
                         event = json.loads(line)
                         if event["type"] == "ERROR":
-                            raise _error_of(int(event["object"].get("code", 500)), event["object"])
+                            raise error_of(int(event["object"].get("code", 500)), event["object"])
                         resource_version = str(event["object"]["metadata"]["resourceVersion"])
                         if event["type"] != "BOOKMARK":
                             yield WatchEvent(Change(event["type"]), event["object"])
             except ClusterUnavailableError:
-                if loop.time() - heard_at_s >= timeout_s or (self._session and self._session.closed):
+                if loop.time() - heard_at_s >= timeout_s or self._transport.closed:
                     raise
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RECONNECT_MAX_S)
@@ -192,7 +163,7 @@ class KubernetesCluster:
         options: KubeObject = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
-        await self._json("DELETE", path_of(resource, namespace, name), body=options, timeout_s=timeout_s)
+        await self._transport.json("DELETE", path_of(resource, namespace, name), body=options, timeout_s=timeout_s)
 
     async def patch(
         self,
@@ -205,7 +176,7 @@ class KubernetesCluster:
         timeout_s: float,
     ) -> KubeObject:
         """Apply a JSON merge patch."""
-        return await self._json(
+        return await self._transport.json(
             "PATCH",
             path_of(resource, namespace, name, subresource),
             query={"fieldManager": FIELD_MANAGER},
@@ -231,7 +202,7 @@ class KubernetesCluster:
             query["container"] = container
         if tail_lines is not None:
             query["tailLines"] = str(tail_lines)
-        async with self._request(
+        async with self._transport.request(
             "GET",
             f"/api/v1/namespaces/{namespace}/pods/{name}/log",
             query=query,
@@ -241,13 +212,15 @@ class KubernetesCluster:
             async for piece in response.content.iter_any():
                 yield piece
 
-    async def _resource_of(self, item: KubeObject, timeout_s: float) -> Resource:
-        """Return where objects of this kind live; ask the server about kinds that are not built in."""
-        api_version, kind = str(item["apiVersion"]), str(item["kind"])
+    async def resource_of(self, api_version: str, kind: str, *, timeout_s: float) -> Resource:
+        """Return where objects of a kind live; ask the server about kinds that are not built in.
+
+        Raises NotFoundError when it does not know the kind.
+        """
         if (api_version, kind) not in self._kinds:
             group, _, version = api_version.rpartition("/")
             root = f"/apis/{api_version}" if group else f"/api/{version}"
-            answer = await self._json("GET", root, timeout_s=timeout_s)
+            answer = await self._transport.json("GET", root, timeout_s=timeout_s)
             for row in answer["resources"]:
                 if "/" not in row["name"]:
                     found = Resource(group, version, row["name"], row["kind"], namespaced=row["namespaced"])
@@ -255,74 +228,6 @@ class KubernetesCluster:
         if (api_version, kind) not in self._kinds:
             raise NotFoundError(f"the API server knows no kind {kind} in {api_version}")
         return self._kinds[api_version, kind]
-
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: KubeObject | None = None,
-        content_type: str = "application/json",
-        timeout_s: float,
-    ) -> KubeObject:
-        async with self._request(
-            method,
-            path,
-            query=query or {},
-            body=body,
-            content_type=content_type,
-            timeout_s=timeout_s,
-            read_timeout_s=timeout_s,
-            total_s=timeout_s,
-        ) as response:
-            answer: KubeObject = json.loads(await response.read())
-            return answer
-
-    @asynccontextmanager
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str],
-        body: KubeObject | None = None,
-        content_type: str = "application/json",
-        timeout_s: float,
-        read_timeout_s: float | None,
-        total_s: float | None = None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request and hand out a successful response; everything else becomes one of our errors."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        headers = {"Accept": "application/json"}
-        if self._token_file is not None:
-            # Read every time: bound tokens of real clusters are replaced in place.
-            headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
-        data = None
-        if body is not None:
-            headers["Content-Type"] = content_type
-            data = json.dumps(body, separators=(",", ":")).encode()
-        try:
-            async with asyncio.timeout(timeout_s):
-                response = await self._session.request(
-                    method,
-                    self._base + path,
-                    params=query,
-                    headers=headers,
-                    data=data,
-                    ssl=self._tls,
-                    server_hostname=self._server_name,
-                    timeout=aiohttp.ClientTimeout(total=total_s, sock_read=read_timeout_s),
-                )
-            async with response:
-                if response.status >= 400:
-                    raise _error_of(response.status, await _status_of(response))
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not self._session.closed:
-                raise
-            raise ClusterUnavailableError(f"{self._base}: {error or type(error).__name__}") from error
 
 
 def path_of(resource: Resource, namespace: str | None, name: str = "", subresource: str = "") -> str:
@@ -347,27 +252,3 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
             yield line
-
-
-async def _status_of(response: aiohttp.ClientResponse) -> KubeObject:
-    text = await response.text()
-    try:
-        status = json.loads(text)
-    except ValueError:
-        return {"message": text[:200]}
-    return status if isinstance(status, dict) else {"message": text[:200]}
-
-
-def _error_of(code: int, status: KubeObject) -> Exception:
-    message = f"{status.get('message') or 'no message'} ({status.get('reason') or code})"
-    match code:
-        case 404:
-            return NotFoundError(message)
-        case 409:
-            return ConflictError(message)
-        case 410:
-            return ExpiredError(message)
-        case 429 | 500 | 502 | 503 | 504:
-            return ClusterUnavailableError(message)
-        case _:
-            return RejectedError(message)

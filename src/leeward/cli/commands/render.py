@@ -61,21 +61,43 @@ def render(
 def diff(
     context: typer.Context,
     files: Files,
-    tree: Annotated[Path, typer.Argument(metavar="TREE", help="A tree rendered before.", show_default=False)],
+    tree: Annotated[
+        Path | None, typer.Argument(metavar="[TREE]", help="A tree rendered before.", show_default=False)
+    ] = None,
     cluster: OnCluster = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default="as kubectl", help="Without TREE: who may enter the cluster."),
+    ] = None,
+    kube_context: Annotated[
+        str | None,
+        typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Without TREE: which entry."),
+    ] = None,
 ) -> None:
-    """Show what rendering would change in a tree.
+    """Show what rendering would change in a tree, or what applying it would change in a running cluster.
 
-    Exit status 0: nothing; 1: something.
+    Without TREE the cluster's API server is asked, by a dry run: + is added, ~ changes, - bears our label and is no
+    longer rendered, ! is refused. Nothing is changed. Values of secrets are not shown.
+    Exit status 0: nothing; 1: something; 2: it could not be found out.
 
     \b
     Examples:
       leeward diff -f examples/fnp deploy
       leeward diff -f examples/fnp deploy --cluster fnp-eu
+      leeward diff -f examples/fnp --cluster fnp-eu
+      leeward diff -f examples/fnp --cluster fnp-eu --kubeconfig ~/.kube/fnp --context admin@fnp-eu
     """
-    from leeward.cli import trees
+    if tree is not None:
+        if kubeconfig is not None or kube_context is not None:
+            raise typer.BadParameter("--kubeconfig and --context lead to a cluster; leave out TREE to ask it")
+        from leeward.cli import trees
 
-    raise typer.Exit(trees.diff(console(context), files, tree, cluster))
+        raise typer.Exit(trees.diff(console(context), files, tree, cluster))
+    if cluster is None:
+        raise typer.BadParameter("say which TREE, or which --cluster to ask")
+    from leeward.cli import live
+
+    raise typer.Exit(live.diff(console(context), files, cluster, kubeconfig, kube_context))
 
 
 def diagram(context: typer.Context, files: Files) -> None:

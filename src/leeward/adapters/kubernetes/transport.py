@@ -1,0 +1,170 @@
+"""Requests to one API server: connection, identity, deadlines, and our errors for its refusals. HTTP only."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from leeward.ports.cluster import (
+    ClusterUnavailableError,
+    ConflictError,
+    ExpiredError,
+    KubeObject,
+    NotFoundError,
+    RejectedError,
+)
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where an API server is and how to prove who we are: a bearer token, or a client certificate."""
+
+    url: str
+    ca_file: Path | None = None
+    """None: the system's authorities."""
+    token_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    """A token as it is, where there is no file."""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+    """The name to verify when it is not the host of the URL."""
+    verified: bool = True
+    """Whether the server's certificate is verified. False only for whoever asks for it in a kubeconfig."""
+
+
+class Transport:
+    """Requests to one API server. Close it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._base = connection.url.rstrip("/")
+        self._server_name = connection.server_name
+        self._token_file = connection.token_file
+        self._token = connection.token
+        self._tls: ssl.SSLContext | bool = True
+        if self._base.startswith("https:"):
+            self._tls = ssl.create_default_context(
+                cafile=None if connection.ca_file is None else str(connection.ca_file)
+            )
+            if not connection.verified:
+                self._tls.check_hostname = False
+                self._tls.verify_mode = ssl.CERT_NONE
+            if connection.certificate_file is not None:
+                self._tls.load_cert_chain(connection.certificate_file, connection.key_file)
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed."""
+        return self._session is not None and self._session.closed
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: KubeObject | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        timeout_s: float,
+    ) -> KubeObject:
+        """Return the answer to a request. Raises what the Cluster port does."""
+        async with self.request(
+            method,
+            path,
+            query=query or {},
+            body=body,
+            content_type=content_type,
+            accept=accept,
+            timeout_s=timeout_s,
+            read_timeout_s=timeout_s,
+            total_s=timeout_s,
+        ) as response:
+            answer: KubeObject = json.loads(await response.read())
+            return answer
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        body: KubeObject | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        timeout_s: float,
+        read_timeout_s: float | None,
+        total_s: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request and hand out a successful response; everything else becomes one of our errors."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        headers = {"Accept": accept}
+        if self._token_file is not None:
+            # Read every time: bound tokens of real clusters are replaced in place.
+            headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
+        elif self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = json.dumps(body, separators=(",", ":")).encode()
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._session.request(
+                    method,
+                    self._base + path,
+                    params=query,
+                    headers=headers,
+                    data=data,
+                    ssl=self._tls,
+                    server_hostname=self._server_name,
+                    timeout=aiohttp.ClientTimeout(total=total_s, sock_read=read_timeout_s),
+                )
+            async with response:
+                if response.status >= 400:
+                    raise error_of(response.status, await _status_of(response))
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._session.closed:
+                raise
+            raise ClusterUnavailableError(f"{self._base}: {error or type(error).__name__}") from error
+
+
+async def _status_of(response: aiohttp.ClientResponse) -> KubeObject:
+    text = await response.text()
+    try:
+        status = json.loads(text)
+    except ValueError:
+        return {"message": text[:200]}
+    return status if isinstance(status, dict) else {"message": text[:200]}
+
+
+def error_of(code: int, status: KubeObject) -> Exception:
+    """Return our error for a status of the API server."""
+    message = f"{status.get('message') or 'no message'} ({status.get('reason') or code})"
+    match code:
+        case 404:
+            return NotFoundError(message)
+        case 409:
+            return ConflictError(message)
+        case 410:
+            return ExpiredError(message)
+        case 429 | 500 | 502 | 503 | 504:
+            return ClusterUnavailableError(message)
+        case _:
+            return RejectedError(message)
