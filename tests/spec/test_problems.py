@@ -194,7 +194,7 @@ def test_an_infeasible_rto_shows_the_arithmetic(tmp_path: Path) -> None:
 
 
 def test_sync_needs_longer_than_async(tmp_path: Path) -> None:
-    application = replaced(APPLICATION, "rto: 5s", "rto: 3500ms")
+    application = replaced(APPLICATION, "rto: 5s", "rto: 3300ms")
     assert problems_of(write(tmp_path, application=application)) == ()
     application += "  database: {replication: quorum}\n"
     assert one_problem(write(tmp_path, application=application))[0] == "rto-infeasible"

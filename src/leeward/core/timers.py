@@ -21,7 +21,7 @@ ROUTE_S = 0.1
 # How many round trips the two-phase election costs: prepare, see it and promise, elect; and in the
 # synchronous modes the next standby's first acknowledgement on the new timeline.
 ELECTION_ROUND_TRIPS = 4
-ACKNOWLEDGE_ROUND_TRIPS = 3
+ACKNOWLEDGE_ROUND_TRIPS = 2
 
 
 @dataclass(frozen=True, slots=True)
