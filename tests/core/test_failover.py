@@ -128,6 +128,16 @@ def test_async_refuses_a_loss_beyond_the_rpo_until_an_operator_accepts_it() -> N
     assert proposed(accepted) is not None
 
 
+def test_of_equals_the_one_with_pods_is_elected() -> None:
+    heartbeats = {US: seen(US, 90), EU: seen(EU, 100, report_=report(pods_ready=0)), AP: seen(AP, 100)}
+    found = proposed(election(EU, SYNC, promise(EU), promise(AP), seen=heartbeats))
+    assert found is not None
+    assert found.primary == AP
+    ahead = proposed(election(EU, SYNC, promise(EU, 110), promise(AP), seen=heartbeats))
+    assert ahead is not None
+    assert ahead.primary == EU, "data comes before pods"
+
+
 def test_an_lsn_of_another_history_says_nothing_of_the_loss() -> None:
     """A region that led before holds a high LSN of its own, and nothing of what was written since."""
     begun = (Progress(90.0, wal(0, 0)), *(Progress(90.0 + n, wal(2, 100 * n)) for n in range(11)))

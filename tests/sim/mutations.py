@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from leeward.agent.machine import Machine
-from leeward.core import election, failover, lease, membership, replication, switchover
+from leeward.core import election, failover, lease, membership, replication, routing, switchover
 from leeward.core.actions import Propose
 from leeward.core.election import Choice
 from leeward.core.settings import AgentSettings
@@ -179,6 +179,11 @@ def hand_over_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(switchover, "drained", drained)
 
 
+def send_users_anywhere(patch: pytest.MonkeyPatch) -> None:
+    """Whoever answers probes gets users, with pods or without."""
+    patch.setattr(routing, "has_pods", lambda view, region: True)
+
+
 ASYNC = (ReplicationMode.ASYNC,)
 QUORUM = (ReplicationMode.QUORUM,)
 US, EU, AP = Region("us"), Region("eu"), Region("ap")
@@ -186,6 +191,7 @@ UNHEARD_FAILOVER = (Fault(12.0, Kind.WATCH_STALL, US, None, 4.0), Fault(12.6, Ki
 UNHEARD_AND_THEN_SLOW = (*UNHEARD_FAILOVER, Fault(12.9, Kind.SLOW_LINK, US, EU, 6.0, 1.0))
 SLOW_THEN_GONE = (Fault(12.0, Kind.SLOW_LINK, US, None, 12.0, 0.8), Fault(16.0, Kind.ISOLATION, US, None, 6.0))
 BACK_WHILE_THE_NEXT_DIES = (Fault(12.0, Kind.ISOLATION, US, None, 13.5), Fault(25.2, Kind.REGION_LOSS, EU, None, 10.0))
+NO_PODS_IN_TWO = tuple(Fault(12.0, Kind.SERVICE_LOSS, region, None, 25.0) for region in (US, EU))
 
 MUTATIONS = (
     Mutation("no lease margin", nothing, Focus((3,), rtts_s=(0.004,), kinds=LOSSES), make=no_margin),
@@ -207,4 +213,5 @@ MUTATIONS = (
     Mutation(
         "a switchover hands over too early", hand_over_early, Focus((3,), ASYNC, kinds=frozenset((Kind.SWITCHOVER,)))
     ),
+    Mutation("users go where there is no pod", send_users_anywhere, Focus(), script=NO_PODS_IN_TWO),
 )

@@ -405,7 +405,7 @@ class Machine:
             pods=self.apps[settings.name].pods,
             instance=Address(settings.instance_host or "", settings.instance_port),
             primary=routing.primary_route(view),
-            fallbacks=routing.fallbacks(self._nearest, self.health, self._now_s, self.timers),
+            fallbacks=routing.fallbacks(view, self._nearest, self.health),
         )
 
     def _routes_applied(self, number: int) -> None:

@@ -13,6 +13,7 @@ beyond the RPO waits for an operator.
 import math
 from dataclasses import dataclass
 
+from leeward.core.routing import has_pods
 from leeward.core.values import Promise, Region, ReplicationMode, Topology
 from leeward.core.view import View
 
@@ -50,7 +51,7 @@ def choose(view: View, topology: Topology) -> Choice:
     fit = [promise for promise in promises.values() if promise.healthy and view.alive(promise.region)]
     if not fit:
         return Choice(None, "no replica that promised is healthy and heard from")
-    best = max(fit, key=lambda promise: (promise.wal, _preference(topology, promise.region)))
+    best = max(fit, key=lambda promise: (promise.wal, _preference(view, topology, promise.region)))
     if topology.mode is not ReplicationMode.ASYNC and best.wal < most:
         ahead = ", ".join(sorted(p.region for p in promises.values() if p.wal == most))
         return Choice(None, f"{ahead} holds more than {best.region} and is not fit; waiting for it")
@@ -84,10 +85,11 @@ def heir(view: View, topology: Topology) -> Region | None:
     """
     fit = [region for region in topology.data_regions if region != topology.primary and view.alive(region)]
 
-    def advance(region: Region) -> tuple[int, int, int]:
+    def advance(region: Region) -> tuple[int, int, bool, int]:
         report = view.report(region)
         wal = view.instance.wal if region == view.me and view.instance is not None else report.wal if report else None
-        return (wal.epoch if wal else -1, wal.lsn if wal else -1, -topology.data_regions.index(region))
+        held = (wal.epoch, wal.lsn) if wal else (-1, -1)
+        return (*held, has_pods(view, region), -topology.data_regions.index(region))
 
     return max(fit, key=advance, default=None)
 
@@ -114,5 +116,6 @@ def lsn_text(lsn: int) -> str:
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:08X}"
 
 
-def _preference(topology: Topology, region: Region) -> tuple[bool, int]:
-    return (region == topology.favourite, -topology.data_regions.index(region))
+def _preference(view: View, topology: Topology, region: Region) -> tuple[bool, bool, int]:
+    """Of equals: who has pods to write with, then whom the others stream from already, then the placement's order."""
+    return (has_pods(view, region), region == topology.favourite, -topology.data_regions.index(region))

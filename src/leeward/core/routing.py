@@ -78,9 +78,20 @@ def _promoted(view: View, topology: Topology) -> bool:
     return instance is not None and instance.role is Role.PRIMARY and instance.epoch == topology.epoch
 
 
-def fallbacks(
-    nearest_first: tuple[Region, ...], health: Mapping[Region, Health], now_s: float, timers: Timers
-) -> tuple[Region, ...]:
-    """Return the other regions fit to serve this region's users, nearest first."""
-    found = shares(health, now_s, timers)
-    return tuple(region for region in nearest_first if found.get(region, 0.0) > 0.0)
+def fallbacks(view: View, nearest_first: tuple[Region, ...], health: Mapping[Region, Health]) -> tuple[Region, ...]:
+    """Return the other regions fit to serve this region's users, nearest first.
+
+    One without a ready pod has no capacity at all, whatever its agent answers; what is sent there is refused.
+    """
+    topology = view.topology
+    if topology is None:
+        return ()
+    found = shares(health, view.now_s, view.timers)
+    fit = [region for region in nearest_first if region in topology.data_regions and found.get(region, 0.0) > 0.0]
+    return tuple(region for region in fit if has_pods(view, region)) or tuple(fit)
+
+
+def has_pods(view: View, region: Region) -> bool:
+    """Whether the region's service can answer, by its latest word: it has a ready pod."""
+    report = view.report(region)
+    return report is None or report.pods_ready > 0

@@ -97,6 +97,16 @@ def check_bound(missing: list[Acknowledged], fleet: Fleet) -> None:
             raise ViolationError(f"{lost_s:.1f} s of writes of epoch {epoch} are lost; {bound_s:.1f} s are allowed")
 
 
+def check_reads(ledger: Ledger, mode: ReplicationMode) -> None:
+    """Check that no primary was without an acknowledged write, not even for a moment. Raises ViolationError."""
+    if ledger.misread and mode is not ReplicationMode.ASYNC:
+        first = ledger.misread[0]
+        raise ViolationError(
+            f"{len(ledger.misread)} reads of acknowledged writes found nothing in {mode}; the first: {first.key}, read "
+            f"from {first.by} at {first.at_s:.3f} s"
+        )
+
+
 def topology(sites: dict[Region, Site], app: App) -> Topology:
     """Return the newest topology that any agent knows."""
     known = (site.machine.store.topologies.get(app) for site in sites.values() if site.machine is not None)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from leeward.core.values import App, Region
+from leeward.core.values import App, Region, Role
+from leeward.sim.database import Instance
 from leeward.sim.network import Network
 from leeward.sim.region import Site
 from leeward.sim.schedule import Schedule
@@ -13,7 +14,7 @@ from leeward.sim.schedule import Schedule
 TIMEOUT_S = 1.0
 RETRY_S = 0.05
 TRIES = 5
-HANDLING_S = 0.003
+READ_EVERY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,22 @@ class Acknowledged:
     """Its machine, kernel and all, had stood still until a moment before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """An acknowledged write that a primary did not have when it was read there."""
+
+    key: str
+    by: Region
+    at_s: float
+
+
 @dataclass(slots=True)
 class Ledger:
     """What every client saw."""
 
     acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
+    misread: list[Misread] = field(default_factory=list)
     attempts: int = 0
 
 
@@ -69,6 +80,7 @@ class Client:
         self._every_s = every_s
         self._number = 0
         self._stopped = False
+        self._newest: str | None = None
 
     def start(self) -> None:
         """Begin to write."""
@@ -82,7 +94,27 @@ class Client:
         if self._stopped:
             return
         self._number += 1
+        if self._number % READ_EVERY == 0:
+            self._read()
         self._try(f"{self._home}-{self._number}", 0)
+
+    def _read(self) -> None:
+        """Ask the primary for what it acknowledged last."""
+        key, route = self._newest, self._sites[self._home].routes.get(self._app)
+        if key is None or route is None or route.primary is None:
+            return
+
+        def at_database(region: Region) -> None:
+            instance = self._sites[region].instances[self._app]
+            instance.process.receive(look, instance)
+
+        def look(instance: Instance) -> None:
+            server = instance.postgres
+            leads = server.role is Role.PRIMARY and not server.closing and not instance.waking
+            if leads and not server.history.holds(key):
+                self._ledger.misread.append(Misread(key, instance.region, self._schedule.now_s))
+
+        self._network.send(self._home, route.primary, at_database, route.primary)
 
     def _try(self, key: str, tried: int) -> None:
         if tried >= TRIES:
@@ -105,10 +137,12 @@ class Client:
             if not over:
                 over = True
                 self._ledger.acknowledged[key] = found
+                self._newest = key
                 self._schedule.after(self._every_s, self._next)
 
         def at_database(region: Region) -> None:
-            instance = self._sites[region].instances[self._app]
+            site = self._sites[region]
+            instance = site.instances[self._app]
 
             def acknowledged(epoch: int, lsn: int) -> None:
                 found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s, instance.waking)
@@ -116,11 +150,14 @@ class Client:
                 self._network.send(region, entry.name, done, found)
 
             refused = partial(self._network.send, region, entry.name, again)
+            if not site.pods:
+                refused()
+                return
             instance.process.receive(instance.postgres.write, key, acknowledged, refused)
 
         route = entry.routes.get(self._app)
         if entry.dead or entry.frozen or route is None or route.primary is None:
             self._schedule.after(RETRY_S, again)
         else:
-            self._network.send(entry.name, route.primary, at_database, route.primary)
+            self._network.send_as_request(entry.name, route.primary, at_database, route.primary)
         self._schedule.after(TIMEOUT_S, again)

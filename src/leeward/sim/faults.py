@@ -3,13 +3,14 @@
 Plain data, so that a failing run can be told, replayed, and shrunk by leaving faults out.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from leeward.agent import events as on
 from leeward.core.values import Phase, Region, ReplicationMode, Topology
+from leeward.sim.region import PODS
 from leeward.sim.simulation import Simulation
 
 
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     AGENT_KILL = "agent-kill"
     INSTANCE_KILL = "instance-kill"
     DATABASE_CRASH = "database-crash"
+    SERVICE_LOSS = "service-loss"
     ISOLATION = "isolation"
     PARTITION = "partition"
     ONE_WAY = "one-way-partition"
@@ -99,6 +101,9 @@ class Storm:
         self._number = 0
         self._requests = 0
         self._over = False
+        self._coming: deque[Fault] = deque()
+        self._aimed = 0
+        self._ambushed = 0
 
     def expect(self, faults: tuple[Fault, ...]) -> None:
         """Set the alarm for each."""
@@ -113,9 +118,14 @@ class Storm:
             counts[topology.phase] += 1
             for ambush in ambushes:
                 if ambush.phase is topology.phase and ambush.occurrence == counts[topology.phase]:
-                    self._simulation.schedule.after(ambush.fault.at_s, self.strike, _aimed(ambush, topology))
+                    self._ambushed += 1
+                    self._simulation.schedule.after(ambush.fault.at_s, self._spring, _aimed(ambush, topology))
 
         self._simulation.on_topology = entered
+
+    def _spring(self, fault: Fault) -> None:
+        self._ambushed -= 1
+        self.strike(fault)
 
     def strike(self, fault: Fault) -> None:
         """Let one happen now."""
@@ -185,6 +195,11 @@ class Storm:
                 if instance is not None and instance.process.running:
                     instance.crash_database()
                 return None
+            case Kind.SERVICE_LOSS:
+                if instance is None or not site.pods:
+                    return None
+                site.service(())
+                return lambda: site.service(PODS)
             case Kind.SLOW_DISK:
                 return self._slow_disk(fault)
             case Kind.LEADER_MOVE:

@@ -28,12 +28,14 @@ class Network:
         *,
         jitter: float = 0.0,
         loss: float = 0.0,
+        duplication: float = 0.0,
     ) -> None:
         self._schedule = schedule
         self._chance = chance
         self._one_way_s = dict(one_way_s)
         self._jitter = jitter
         self._loss = loss
+        self._duplication = duplication
         self._cuts: dict[Link, int] = {}
         self._waiting: dict[Link, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._number = 0
@@ -61,6 +63,12 @@ class Network:
     def send(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
         """Deliver a callback at the other end, when the link allows."""
         self._schedule.after(self.delay_s(source, target), self._arrive, (source, target), deliver, arguments)
+
+    def send_as_request(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
+        """Deliver like ``send``, and now and then twice: whoever lost a connection asks again under the same key."""
+        self.send(source, target, deliver, *arguments)
+        if self._duplication and self._chance.random() < self._duplication:
+            self.send(source, target, deliver, *arguments)
 
     def _arrive(self, link: Link, deliver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         # A cut stops what is on its way, too.

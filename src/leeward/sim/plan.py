@@ -8,7 +8,7 @@ from random import Random
 
 from leeward.core import timers
 from leeward.core.values import App, Phase, Region, ReplicationMode
-from leeward.sim.faults import HARMLESS, OPERATORS, Ambush, Fault, Kind, Who
+from leeward.sim.faults import HARMLESS, Ambush, Fault, Kind, Who
 from leeward.sim.fleet import DRIFT_MAX, Fleet
 
 FOUND_S = 8.0
@@ -27,6 +27,7 @@ class Plan:
     storm_s: float
     jitter: float = 0.1
     loss: float = 0.0
+    duplication: float = 0.0
     write_every_s: float = 0.2
     calm: bool = False
     """Its faults are so short that nothing may move."""
@@ -42,7 +43,7 @@ class Plan:
 class Focus:
     """Which worlds to draw from: all of them, or those where a certain weakness would show."""
 
-    counts: tuple[int, ...] = (2, 3, 3, 3, 3, 4, 5, 5, 7)
+    counts: tuple[int, ...] = (2, 3, 3, 3, 3, 4, 5, 5, 6, 7)
     """How many regions, by weight."""
     modes: tuple[ReplicationMode, ...] = tuple(ReplicationMode)
     rtts_s: tuple[float, ...] = (0.004, 0.02, 0.08, 0.2, 0.3)
@@ -82,6 +83,7 @@ def draw(seed: int, focus: Focus = EVERYTHING) -> Plan:
         loss=0.0 if calm else chance.choice((0.0, 0.0, 0.01, 0.05)),
         write_every_s=chance.choice((0.05, 0.2, 0.5)),
         calm=calm,
+        duplication=0.0 if calm else chance.choice((0.0, 0.0, 0.1)),
     )
 
 
@@ -112,7 +114,7 @@ def _fault(chance: Random, kind: Kind, at_s: float, fleet: Fleet, lease_s: float
         case Kind.FLAPPING:
             period_s = chance.uniform(0.1, 0.8) * lease_s
             return [
-                Fault(at_s + turn * period_s, Kind.PARTITION, where, other, period_s / 2)
+                Fault(at_s + turn * period_s, kind, where, other, period_s / 2)
                 for turn in range(chance.randrange(2, 8))
             ]
         case Kind.BLIP | Kind.PARTITION | Kind.ONE_WAY:
@@ -132,14 +134,12 @@ def _fault(chance: Random, kind: Kind, at_s: float, fleet: Fleet, lease_s: float
             return [Fault(at_s, kind, asked, to) for asked in fleet.data_regions]
         case Kind.LEADER_MOVE | Kind.COMPACTION | Kind.DATABASE_CRASH:
             return [Fault(at_s, kind, where)]
-        case Kind.PAUSE:
-            return [Fault(at_s, kind, where, None, for_s)]
         case _:
             return [Fault(at_s, kind, where, None, for_s)]
 
 
 def _ambush(chance: Random, fleet: Fleet, lease_s: float) -> Ambush:
-    kinds = sorted(set(Kind) - OPERATORS - {Kind.CLOCK_DRIFT, Kind.CLOCK_JUMP, Kind.FLAPPING})
+    kinds = sorted(set(Kind) - {Kind.CLOCK_DRIFT, Kind.CLOCK_JUMP, Kind.FLAPPING})
     (fault, *_) = _fault(chance, chance.choice(kinds), chance.expovariate(1 / 0.15), fleet, lease_s, calm=False)
     who = chance.choice(tuple(Who))
     phase = chance.choice((Phase.ELECTING, Phase.PROMOTING, Phase.SWITCHING, Phase.STEADY))

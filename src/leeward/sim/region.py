@@ -33,6 +33,8 @@ GATEWAY_S = (0.005, 0.02)
 # Which part of the decisions is taken a second time, from a copy of the machine's saved state.
 REPLAYED = 0.002
 
+PODS: tuple[Address, ...] = (Address("10.0.0.1", 8000), Address("10.0.0.2", 8000))
+
 MachineFactory = Callable[[AgentSettings, str], Machine]
 
 
@@ -59,6 +61,8 @@ class Site:
         self.machine: Machine | None = None
         self.frozen = False
         self.dead = False
+        self.pods = PODS
+        """Ready pods of the application's service, where there is one."""
         self._schedule = schedule
         self._network = network
         self._store = store
@@ -109,7 +113,7 @@ class Site:
         self._awake_at_s = 0.0
         self.machine = self._make(self.settings, f"{self.name}-{self._agent.life}")
         for app, instance in self.instances.items():
-            self._post(on.PodsChanged(app, (Address("10.0.0.1", 8000), Address("10.0.0.2", 8000))))
+            self._post(on.PodsChanged(app, self.pods))
             if instance.process.alive:
                 self._post(on.InstanceReported(app, instance.status()))
         self._read_store()
@@ -173,6 +177,12 @@ class Site:
             instance.process.thaw()
         self._agent.thaw()
 
+    def service(self, pods: tuple[Address, ...]) -> None:
+        """The pods of the service become ready, or are no longer: all of them or none."""
+        self.pods = pods
+        for app in self.instances:
+            self.post(on.PodsChanged(app, pods))
+
     def instance_changed(self, app: App) -> None:
         """The instance manager answers the agent's long poll, on a connection of its own."""
         instance = self.instances[app]
@@ -232,7 +242,8 @@ class Site:
             case do.Probe():
                 self._probe(action)
             case do.TellPromise(region=region, promise=promise):
-                self._network.send(self.name, region, self._sites[region].post, on.PromiseReceived(promise))
+                promised = on.PromiseReceived(promise)
+                self._network.send_as_request(self.name, region, self._sites[region].post, promised)
             case do.ApplyRoutes():
                 self._newest_routes = action
                 self._agent.after(self._chance.uniform(*GATEWAY_S), self._apply, action)

@@ -40,8 +40,8 @@ def _smaller(plan: Plan) -> list[Plan]:
         replace(plan, ambushes=plan.ambushes[:index] + plan.ambushes[index + 1 :])
         for index in range(len(plan.ambushes))
     ]
-    if plan.loss or plan.jitter:
-        candidates.append(replace(plan, loss=0.0, jitter=0.0))
+    if plan.loss or plan.jitter or plan.duplication:
+        candidates.append(replace(plan, loss=0.0, jitter=0.0, duplication=0.0))
     return candidates + _fewer_regions(plan)
 
 

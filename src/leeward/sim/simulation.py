@@ -30,6 +30,7 @@ class Simulation:
         *,
         jitter: float = 0.1,
         loss: float = 0.0,
+        duplication: float = 0.0,
         write_every_s: float = 0.1,
         make: MachineFactory = Machine,
         trace: Callable[[str], None] | None = None,
@@ -38,7 +39,7 @@ class Simulation:
         self.chance = Random(seed)
         self.schedule = Schedule()
         one_way_s = {(a, b): fleet.rtt_s[frozenset((a, b))] / 2 for a in fleet.regions for b in fleet.regions if a != b}
-        self.network = Network(self.schedule, self.chance, one_way_s, jitter=jitter, loss=loss)
+        self.network = Network(self.schedule, self.chance, one_way_s, jitter=jitter, loss=loss, duplication=duplication)
         self.store = Store(self.schedule, self.network, self.chance, fleet.regions)
         self.sites: dict[Region, Site] = {}
         self.ledger = Ledger()

@@ -13,6 +13,7 @@ from leeward.sim import checkers
 from leeward.sim.faults import OPERATORS, Kind, Storm
 from leeward.sim.plan import FOUND_S, Plan
 from leeward.sim.region import MachineFactory
+from leeward.sim.shifts import Shifts
 from leeward.sim.simulation import Simulation
 from leeward.sim.violation import ViolationError
 
@@ -41,6 +42,7 @@ class Lived:
     outcome: Outcome
     simulation: Simulation
     healed_at_s: float
+    """When everything healed, on the simulation's own clock."""
 
 
 def run(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[[str], None] | None = None) -> Outcome:
@@ -56,6 +58,7 @@ def live_through(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[
         plan.seed,
         jitter=plan.jitter,
         loss=plan.loss,
+        duplication=plan.duplication,
         write_every_s=plan.write_every_s,
         make=make,
         trace=trace,
@@ -80,6 +83,7 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
         raise ViolationError(f"not founded within {FOUND_S:g} s: {'; '.join(waiting)}")
     storm.expect(plan.faults)
     storm.lie_in_wait(plan.ambushes)
+    Shifts(simulation).look()
     schedule.run_until(FOUND_S + plan.storm_s)
     storm.heal()
     until_s = schedule.now_s + CONVERGE_S
@@ -102,12 +106,13 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
         raise ViolationError(f"the primary moved {epoch - 1} times for faults shorter than the lease")
     topology = checkers.topology(simulation.sites, app)
     assert topology.primary is not None, "converged"
-    happened = {fault.kind for fault in plan.faults}
+    happened = {fault.kind for fault in (*plan.faults, *(ambush.fault for ambush in plan.ambushes))}
     modes = {plan.fleet.mode} | ({ReplicationMode.ASYNC} if Kind.MODE in happened else set())
     mode = ReplicationMode.ASYNC if ReplicationMode.ASYNC in modes else plan.fleet.mode
+    checkers.check_reads(simulation.ledger, mode)
     missing = checkers.check_loss(simulation.sites, app, topology.primary, simulation.ledger, mode)
     outcome.lost = len(missing)
-    if missing and happened == {Kind.SWITCHOVER} and not plan.ambushes:
+    if missing and happened == {Kind.SWITCHOVER}:
         raise ViolationError(f"{len(missing)} acknowledged writes lost by planned changes alone")
     if not happened & OPERATORS:
         checkers.check_bound(missing, plan.fleet)

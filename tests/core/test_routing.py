@@ -1,0 +1,32 @@
+"""Where users go who cannot be served where they are."""
+
+import pytest
+
+from leeward.core import routing
+from leeward.core.routing import Health
+from leeward.core.values import Region
+from tests.core.views import AP, EU, REGIONS, US, report, seen, topology, view
+
+WELL, OUT = Health(True, 0.0), Health(False, 99.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("health", "without_pods", "data_regions", "fallbacks"),
+    [
+        pytest.param({EU: WELL, AP: WELL}, (), REGIONS, (EU, AP), id="the nearest first"),
+        pytest.param({EU: OUT, AP: WELL}, (), REGIONS, (AP,), id="nobody is sent to who does not serve"),
+        pytest.param({EU: WELL, AP: WELL}, (EU,), REGIONS, (AP,), id="nor to who has no pod"),
+        pytest.param({EU: WELL, AP: WELL}, (EU, AP), REGIONS, (EU, AP), id="unless nobody has: the word may be old"),
+        pytest.param({EU: WELL, AP: WELL}, (), (US, AP), (AP,), id="a witness has nothing to serve with"),
+        pytest.param({EU: OUT, AP: OUT}, (), REGIONS, (EU, AP), id="hardly anybody looks well: the view is suspect"),
+    ],
+)
+def test_where_users_go(
+    health: dict[Region, Health],
+    without_pods: tuple[Region, ...],
+    data_regions: tuple[Region, ...],
+    fallbacks: tuple[Region, ...],
+) -> None:
+    heard = {r: seen(r, 100, report_=report(pods_ready=0 if r in without_pods else 2)) for r in (EU, AP)}
+    given = view(US, topology=topology(data_regions=data_regions), seen=heard)
+    assert routing.fallbacks(given, (EU, AP), health) == fallbacks
