@@ -18,11 +18,12 @@ demo: .venv/.runtime
 test: lint types prepare
 	LEEWARD_SIMULATION_S=$(SIMULATION_S) $(BIN)/python -m pytest
 
-# Real API server, upstream definitions and kustomize, built once into the cache where Go is to be had; the
-# tests that need them say at the end how to get them otherwise.
+# Real API server, upstream definitions and kustomize, built once into the cache where Go is to be had, and promtool
+# from Debian's package; the tests that need them say at the end how to get them otherwise.
 prepare: .venv/.dev
 	-@$(BIN)/python -m tests.kubernetes.prepare
 	-@$(BIN)/python -m tests.compile.kustomize.prepare
+	-@$(BIN)/python -m tests.compile.promtool.prepare
 
 # The quick loop: lint, types, unit tests and a short simulation, in less than 90 s.
 check: lint types unit

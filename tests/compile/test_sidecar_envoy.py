@@ -118,6 +118,10 @@ async def test_the_pods_share_of_the_limit_is_enforced(tmp_path: Path) -> None:
         async with session.get(f"{metrics}/metrics") as response:
             text = await response.text()
         assert "envoy_http_local_rate_limit_rate_limited" in text.replace("per_minute_", "")
+        # What the alerts and the dashboard ask for.
+        answered = f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="2",envoy_cluster_name="service"}} {LIMIT}'
+        assert answered in text.splitlines()
+        assert 'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service"' in text
         async with session.get(f"{metrics}/stats") as response:
             assert response.status == 404, "the administration itself must not be reachable from outside the pod"
 

@@ -1,11 +1,12 @@
 """What a person is woken for: symptoms, each with the page that says what to do.
 
-The thresholds are the application's own objectives. Metrics are those the agents show; where an Envoy stands beside the
-service or in the gateway, also the requests'.
+The thresholds are the application's own objectives. Metrics are those the agents show, and the requests': from the
+Envoy beside the service where there is one, else from the region's gateway.
 """
 
 from leeward.compile.objects import KubeObject
 from leeward.compile.site import Site
+from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.spec.application import Application
 
 CRITICAL, WARNING = "critical", "warning"
@@ -15,15 +16,15 @@ def alerts(site: Site, application: Application, runbooks: str) -> list[KubeObje
     """Return the groups of rules."""
     app, objectives = application.metadata.name, application.spec.objectives
     of = f'application="{app}"'
-    namespace = application.namespace
     budget = 1 - (objectives.availability or 99.9) / 100
-    bad = f'sum(rate(envoy_cluster_upstream_rq_xx{{namespace="{namespace}",envoy_response_code_class="5"}}[5m]))'
-    every = f'sum(rate(envoy_cluster_upstream_rq_xx{{namespace="{namespace}"}}[5m]))'
+    counter, chosen = requests(application)
+    bad = f'sum(rate({counter}_xx{{{chosen},envoy_response_code_class="5"}}[5m]))'
+    every = f"sum(rate({counter}_xx{{{chosen}}}[5m]))"
     rows = [
         (
             "LeewardNoPrimary",
             f"sum(leeward_primary{{{of}}}) == 0 or absent(leeward_primary{{{of}}})",
-            _minutes(objectives.rto_s),
+            _whole(objectives.rto_s),
             CRITICAL,
             f"{app} has no primary for longer than its RTO of {objectives.rto_s:g} s",
             "manual-failover",
@@ -46,10 +47,11 @@ def alerts(site: Site, application: Application, runbooks: str) -> list[KubeObje
         ),
         (
             "LeewardRegionLost",
-            "count by (region) (leeward_region_serving == 0) >= 2",
+            # A Prometheus in each region knows one agent's view, one for the fleet knows all of them.
+            "avg by (region) (leeward_region_serving) < 0.5",
             "1m",
             CRITICAL,
-            "most of the others see a region not serving",
+            "most of those who watch it see a region not serving",
             "automated-failover",
         ),
         (
@@ -94,6 +96,13 @@ def alerts(site: Site, application: Application, runbooks: str) -> list[KubeObje
     return [{"name": f"leeward-{app}", "interval": "15s", "rules": rules}]
 
 
-def _minutes(seconds: float) -> str:
-    """Return a duration as Prometheus writes it, no shorter than this."""
+def requests(application: Application) -> tuple[str, str]:
+    """Return what the names of an application's request metrics begin with, and the labels that choose them."""
+    if application.spec.sidecars.envoy is not None:
+        return "envoy_cluster_upstream_rq", f'namespace="{application.namespace}",envoy_cluster_name="service"'
+    return "envoy_http_downstream_rq", f'namespace="{SYSTEM_NAMESPACE}",envoy_http_conn_manager_prefix="users"'
+
+
+def _whole(seconds: float) -> str:
+    """Return a duration as Prometheus writes it."""
     return f"{max(1, round(seconds))}s"

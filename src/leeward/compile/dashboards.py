@@ -1,5 +1,6 @@
 """A Grafana dashboard for an application: what users see above, what may be the cause below."""
 
+from leeward.compile.alerts import requests
 from leeward.compile.objects import KubeObject
 from leeward.spec.application import Application
 
@@ -10,12 +11,13 @@ def dashboard(application: Application) -> KubeObject:
     """Return the dashboard, as Grafana's sidecar reads it."""
     app, namespace = application.metadata.name, application.namespace
     of, where = f'application="{app}"', f'namespace="{namespace}"'
-    duration = f"sum by (le) (rate(envoy_cluster_upstream_rq_time_bucket{{{where}}}[5m]))"
+    counter, chosen = requests(application)
+    duration = f"sum by (le) (rate({counter}_time_bucket{{{chosen}}}[5m]))"
     rows = [
-        ("Requests a second", f"sum(rate(envoy_cluster_upstream_rq_total{{{where}}}[1m]))", "reqps"),
+        ("Requests a second", f"sum(rate({counter}_total{{{chosen}}}[1m]))", "reqps"),
         (
             "Failed requests a second",
-            f'sum(rate(envoy_cluster_upstream_rq_xx{{{where},envoy_response_code_class="5"}}[1m]))',
+            f'sum(rate({counter}_xx{{{chosen},envoy_response_code_class="5"}}[1m]))',
             "reqps",
         ),
         ("Duration, 99 of 100", f"histogram_quantile(0.99, {duration})", "ms"),

@@ -12,6 +12,8 @@ import yaml
 from leeward.adapters.kubernetes.kubeconfig import connection, read
 from leeward.spec.problem import ProblemsError
 
+PROXIED = "{contexts: [{name: us, context: {cluster: c}}], clusters: [{name: c, cluster: {server: s, proxy-url: p}}]}"
+
 
 def write(path: Path, name: str, server: str, user: dict[str, Any] | None = None, **cluster: Any) -> Path:
     document = {
@@ -68,11 +70,7 @@ def test_inline_keys_are_ours_alone_and_do_not_stay(tmp_path: Path) -> None:
         ("contexts: [us]", "us", "kubeconfig-unreadable"),
         ("contexts: [{name: us, context: {cluster: gone}}]", "us", "unknown-cluster"),
         ("contexts: [{name: us, context: {cluster: us}}]\nclusters: [{name: us}]", "us", "kubeconfig-incomplete"),
-        (
-            "{contexts: [{name: us, context: {cluster: us}}], clusters: [{name: us, cluster: {server: a, proxy-url: b}}]}",
-            "us",
-            "kubeconfig-unsupported",
-        ),
+        (PROXIED, "us", "kubeconfig-unsupported"),
         ("contexts: [{name: us-east, context: {}}]", "us-eats", "unknown-context"),
     ],
 )

@@ -1,0 +1,203 @@
+"""Every alert that is rendered fires when it should and only then: the real promtool evaluates it."""
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leeward.agent.machine import Machine
+from leeward.agent.metrics import exposition
+from leeward.compile import KubeObject, agent_settings, compile_cluster
+from leeward.compile.target import Images, kubernetes_target
+from leeward.spec import Spec
+from leeward.spec.load import documents_of, resolve
+from leeward.world.objects import engine_commands
+from tests.compile.promtool.prepare import binary
+
+FNP = Path(__file__).parents[3] / "examples" / "fnp"
+COMMANDS = engine_commands()
+ENDS_S = 60
+Series = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Series in Prometheus' notation (start + step x times, one every 15 s), when to look, and what is told then."""
+
+    series: Series
+    after: str
+    value: str | None = None
+    """What the alert's description names; None: it is silent."""
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+US, EU = ('{application="fnp",region="us-east-1"}', '{application="fnp",region="europe-west1"}')
+OF = '{application="fnp"}'
+SERVICE = 'namespace="fnp-production",envoy_cluster_name="service"'
+ADMIN = 'namespace="fnp-production",envoy_cluster_name="admin"'
+GATEWAY = 'namespace="leeward-system",envoy_http_conn_manager_prefix="users"'
+
+
+def requests(metric: str, chosen: str, good: int, bad: int) -> Series:
+    """Return counters that grow by so many answers every 15 s."""
+    return {
+        f'{metric}{{{chosen},envoy_response_code_class="2"}}': f"0+{good}x40",
+        f'{metric}{{{chosen},envoy_response_code_class="5"}}': f"0+{bad}x40",
+    }
+
+
+CASES = {
+    "LeewardNoPrimary": [
+        Case({f"leeward_primary{US}": "1x8 0x20", f"leeward_primary{EU}": "0x28"}, "4m", "0"),
+        Case({}, "1m", "1", {"application": "fnp"}),  # nobody tells of one
+        Case({f"leeward_primary{US}": "1x8 0x20", f"leeward_primary{EU}": "0x8 1x20"}, "4m"),
+        # Away for less than the RTO of 30 s.
+        Case({f"leeward_primary{US}": "1x8 0x0 1x20", f"leeward_primary{EU}": "0x28"}, "2m30s"),
+    ],
+    "LeewardReplicationLag": [
+        Case({f"leeward_replication_lag_seconds{EU}": "0x8 6x20"}, "4m", "6"),
+        Case({f"leeward_replication_lag_seconds{EU}": "4x28"}, "4m"),
+        Case({f"leeward_replication_lag_seconds{EU}": "0x8 6x2 0x20"}, "4m"),
+    ],
+    "LeewardFailedOver": [
+        Case({f"leeward_epoch{OF}": "1x8 2x20"}, "4m", "1"),
+        Case({f"leeward_epoch{OF}": "1x28"}, "4m"),
+        Case({f"leeward_epoch{OF}": "1x8 2x80"}, "20m"),  # long ago
+    ],
+    "LeewardRegionLost": [
+        # What the Prometheus of one region knows; then what one for the whole fleet does.
+        Case({'leeward_region_serving{region="japaneast"}': "1x8 0x20"}, "4m", "0", {"region": "japaneast"}),
+        Case(
+            {f'leeward_region_serving{{region="japaneast",pod="{pod}"}}': "0x28" for pod in ("us", "eu")},
+            "4m",
+            "0",
+            {"region": "japaneast"},
+        ),
+        # The way from one region to it is cut, and nothing else.
+        Case(
+            {
+                'leeward_region_serving{region="japaneast",pod="us"}': "0x28",
+                'leeward_region_serving{region="japaneast",pod="eu"}': "1x28",
+            },
+            "4m",
+        ),
+        Case({'leeward_region_serving{region="japaneast"}': "1x8 0x2 1x20"}, "4m"),
+    ],
+    "LeewardQuorumUnheard": [
+        Case({"leeward_quorum_age_seconds": "0x8 11x8"}, "3m", "11"),
+        Case({"leeward_quorum_age_seconds": "9x16"}, "3m"),
+    ],
+    "LeewardPodsMissing": [
+        Case({f"leeward_pods_ready{OF}": "5x8 0x20"}, "4m", "0"),
+        Case({f"leeward_pods_ready{OF}": "5x8 1x20"}, "4m"),
+    ],
+    "LeewardErrorBudgetBurn": [
+        # 99.95 % allow 0.05 % of failures; the alert is for 14.4 times as many, 0.72 %.
+        Case(requests("envoy_cluster_upstream_rq_xx", SERVICE, 99, 1), "8m", "0.01"),
+        Case(requests("envoy_cluster_upstream_rq_xx", SERVICE, 199, 1), "8m"),
+        Case(requests("envoy_cluster_upstream_rq_xx", ADMIN, 0, 1), "8m"),  # the sidecar's own pages are no users
+        Case({}, "8m"),
+    ],
+}
+WITHOUT_SIDECAR = {
+    "LeewardErrorBudgetBurn": [
+        Case(requests("envoy_http_downstream_rq_xx", GATEWAY, 99, 1), "8m", "0.01"),
+        Case(requests("envoy_http_downstream_rq_xx", GATEWAY, 199, 1), "8m"),
+    ]
+}
+
+
+@cache
+def spec_of(sidecar: bool) -> Spec:
+    documents, problems = documents_of(FNP)
+    for document in documents:
+        if document.data["kind"] == "Application" and not sidecar:
+            del document.data["spec"]["sidecars"]["envoy"]
+            # Without it there is nobody to limit.
+            del document.data["spec"]["environments"][0]["spec"]["traffic"]
+    return resolve(str(FNP), documents, problems)
+
+
+def rules_of(sidecar: bool = True, cluster: str = "fnp-us") -> KubeObject:
+    """Return a cluster's rules, as Prometheus' own file has them."""
+    items = compile_cluster(spec_of(sidecar), cluster, engines=COMMANDS)
+    (found,) = (item for item in items if item["kind"] == "PrometheusRule")
+    spec: KubeObject = found["spec"]
+    return spec
+
+
+def promtool(directory: Path, rules: KubeObject, tests: list[KubeObject] | None = None) -> tuple[int, str]:
+    """Return promtool's status and words. JSON is YAML to it."""
+    (directory / "rules.json").write_text(json.dumps(rules), "utf-8")
+    whole = {"rule_files": ["rules.json"], "evaluation_interval": "15s", "tests": tests}
+    (directory / "tests.json").write_text(json.dumps(whole), "utf-8")
+    command = ["check", "rules", "rules.json"] if tests is None else ["test", "rules", "tests.json"]
+    ran = subprocess.run(
+        [binary(), *command], cwd=directory, capture_output=True, text=True, check=False, timeout=ENDS_S
+    )
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def tried(rule: KubeObject, case: Case) -> dict[str, Any]:
+    """Return promtool's test of one case: the alert with every label and every word, or none."""
+    told = []
+    if case.value is not None:
+        words = {key: text.replace("{{ $value }}", case.value) for key, text in rule["annotations"].items()}
+        told = [{"exp_labels": {**rule["labels"], **case.labels}, "exp_annotations": words}]
+    looked = {"eval_time": case.after, "alertname": rule["alert"], "exp_alerts": told}
+    series = [{"series": name, "values": values} for name, values in case.series.items()]
+    return {"interval": "15s", "input_series": series, "alert_rule_test": [looked]}
+
+
+@pytest.mark.parametrize("cluster", ["fnp-us", "fnp-eu", "fnp-jp"])
+def test_the_rules_are_correct(cluster: str, tmp_path: Path) -> None:
+    status, said = promtool(tmp_path, rules_of(cluster=cluster))
+    assert status == 0, said
+    assert "7 rules found" in said
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alert_fires_when_it_should_and_only_then(name: str, tmp_path: Path) -> None:
+    rules = rules_of()
+    (rule,) = (each for group in rules["groups"] for each in group["rules"] if each["alert"] == name)
+    assert {case.value is None for case in CASES[name]} == {True, False}, "show it firing and silent"
+    status, said = promtool(tmp_path, rules, [tried(rule, case) for case in CASES[name]])
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("name", WITHOUT_SIDECAR)
+def test_without_a_sidecar_the_gateway_counts(name: str, tmp_path: Path) -> None:
+    rules = rules_of(sidecar=False)
+    (rule,) = (each for group in rules["groups"] for each in group["rules"] if each["alert"] == name)
+    status, said = promtool(tmp_path, rules, [tried(rule, case) for case in WITHOUT_SIDECAR[name]])
+    assert status == 0, said
+
+
+def test_every_alert_is_tried() -> None:
+    rendered = {rule["alert"] for group in rules_of()["groups"] for rule in group["rules"]}
+    assert rendered == CASES.keys()
+
+
+def test_a_wrong_threshold_is_heard(tmp_path: Path) -> None:
+    rules = json.loads(json.dumps(rules_of()))
+    (rule,) = (each for each in rules["groups"][0]["rules"] if each["alert"] == "LeewardReplicationLag")
+    rule["expr"] = rule["expr"].replace("> 5", "> 50")
+    status, said = promtool(tmp_path, rules, [tried(rule, case) for case in CASES[rule["alert"]]])
+    assert status != 0
+    assert "LeewardReplicationLag" in said
+
+
+def test_the_agents_show_what_the_alerts_ask_for() -> None:
+    spec = spec_of(sidecar=True)
+    target = kubernetes_target(spec, "us-east-1", engines=COMMANDS, images=Images())
+    shown = exposition(Machine(agent_settings(spec, "us-east-1", target), incarnation="test"), 0.0).decode()
+    asked = set(
+        re.findall(r"\bleeward_[a-z_]+", json.dumps([rule["expr"] for rule in rules_of()["groups"][0]["rules"]]))
+    )
+    assert len(asked) == 6
+    assert {name for name in asked if f"# TYPE {name} gauge" not in shown} == set()
