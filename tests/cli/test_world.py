@@ -45,19 +45,20 @@ class Leeward:
         assert isinstance(document, dict)
         return document
 
-    def left(self) -> list[str]:
-        """Return what is left of this home's worlds: files, and processes that know of them."""
-        files = [str(path) for path in self.home.iterdir()] if self.home.exists() else []
-        return files + [f"process {pid}" for pid in self.processes()]
+    def left(self, but: str = "") -> list[str]:
+        """Return what is left of this home's worlds, but for one: files, and processes that know of them."""
+        files = [str(path) for path in self.home.iterdir() if path.name != but] if self.home.exists() else []
+        return files + [f"process {pid}" for pid in self.processes(but)]
 
-    def processes(self) -> list[int]:
+    def processes(self, but: str = "") -> list[int]:
         found = []
         for process in psutil.process_iter():
             try:
-                if str(self.home) in " ".join(process.cmdline()):
-                    found.append(process.pid)
+                line = " ".join(process.cmdline())
             except psutil.Error:
                 continue
+            if str(self.home) in line and not (but and str(self.home / but) in line):
+                found.append(process.pid)
         return found
 
 
@@ -182,6 +183,28 @@ def test_ctrl_c_ends_a_world_that_is_starting(leeward: Leeward) -> None:
     assert "Ctrl-C again skips the clean-up" in rest
     assert not (leeward.home / "gone").exists()
     assert [pid for pid in leeward.processes() if "gone" in " ".join(psutil.Process(pid).cmdline())] == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "word"),
+    [
+        pytest.param(["up", "--world", "killed"], "starting world", id="up, before anything runs"),
+        pytest.param(["up", "--world", "killed"], "isolation: ", id="up, while regions start"),
+        pytest.param(["up", "--world", "killed"], "waiting: payments ", id="up, while databases start"),
+        pytest.param(["demo"], "everything is ready", id="demo, when all is there"),
+    ],
+)
+def test_a_killed_command_leaves_nothing(leeward: Leeward, verb: list[str], word: str) -> None:
+    command = [LEEWARD, *verb, str(PAYMENTS)]
+    with subprocess.Popen(
+        command, env=leeward.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert any(word in line for line in process.stderr)
+        process.kill()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while left := leeward.left(but="default"):
+        assert time.monotonic() < deadline_s, left
 
 
 def test_a_world_that_is_late_says_what_is_missing(leeward: Leeward) -> None:

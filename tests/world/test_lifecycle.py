@@ -42,6 +42,23 @@ async def test_whoever_is_killed_nothing_is_left(home: Path, victims: tuple[str,
     await world.down()
 
 
+async def test_a_tethered_world_ends_with_whoever_launched_it(home: Path) -> None:
+    world = await launch(config("tethered"), tethered=True)
+    await world.info()
+    await world.close()
+    await until(lambda: not mentioning(str(home)), "every process is gone")
+    assert not (home / "tethered").exists()
+    await world.down()
+
+
+async def test_a_tethered_world_that_is_kept_goes_on(home: Path) -> None:
+    world = await launch(config("kept"), tethered=True)
+    world.keep()
+    await world.close()
+    assert [region.state for region in (await world.info()).regions] == ["running"] * 3
+    await world.down()
+
+
 async def test_what_killed_guards_left_is_no_obstacle(home: Path) -> None:
     first = await launch(config("again"))
     info = await first.info()

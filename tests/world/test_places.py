@@ -1,4 +1,8 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -6,6 +10,7 @@ import pytest
 from leeward.spec.problem import ProblemsError
 from leeward.world import places
 from leeward.world.places import Claim
+from tests.world.support import PATIENCE_S, mentioning
 
 
 def test_worlds_live_below_a_home_of_their_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +38,25 @@ def test_a_claim_is_exclusive_until_it_is_abandoned(home: Path) -> None:
         Claim("first")
     claim.abandon()
     assert places.is_gone(home / "first")
+
+
+def test_a_guarded_claim_goes_with_whoever_is_killed(home: Path) -> None:
+    program = "import signal; from leeward.world.places import Claim; Claim('first').guard(); signal.raise_signal(9)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    deadline_s = time.monotonic() + PATIENCE_S
+    while mentioning(str(home)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert not (home / "first").exists()
+
+
+def test_a_guarded_claim_is_abandoned_at_once(home: Path) -> None:
+    claim = Claim("first")
+    claim.guard()
+    (claim.directory / "regions" / "us").mkdir(parents=True)
+    (claim.directory / "regions" / "us" / "lock").touch()
+    claim.abandon()
+    assert not (home / "first").exists()
 
 
 def test_what_a_dead_world_left_is_taken_over(home: Path) -> None:

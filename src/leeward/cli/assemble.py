@@ -36,6 +36,7 @@ def assemble(directory: Path, name: str) -> Assembly:
     found = engines.locate()
     claim = Claim(name)
     try:
+        claim.guard()  # from here on nothing is left even when this process is killed
         config = _config(spec, name, claim.directory, source, found)
         proofs = identity.create(config.fleet, {region.name: region.index for region in config.regions})
         identity.write(proofs, config)
@@ -58,8 +59,11 @@ def assemble(directory: Path, name: str) -> Assembly:
 
 
 async def launch_assembly(assembly: Assembly, progress: Callable[[str], None]) -> World:
-    """Launch the world in the background; returns when its regions run. Raises ProblemsError."""
-    return await launch(assembly.config, progress, assembly.claim)
+    """Launch the world in the background; returns when its regions run. Raises ProblemsError.
+
+    It ends with this process, however that ends, until it is kept.
+    """
+    return await launch(assembly.config, progress, assembly.claim, tethered=True)
 
 
 def _config(spec: Spec, name: str, home: Path, source: Path, found: Engines) -> WorldConfig:

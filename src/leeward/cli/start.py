@@ -47,12 +47,15 @@ def up(console: Console, directory: Path, *, name: str, timeout_s: float) -> Exi
 async def _up(console: Console, directory: Path, name: str, timeout_s: float) -> WorldInfo:
     _, world = await start(console, directory, name, timeout_s)
     async with world:
-        return await world.info()
+        info = await world.info()
+        world.keep()
+        return info
 
 
 async def start(console: Console, directory: Path, name: str, timeout_s: float) -> tuple[Spec, World]:
-    """Return a world that is ready; when it does not get there, or on Ctrl-C, nothing of it is left.
+    """Return a world that is ready; when it does not get there, on Ctrl-C or SIGKILL, nothing of it is left.
 
+    Afterwards it still ends with this process, until it is kept.
     Raises CommandError, ProblemsError.
     """
     assembly = assemble.assemble(directory, name)

@@ -6,18 +6,17 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import aiohttp
 
 from leeward.core.codec import DecodeError, decode, encode, from_plain
 from leeward.spec.problem import Problem, ProblemsError
-from leeward.world import identity, places
+from leeward.world import guard, identity, places
+from leeward.world.guard import Guard
 from leeward.world.model import Applied, LinkInfo, WorldConfig, WorldInfo
 from leeward.world.places import Claim
 from leeward.world.problems import from_os_error, refusal
@@ -31,15 +30,15 @@ KEEP: Any = object()
 """Leave this property of a link as it is."""
 
 directory = places.directory
-_janitors: dict[Path, subprocess.Popen[bytes]] = {}
-"""Those this process launched: they outlive it, or it waits for them in ``down``."""
 
 
 class World:
     """One world, through its control socket. Use it as a context manager, or ``close`` it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tether: Guard | None = None) -> None:
+        """``tether``: what ties the world to this process; it ends with it, unless it is kept."""
         self.directory = path
+        self._tether = tether
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -66,10 +65,19 @@ class World:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of the connection; the world goes on."""
+        """Let go of the connection; the world goes on, unless it is tethered."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._tether is not None:
+            self._tether.close()
+            self._tether = None
+
+    def keep(self) -> None:
+        """Let a tethered world go on without this process."""
+        if self._tether is not None:
+            self._tether.keep()
+            self._tether = None
 
     @property
     def operator_directory(self) -> Path:
@@ -139,7 +147,7 @@ class World:
             os.kill(pids.supervisor_pid, signal.SIGKILL)
             gone = await _gone(self.directory, DOWN_TIMEOUT_S)
         if gone:
-            await _reap(self.directory)
+            await guard.reap(self.directory)
             return
         raise refusal(
             "world-stays",
@@ -184,32 +192,41 @@ class World:
 
 
 async def launch(
-    config: WorldConfig, progress: Callable[[str], None] | None = None, claim: Claim | None = None
+    config: WorldConfig,
+    progress: Callable[[str], None] | None = None,
+    claim: Claim | None = None,
+    *,
+    tethered: bool = False,
 ) -> World:
     """Start a world in the background and return when it is ready. Raises ProblemsError.
 
     ``claim`` is the directory of the world, when something has been written there (manifests, identity);
-    otherwise it is claimed here. Cancelled or failed, nothing of the world is left.
+    otherwise it is claimed here. ``tethered``: the world ends with this process, however that ends, until
+    ``keep`` is called. Cancelled, failed or killed before it is ready, nothing of the world is left.
     """
     claim = claim or Claim(config.name)
     try:
-        janitor, handle, log = _start_janitor(config, claim)
+        janitor = claim.guard()
+        config_path = _write(config, claim)
     except BaseException as error:
         claim.abandon()
         if isinstance(error, OSError):
             raise from_os_error(error, config.directory) from error
         raise
     claim.release()
-    with handle, log:
-        try:
-            async with asyncio.timeout(config.ready_timeout_s + LAUNCH_MARGIN_S):
-                problems = await _follow(handle, progress or (lambda _text: None))
-            if problems is None:
-                return World(claim.directory)
-            raise ProblemsError(problems or _died(claim.directory, log))
-        except BaseException:
-            await asyncio.shield(_end(janitor, claim.directory))
-            raise
+    try:
+        janitor.begin(config_path)
+        async with asyncio.timeout(config.ready_timeout_s + LAUNCH_MARGIN_S):
+            problems = await _follow(janitor.socket, progress or (lambda _text: None))
+        if problems is not None:
+            raise ProblemsError(problems or _died(claim.directory, janitor))
+    except BaseException:
+        await asyncio.shield(_end(janitor, claim.directory))
+        raise
+    world = World(claim.directory, janitor)
+    if not tethered:
+        world.keep()
+    return world
 
 
 def list_worlds() -> tuple[str, ...]:
@@ -218,41 +235,16 @@ def list_worlds() -> tuple[str, ...]:
     return tuple(path.name for path in places.living())
 
 
-def _start_janitor(config: WorldConfig, claim: Claim) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
-    """Return the janitor, the socket the supervisor reports to, and its log, which outlives its directory."""
-    path = claim.directory
+def _write(config: WorldConfig, claim: Claim) -> Path:
+    """Write what is not there yet, and return where the configuration is."""
     for region in config.regions:
         config.region_directory(region.name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (path / "operator" / "ca.crt").exists():
+    if not (claim.directory / "operator" / "ca.crt").exists():
         regions = {region.name: region.index for region in config.regions}
         identity.write(identity.create(config.fleet, regions), config)
-    config_path = path / "config.json"
-    config_path.write_text(encode(config))
-    ours, its = socket.socketpair()
-    command = [sys.executable, "-m", "leeward.world.janitor"]
-    command += ["--config", str(config_path), "--directory", str(path)]
-    command += ["--lock-fd", str(claim.lock), "--launch-fd", str(its.fileno())]
-    log = open(path / "supervisor.log", "a+b")  # noqa: SIM115 - the caller's
-    with its:
-        try:
-            janitor = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-                pass_fds=(claim.lock, its.fileno()),
-            )
-        except OSError:
-            ours.close()
-            log.close()
-            raise
-    if previous := _janitors.get(path):
-        previous.wait(DOWN_TIMEOUT_S)  # the claim was free, so it is dead: only to be reaped
-    _janitors[path] = janitor
-    ours.setblocking(False)
-    return janitor, ours, log
+    path = claim.directory / "config.json"
+    path.write_text(encode(config))
+    return path
 
 
 async def _follow(handle: socket.socket, progress: Callable[[str], None]) -> list[Problem] | None:
@@ -272,18 +264,12 @@ async def _follow(handle: socket.socket, progress: Callable[[str], None]) -> lis
     return []
 
 
-async def _end(janitor: subprocess.Popen[bytes], path: Path) -> None:
+async def _end(janitor: Guard, path: Path) -> None:
     """End a world that is not to be."""
-    janitor.terminate()
+    janitor.close()
     if not await _gone(path, DOWN_TIMEOUT_S):
         janitor.kill()
-    await _reap(path)
-
-
-async def _reap(path: Path) -> None:
-    """Wait for a janitor of ours that is ending: removing the directory is the last thing it does."""
-    if janitor := _janitors.pop(path, None):
-        await asyncio.to_thread(janitor.wait, DOWN_TIMEOUT_S)
+    await guard.reap(path)
 
 
 async def _gone(path: Path, timeout_s: float) -> bool:
@@ -303,15 +289,13 @@ def _pids(path: Path) -> WorldInfo | None:
         return None
 
 
-def _died(path: Path, log: IO[bytes]) -> list[Problem]:
-    log.seek(0)
-    words = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+def _died(path: Path, janitor: Guard) -> list[Problem]:
     return [
         Problem(
             code="supervisor-died",
             where=str(path),
             what="the world's supervisor ended before the world was ready",
-            why=f"its last words: {' / '.join(words[-LOG_TAIL_LINES:]) or 'none'}",
+            why=f"its last words: {janitor.last_words(LOG_TAIL_LINES)}",
             fix="mend what they name; `leeward doctor` checks this machine",
         )
     ]

@@ -12,6 +12,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+from leeward.world.guard import Guard
 from leeward.world.problems import from_os_error, refusal
 from leeward.world.removal import LOCK, remove
 
@@ -60,6 +61,7 @@ class Claim:
         """Take the directory of a world. Raises ProblemsError: it runs already, is not ours, no space."""
         self.name = name
         self.directory = directory(name)
+        self._guard: Guard | None = None
         try:
             self.lock = self._take()
         except OSError as error:
@@ -69,9 +71,18 @@ class Claim:
         """Let go of our share, when the world has its own."""
         os.close(self.lock)
 
+    def guard(self) -> Guard:
+        """Return the janitor of the directory, which removes it should this process die. Raises OSError."""
+        if self._guard is None:
+            self._guard = Guard(self.directory, self.lock)
+        return self._guard
+
     def abandon(self) -> None:
         """Remove the directory and let go, when there will be no world."""
-        remove(str(self.directory))
+        if self._guard is not None:
+            self._guard.abandon()
+        else:
+            remove(str(self.directory))
         self.release()
 
     def _take(self) -> int:

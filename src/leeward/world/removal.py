@@ -2,12 +2,14 @@
 
 import contextlib
 import os
-import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 LOCK = "lock"
 REMOVE_ATTEMPTS = 20
 REMOVE_PAUSE_S = 0.1
+HANDS = 8
+"""A disk that is told of every freed block makes each file wait: four thousand of them, one by one, take seconds."""
 
 
 def remove(path: str) -> None:
@@ -35,9 +37,17 @@ def remove(path: str) -> None:
 
 def _remove_contents(path: str) -> None:
     """The lock goes last: until then whoever comes next can finish a removal that was interrupted."""
-    with os.scandir(path) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name == LOCK):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path)
-            else:
+    folders = [folder for folder, _folders, _files in os.walk(path, topdown=False)]
+    with ThreadPoolExecutor(HANDS) as hands:
+        list(hands.map(lambda folder: _empty(folder, kept=LOCK if folder == path else None), folders))
+    for folder in folders[:-1]:
+        os.rmdir(folder)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(path, LOCK))
+
+
+def _empty(folder: str, kept: str | None) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False) and entry.name != kept:
                 os.unlink(entry.path)

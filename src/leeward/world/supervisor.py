@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 
 
 class Launch:
-    """Tells whoever launched the world how it goes, until it is ready; one JSON document per line."""
+    """Tells whoever launched the world how it goes, until it is ready; one JSON document per line.
+
+    The world ends when the launcher's end closes, unless it said before that the world is to be kept.
+    """
 
     def __init__(self, handle: socket.socket) -> None:
         self._handle: socket.socket | None = handle
@@ -51,9 +54,19 @@ class Launch:
         log.info("%s", text)
         self._send({"progress": text})
 
-    def finish(self, outcome: Mapping[str, object]) -> None:
+    def report(self, outcome: Mapping[str, object]) -> None:
         """Say how it ended; nothing comes after it."""
         self._send(outcome)
+
+    def is_kept(self) -> bool:
+        """Read what the launcher has to say: that the world is kept, or, being gone, nothing."""
+        try:
+            return self._handle is not None and bool(self._handle.recv(64))
+        except OSError:  # a reset: it is gone
+            return False
+
+    def close(self) -> None:
+        """Let go of the launcher."""
         if self._handle is not None:
             self._handle.close()
             self._handle = None
@@ -109,7 +122,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._down.set)
         loop.add_reader(janitor, self._janitor_gone, janitor)
-        loop.add_reader(self._launch.fileno(), self._launcher_gone)
+        loop.add_reader(self._launch.fileno(), self._launcher_spoke)
         watching = loop.create_task(self._until_down())
         try:
             starting = loop.create_task(self._start())
@@ -151,8 +164,7 @@ class Supervisor:
                 problems += error.problems if isinstance(error, ProblemsError) else ()
         if problems:
             raise ProblemsError(problems)
-        self._unwatch_launcher()
-        self._launch.finish({"ready": True})
+        self._launch.report({"ready": True})
 
     async def _await_region(self, name: str) -> None:
         started_s = time.monotonic()
@@ -177,18 +189,18 @@ class Supervisor:
         self._orphaned = True
         self._down.set()
 
-    def _launcher_gone(self) -> None:
-        log.info("whoever launched the world is gone before it was ready")
-        self._unwatch_launcher()
-        self._down.set()
-
-    def _unwatch_launcher(self) -> None:
+    def _launcher_spoke(self) -> None:
         asyncio.get_running_loop().remove_reader(self._launch.fileno())
+        if self._launch.is_kept():
+            log.info("the world is kept: it goes on without whoever launched it")
+        else:
+            log.info("whoever launched the world is gone and did not keep it")
+            self._down.set()
+        self._launch.close()
 
     def _fail(self, error: ProblemsError) -> None:
         log.error("%s", error)
-        self._unwatch_launcher()
-        self._launch.finish({"problems": plain(error.problems)})
+        self._launch.report({"problems": plain(error.problems)})
 
     async def _end(self) -> None:
         log.info("the world ends")
@@ -257,7 +269,7 @@ def _run(config: WorldConfig, launch: Launch, janitor: int, lock: int) -> bool:
         if probe.isolation is not Isolation.SHARED:
             wan = fork_wan(config, networks, close=(janitor, lock, launch.fileno()))
     except OSError as error:
-        launch.finish({"problems": plain(_refused(error).problems)})
+        launch.report({"problems": plain(_refused(error).problems)})
         return False
     launch.progress(f"isolation: {probe.isolation}" + (" (NOT emulated)" if probe.not_emulated else ""))
 
