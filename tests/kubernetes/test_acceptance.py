@@ -16,6 +16,7 @@ from leeward.compile.site import all_clusters, site_of
 from leeward.spec import Spec, load
 from leeward.spec.load import documents_of
 from leeward.world.objects import engine_commands
+from tests.compile.sealing import sealed_for, with_secrets
 from tests.compile.varieties import specs
 from tests.kubernetes.acceptance import complaints
 from tests.kubernetes.api import Api
@@ -41,6 +42,13 @@ def everything_of(spec: Spec, foreign: Iterable[dict[str, Any]] = ()) -> Iterato
 def test_the_examples_are_accepted(api: Api, example: Path) -> None:
     foreign = [document.data for document in documents_of(example)[0]]
     assert complaints(api, everything_of(load(example), foreign)) == []
+
+
+def test_sealed_secrets_are_accepted(api: Api) -> None:
+    fnp = PAYMENTS.parent / "fnp"
+    items = list(everything_of(with_secrets(fnp, "sealed"), sealed_for(fnp)))
+    assert "SealedSecret" in {item["kind"] for item in items}
+    assert complaints(api, items) == []
 
 
 @pytest.mark.parametrize("variety", VARIETIES)

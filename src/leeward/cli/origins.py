@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import table
-from leeward.cli.trees import check_cluster
+from leeward.cli.trees import check_cluster, foreign
 from leeward.compile.cluster import APPLICATION_CONCERNS, compile_parts
 from leeward.compile.overrides import overrides
 from leeward.compile.region import compile_application
@@ -37,6 +38,7 @@ def explain(console: Console, directory: Path, field: str, application: str | No
         for each in documents_of(directory)[0]
         if each.data.get("kind") == "Application" and each.data["metadata"]["name"] == chosen.metadata.name
     )
+    others = foreign(directory)
     kind, slash, rest = field.partition("/")
     rows = []
     for region, each in all_clusters(spec):
@@ -44,7 +46,7 @@ def explain(console: Console, directory: Path, field: str, application: str | No
             continue
         if slash:
             name, _, path = rest.partition(".")
-            value, origin = _of_object(spec, chosen, each.name, kind, name, path)
+            value, origin = _of_object(spec, chosen, each.name, kind, name, path, others)
         else:
             value, origin = _of_spec(chosen, document, each.environment, region.name, each.name, field)
         rows.append((each.name, value, origin))
@@ -90,10 +92,18 @@ def _of_spec(
     return _shown(value), origin
 
 
-def _of_object(spec: Spec, application: Application, cluster: str, kind: str, name: str, path: str) -> tuple[str, str]:
+def _of_object(
+    spec: Spec,
+    application: Application,
+    cluster: str,
+    kind: str,
+    name: str,
+    path: str,
+    others: Sequence[Mapping[str, Any]],
+) -> tuple[str, str]:
     """Return a field of a compiled object on a cluster, and whether a patch set it."""
     steps = [one or other for one, other in STEP.findall(path)]
-    for part in compile_parts(spec, cluster, engines=engine_commands()):
+    for part in compile_parts(spec, cluster, engines=engine_commands(), foreign=others):
         for item in part.objects:
             if (item["kind"], item["metadata"]["name"]) != (kind, name):
                 continue

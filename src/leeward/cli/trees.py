@@ -12,6 +12,7 @@ from leeward.compile import compile_cluster, tree
 from leeward.compile.diagram import diagram
 from leeward.compile.federation import is_federated
 from leeward.compile.pod_security import is_policy, translate
+from leeward.compile.sealed import is_sealed
 from leeward.compile.site import all_clusters
 from leeward.compile.yaml_text import documents
 from leeward.spec import Problem, Spec, load
@@ -25,8 +26,8 @@ INDEX = ".leeward-tree.json"
 
 def write(console: Console, directory: Path, out: Path) -> ExitCode:
     """Write the tree. Files are replaced only where they differ."""
-    spec, foreign = read(console, directory)
-    files = tree(spec, engines=engine_commands(), foreign=foreign)
+    spec, others = read(console, directory)
+    files = tree(spec, engines=engine_commands(), foreign=others)
     before = _index(out)
     files[INDEX] = json.dumps(sorted(files), indent=0) + "\n"
     changed = 0
@@ -46,9 +47,9 @@ def write(console: Console, directory: Path, out: Path) -> ExitCode:
 
 def show(console: Console, directory: Path, cluster: str, *, as_json: bool) -> ExitCode:
     """Print one cluster's objects."""
-    spec, foreign = read(console, directory)
+    spec, others = read(console, directory)
     check_cluster(spec, cluster)
-    items = compile_cluster(spec, cluster, engines=engine_commands(), foreign=foreign)
+    items = compile_cluster(spec, cluster, engines=engine_commands(), foreign=others)
     if as_json:
         console.data(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2))
     else:
@@ -58,10 +59,10 @@ def show(console: Console, directory: Path, cluster: str, *, as_json: bool) -> E
 
 def diff(console: Console, directory: Path, out: Path, cluster: str | None) -> ExitCode:
     """Print what would change in a tree, file by file."""
-    spec, foreign = read(console, directory)
+    spec, others = read(console, directory)
     if cluster is not None:
         check_cluster(spec, cluster)
-    new = tree(spec, engines=engine_commands(), foreign=foreign)
+    new = tree(spec, engines=engine_commands(), foreign=others)
     old = {name: (out / name).read_text("utf-8") for name in new.keys() | _index(out) if (out / name).is_file()}
     lines = [
         line
@@ -100,15 +101,20 @@ def read(console: Console, directory: Path) -> tuple[Spec, list[dict[str, Any]]]
     """Return the spec and the other tools' documents that Leeward reads; show what is worth knowing about them."""
     spec = load(directory)
     console.problems(spec.warnings)
-    found, _ = documents_of(directory)
-    policies = [each.data for each in found if is_policy(each.data)]
-    for policy in policies:
+    others = foreign(directory)
+    for policy in filter(is_policy, others):
         translation = translate(policy)
         reasons = "; ".join(translation.reasons) or "all it asks is in it"
         console.note(f"PodSecurityPolicy {policy['metadata']['name']} is the standard {translation.level}: {reasons}")
         for line in translation.beyond:
             console.note(f"  beyond it: {line}")
-    return spec, [*policies, *(each.data for each in found if is_federated(each.data))]
+    return spec, others
+
+
+def foreign(directory: Path) -> list[dict[str, Any]]:
+    """Return the other tools' documents that Leeward reads."""
+    found, _ = documents_of(directory)
+    return [each.data for each in found if is_policy(each.data) or is_federated(each.data) or is_sealed(each.data)]
 
 
 def _index(out: Path) -> set[str]:

@@ -1,7 +1,8 @@
 """From what the user wrote to Kubernetes objects: pure functions, one module per concern."""
 
-from leeward.compile.cluster import Part, compile_cluster, compile_parts
+from leeward.compile.cluster import compile_cluster, compile_parts
 from leeward.compile.objects import KubeObject
+from leeward.compile.part import Part
 from leeward.compile.region import compile_region
 from leeward.compile.settings import agent_settings
 from leeward.compile.target import (

@@ -5,7 +5,7 @@ order matters where one looks at what others made: sidecars before quota, overri
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from leeward.compile.canaries import flagger, versions
@@ -22,9 +22,11 @@ from leeward.compile.network_policy import network_policy, system_policies
 from leeward.compile.nodes import interruptible, node_pools
 from leeward.compile.objects import KubeObject
 from leeward.compile.overrides import overrides
+from leeward.compile.part import Part
 from leeward.compile.pod_security import is_policy, translate
 from leeward.compile.quota import quota
 from leeward.compile.region import compile_application, compile_system
+from leeward.compile.sealed import answered
 from leeward.compile.secrets import secrets, system_secrets
 from leeward.compile.sidecars import sidecars
 from leeward.compile.site import AppConcern, FleetConcern, Site, site_of
@@ -87,16 +89,6 @@ ELSEWHERE = ("cluster-api",)
 """Components that are not the cluster's own: they go to the management cluster."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Objects that belong together: a folder of the tree."""
-
-    kind: str
-    """``apps`` or ``infrastructure``."""
-    name: str
-    objects: tuple[KubeObject, ...]
-
-
 def compile_cluster(
     spec: Spec,
     cluster: str,
@@ -107,7 +99,7 @@ def compile_cluster(
 ) -> list[KubeObject]:
     """Return everything one cluster runs, in the order in which it can be created.
 
-    ``foreign`` are documents of other tools that Leeward reads: KubeFed's objects, PodSecurityPolicies.
+    ``foreign`` are documents of other tools that Leeward reads: KubeFed's objects, PodSecurityPolicies, SealedSecrets.
     Raises KeyError for a cluster there is not, ProblemsError for what cannot be compiled.
     """
     parts = compile_parts(spec, cluster, engines=engines, images=images, foreign=foreign)
@@ -132,7 +124,7 @@ def compile_parts(
     delivered = site.fleet.gitops is not None
     return [
         replace(part, objects=tuple(map(waved, part.objects)) if delivered else part.objects)
-        for part in _secured(parts, documents)
+        for part in _secured(answered(site, parts, documents), documents)
         if part.objects
     ]
 

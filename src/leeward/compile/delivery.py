@@ -22,6 +22,7 @@ WAVES = {
     "Role": -7,
     "RoleBinding": -7,
     "ExternalSecret": -6,
+    "SealedSecret": -6,
     "ConfigMap": -5,
     "StatefulSet": -3,
     "Cluster": -3,

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from leeward.compile.objects import KubeObject
-from leeward.compile.patching import json_patch
+from leeward.compile.patching import PatchError, json_patch
 from leeward.compile.site import Site
+from leeward.spec.problem import Problem, ProblemsError
 
 GROUP = "types.kubefed.io/"
 PREFIX = "Federated"
@@ -44,9 +45,30 @@ def is_federated(document: Any) -> bool:
 def propagate(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
     """Return what a federated object is in this cluster; None where it is not placed.
 
-    Raises KeyError for a kind whose version nobody knows, patching.PatchError for an override that cannot apply.
+    Raises ProblemsError for a value of a secret, a kind whose version nobody knows, and what cannot be understood.
     """
+    try:
+        return _propagated(site, document)
+    except (AttributeError, KeyError, PatchError, TypeError) as error:
+        raise _refused(
+            document,
+            "federated-unreadable",
+            "it cannot be propagated",
+            f"{type(error).__name__}: {error}",
+            "compare it with KubeFed's documentation; kinds of others' definitions need apiVersion in the template",
+        ) from None
+
+
+def _propagated(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
     spec = document["spec"]
+    if document["kind"] == f"{PREFIX}Secret" and (_values(spec.get("template")) or _values(spec.get("overrides"))):
+        raise _refused(
+            document,
+            "inline-secret",
+            "the values of a secret stand in the file",
+            "what is rendered is kept in Git, readable by many, for ever; base64 hides nothing",
+            "seal it (secrets: {by: sealed}) or keep it in a secret store (secrets: {by: external-secrets})",
+        )
     if not placed(site, spec.get("placement", {})):
         return None
     kind = document["kind"].removeprefix(PREFIX)
@@ -90,6 +112,19 @@ def cluster_labels(site: Site) -> dict[str, str]:
         "leeward.dev/cluster": site.cluster.name,
     }
     return labels | ({"leeward.dev/environment": site.cluster.environment} if site.cluster.environment else {})
+
+
+def _values(part: Any) -> bool:
+    """Return whether there are values of a secret in a part of a FederatedSecret."""
+    if isinstance(part, dict):
+        return any(part.get(key) for key in ("data", "stringData"))
+    return any("value" in each for one in part or () for each in one.get("clusterOverrides") or ())
+
+
+def _refused(document: Mapping[str, Any], code: str, what: str, why: str, fix: str) -> ProblemsError:
+    name = (document.get("metadata") or {}).get("name", "without a name")
+    where = f"{document.get('kind')} {name}"
+    return ProblemsError([Problem(code=code, where=where, what=what, why=why, fix=fix)])
 
 
 def _forgiving(operation: str) -> str:

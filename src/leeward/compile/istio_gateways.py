@@ -41,7 +41,7 @@ def istio_gateways(site: Site) -> list[KubeObject]:
             "networking.istio.io/v1", "Gateway", "cross-network", EASTWEST, labels, spec=_spec("eastwest", [cross])
         ),
     ]
-    if site.fleet.secrets.by is SecretsBy.EXTERNAL_SECRETS:
+    if site.fleet.secrets.by is not SecretsBy.ELSEWHERE:
         remote = f"istio/{site.cluster.name}"
         result += [
             external_secret(site, "cacerts", SYSTEM, "istio", {key: (remote, key) for key in ROOT_KEYS}),

@@ -64,7 +64,7 @@ def wireguard(site: Site) -> list[KubeObject]:
             },
         ),
     ]
-    if site.fleet.secrets.by is SecretsBy.EXTERNAL_SECRETS:
+    if site.fleet.secrets.by is not SecretsBy.ELSEWHERE:
         keys = {"private.key": (f"wireguard/{site.cluster.name}", "private.key")}
         result.append(external_secret(site, "wireguard-key", TUNNELS, "leeward", keys))
     return result

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from leeward.compile.cluster import Part
 from leeward.compile.nodes import saving
+from leeward.compile.part import Part
 from leeward.compile.site import all_clusters
 from leeward.spec.application import Application
 from leeward.spec.platform import SecretsBy
@@ -62,6 +62,8 @@ def _application(spec: Spec, application: Application) -> list[str]:
 def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
     if spec.fleet.spec.secrets.by is SecretsBy.EXTERNAL_SECRETS:
         return ["## Secrets", "", f"Read by External Secrets from the store `{spec.fleet.spec.secrets.store}`."]
+    if spec.fleet.spec.secrets.by is SecretsBy.SEALED:
+        return ["## Secrets", "", "In this tree as ciphertext, for each cluster's sealed-secrets controller."]
     wanted = sorted(
         {
             f"`{item['metadata']['namespace']}/{volume['secret']['secretName']}`"

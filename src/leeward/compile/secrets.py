@@ -1,4 +1,7 @@
-"""Secrets by reference: what is needed, and where an operator reads it. Never a value."""
+"""Secrets by reference: what is needed, and where an operator reads it. Never a value.
+
+With ``secrets: {by: sealed}`` SealedSecrets that stand beside the Fleet take the references' places (``sealed.py``).
+"""
 
 from collections.abc import Mapping
 
@@ -19,7 +22,7 @@ IDENTITY_KEYS = ("ca.crt", "tls.crt", "tls.key")
 
 def secrets(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
     """Return the objects with references to the application's secrets."""
-    if site.fleet.secrets.by is not SecretsBy.EXTERNAL_SECRETS:
+    if site.fleet.secrets.by is SecretsBy.ELSEWHERE:
         return items
     app, namespace = application.metadata.name, application.namespace
     result = [_identity(site, namespace, app)]
@@ -40,7 +43,7 @@ def secrets(site: Site, application: Application, items: list[KubeObject]) -> li
 
 def system_secrets(site: Site) -> list[KubeObject]:
     """Return the reference to the region's identity, for Leeward's own pods."""
-    if site.fleet.secrets.by is not SecretsBy.EXTERNAL_SECRETS or not site.home:
+    if site.fleet.secrets.by is SecretsBy.ELSEWHERE or not site.home:
         return []
     return [_identity(site, SYSTEM_NAMESPACE, "leeward")]
 

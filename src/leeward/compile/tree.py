@@ -8,16 +8,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from leeward.compile.cluster import ELSEWHERE, Part, application_objects, compile_parts
+from leeward.compile.cluster import ELSEWHERE, application_objects, compile_parts
 from leeward.compile.delivery import waved
 from leeward.compile.diagram import diagram
 from leeward.compile.kustomize import Files, base, collection, overlay, without_region
 from leeward.compile.objects import KubeObject
 from leeward.compile.overview import overview
+from leeward.compile.part import Part
 from leeward.compile.runbooks import runbooks
+from leeward.compile.sealed import is_reference
 from leeward.compile.site import all_clusters, site_of
 from leeward.compile.target import EngineCommands, Images
 from leeward.spec.application import Application
+from leeward.spec.platform import SecretsBy
 from leeward.spec.spec import Spec
 from leeward.spec.variants import environment_of
 
@@ -70,12 +73,15 @@ def _application(
     home = spec.clusters(spec.placement(application)[0])[0]
     root = f"apps/{app}"
     delivered = spec.fleet.spec.gitops is not None
+    sealed = spec.fleet.spec.secrets.by is SecretsBy.SEALED
 
     def built(environments: bool) -> list[KubeObject]:
         plain = _without_places(application, environments=environments)
         alone = Spec(spec.fleet, (plain,))
         site = site_of(alone, home.name, engines=engines, images=images)
         items = application_objects(site, site.spec.applications[0])
+        # Ciphertext is the overlays': each cluster has a key of its own.
+        items = [item for item in items if not (sealed and is_reference(item))]
         return [without_region(waved(item) if delivered else item) for item in items]
 
     under, before = "../../base", built(environments=False)

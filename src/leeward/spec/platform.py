@@ -117,6 +117,7 @@ class SecretsBy(StrEnum):
     """Who brings secrets into clusters."""
 
     EXTERNAL_SECRETS = "external-secrets"
+    SEALED = "sealed"
     ELSEWHERE = "elsewhere"
 
 
@@ -124,11 +125,12 @@ class Secrets(Model):
     """Where the values of secrets come from. They never stand in these files, nor in what is rendered."""
 
     by: SecretsBy = SecretsBy.ELSEWHERE
-    """By the External Secrets operator, or by means Leeward does not know."""
+    """By the External Secrets operator, as SealedSecrets that stand beside these files, or by means Leeward does not
+    know."""
     store: Name = "leeward"
-    """The ClusterSecretStore to read from."""
+    """With external-secrets: the ClusterSecretStore to read from."""
     refresh_s: Annotated[Seconds, Field(alias="refresh")] = 3600.0
-    """How often values are read again."""
+    """With external-secrets: how often values are read again."""
 
 
 class Capacity(StrEnum):

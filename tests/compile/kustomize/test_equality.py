@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from leeward.compile.yaml_text import document
 from leeward.spec import Spec, load
 from leeward.world.objects import engine_commands
 from tests.compile.kustomize.prepare import binary
+from tests.compile.sealing import sealed_for, with_secrets
 from tests.compile.varieties import specs
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -46,8 +48,8 @@ def by_key(items: list[KubeObject]) -> dict[Key, KubeObject]:
     return keys
 
 
-def lay_out(spec: Spec, out: Path) -> None:
-    for name, text in tree(spec, engines=COMMANDS).items():
+def lay_out(spec: Spec, out: Path, foreign: Sequence[KubeObject] = ()) -> None:
+    for name, text in tree(spec, engines=COMMANDS, foreign=foreign).items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(text, "utf-8")
 
@@ -61,6 +63,14 @@ def test_every_cluster_built_is_what_render_prints(example: str, tmp_path: Path)
             assert build(tmp_path / "clusters" / cluster.name) == by_key(
                 compile_cluster(spec, cluster.name, engines=COMMANDS)
             )
+
+
+def test_sealed_secrets_are_in_what_is_built(tmp_path: Path) -> None:
+    spec, sealed = with_secrets(EXAMPLES / "fnp", "sealed"), sealed_for(EXAMPLES / "fnp")
+    lay_out(spec, tmp_path, sealed)
+    printed = by_key(compile_cluster(spec, "fnp-eu", engines=COMMANDS, foreign=sealed))
+    assert "SealedSecret" in {kind for _, kind, _, _ in printed}
+    assert build(tmp_path / "clusters" / "fnp-eu") == printed
 
 
 @pytest.mark.parametrize("example", ["hello", "payments", "fnp"])
