@@ -81,6 +81,8 @@ class Client:
         self._number = 0
         self._stopped = False
         self._newest: str | None = None
+        self.calm = True
+        """Its last try was a first one: nothing it wrote is in doubt."""
 
     def start(self) -> None:
         """Begin to write."""
@@ -117,6 +119,7 @@ class Client:
         self._network.send(self._home, route.primary, at_database, route.primary)
 
     def _try(self, key: str, tried: int) -> None:
+        self.calm = tried == 0
         if tried >= TRIES:
             self._ledger.unknown.add(key)
             self._schedule.after(self._every_s, self._next)

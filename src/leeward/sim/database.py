@@ -81,7 +81,7 @@ class Instance:
         self._promoting = False
         self._stopped_at: WalPosition | None = None
         self._led_epoch: int | None = None
-        """Since when its own history may differ from everybody's; None: it never led since it last joined."""
+        """The epoch it led last; None: it never did since it last took another's history."""
         self._lead_on_start = False
         self._incomplete = False
         self._problem: str | None = None
@@ -106,6 +106,14 @@ class Instance:
         order, server = self.order, self.postgres
         obeys = order is not None and order.role is Role.PRIMARY and server.epoch == order.epoch
         return self.process.running and obeys and server.role is Role.PRIMARY and self.leased(self.epoch)
+
+    @property
+    def calm(self) -> bool:
+        """Whether it has done what its order says, and has nothing under way or to complain of."""
+        order, server = self.order, self.postgres
+        if order is None or not self.process.running or not self._settled or self._busy or self._problem is not None:
+            return False
+        return self.writable if order.role is Role.PRIMARY else server.upstream == order.upstream
 
     def status(self) -> InstanceStatus:
         """Return what the instance manager answers now."""
@@ -337,7 +345,6 @@ class Instance:
             return
         match greeting:
             case Greeting.WELCOME:
-                self._led_epoch = None
                 self._problem = None
                 self._settled = True
                 self._changed()
@@ -360,7 +367,8 @@ class Instance:
         history = self.postgres.history
         common = history.common_with(self._peers[upstream].history)
         lost = [record.key for record in history.records[common:] if record.key is not None]
-        if self._led_epoch is not None and lost:
+        # With a later primary's record after them, its own writes are part of the history that everybody shares.
+        if self._led_epoch is not None and self._led_epoch >= history.position.epoch and lost:
             self.orphans.append((self._led_epoch, lost))
         self._end()
         self._incomplete = True

@@ -106,9 +106,35 @@ class Storm:
         self._ambushed = 0
 
     def expect(self, faults: tuple[Fault, ...]) -> None:
-        """Set the alarm for each."""
-        for fault in faults:
-            self._simulation.schedule.at(fault.at_s, self.strike, fault)
+        """Let each happen at its time, as the plan counts it."""
+        self._coming = deque(sorted(faults, key=lambda fault: fault.at_s))
+        self._aim()
+
+    def _aim(self) -> None:
+        self._aimed += 1
+        if self._coming:
+            at_s = self._coming[0].at_s - self._simulation.skipped_s
+            self._simulation.schedule.at(at_s, self._strike_next, self._aimed)
+
+    def _strike_next(self, aimed: int) -> None:
+        if aimed == self._aimed:
+            self.strike(self._coming.popleft())
+            self._aim()
+
+    @property
+    def next_at_s(self) -> float:
+        """When the next fault comes, as the plan counts; infinite when none does."""
+        return self._coming[0].at_s if self._coming else float("inf")
+
+    @property
+    def calm(self) -> bool:
+        """Whether no fault lasts, and none is about to strike out of an ambush."""
+        return not self._open and not self._ambushed
+
+    def hasten(self, by_s: float) -> None:
+        """Leave out a stretch in which nothing can happen: everything still to come does so earlier."""
+        self._simulation.skipped_s += by_s
+        self._aim()
 
     def lie_in_wait(self, ambushes: tuple[Ambush, ...]) -> None:
         """Strike when the topology enters the phases."""

@@ -49,6 +49,11 @@ class Network:
         """The virtual time."""
         return self._schedule.now_s
 
+    @property
+    def calm(self) -> bool:
+        """Whether every link is whole and as fast as ever."""
+        return not self._cuts and not any(self.slow.values())
+
     def delay_s(self, source: Region, target: Region) -> float:
         """Return how long one message takes now."""
         if source == target:

@@ -31,6 +31,8 @@ class Plan:
     write_every_s: float = 0.2
     calm: bool = False
     """Its faults are so short that nothing may move."""
+    skips_quiet: bool = False
+    """Long stretches in which nothing can happen are left out (``quiet.py``)."""
 
     def __str__(self) -> str:
         fleet = self.fleet

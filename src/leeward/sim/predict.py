@@ -64,6 +64,10 @@ class Run:
     unavailable_s: float
     """Together, what the gaps took beyond the users' usual pace."""
     observed_s: float
+    skipped_s: float
+    """How much of that was left out, because nothing could have happened in it."""
+    steps: int
+    """Events of the simulation."""
     failovers: int
     violation: str | None
     incidents: tuple[str, ...]
@@ -109,6 +113,7 @@ def plan_of(question: Question) -> Plan:
         storm_s=storm_s,
         jitter=chance.choice((0.0, 0.1, 0.3)),
         write_every_s=0.1 if question.hours is None else 1.0,
+        skips_quiet=question.hours is not None,
     )
 
 
@@ -158,7 +163,9 @@ def answer(question: Question) -> Run:
         lost=len(missing),
         acknowledged=len(simulation.ledger.acknowledged),
         unavailable_s=sum(gap_s - usual_s for gap_s in gaps_s if gap_s > usual_s),
-        observed_s=until_s - FOUND_S,
+        observed_s=until_s + simulation.skipped_s - FOUND_S,
+        skipped_s=simulation.skipped_s,
+        steps=simulation.schedule.steps,
         failovers=outcome.failovers,
         violation=outcome.violation,
         incidents=tuple(str(fault) for fault in plan.faults),

@@ -100,6 +100,11 @@ class Site:
         if self.machine is not None:
             self._set_alarm(self.machine)
 
+    @property
+    def calm(self) -> bool:
+        """Whether its agent runs and its databases are what they were ordered to be."""
+        return self._agent.running and all(instance.calm for instance in self.instances.values())
+
     # -- processes --------------------------------------------------------------------------------
 
     def boot(self) -> None:

@@ -48,6 +48,10 @@ class Simulation:
         self.on_topology: Callable[[Topology], None] = lambda topology: None
         """Called with every topology that is committed."""
         self.store.on_commit = self._committed
+        self.skipped_s = 0.0
+        """How much of the plan's time was left out, because nothing could have happened in it."""
+        self.told = 0
+        """How many decisions were told, and faults noted."""
         self._trace = trace
         self._write_every_s = write_every_s
         servers: dict[Region, Postgres] = {}
@@ -108,14 +112,21 @@ class Simulation:
         self.acknowledgements.append(found)
         self.writers.saw(found)
 
+    @property
+    def represented_s(self) -> float:
+        """The time as the plan counts it: what was lived through and what was left out."""
+        return self.schedule.now_s + self.skipped_s
+
     def _tell(self, region: Region, because: str) -> None:
+        self.told += 1
         if self._trace is not None:
-            self._trace(f"{self.schedule.now_s:9.3f} s  {region:<14} {because}")
+            self._trace(f"{self.represented_s:9.3f} s  {region:<14} {because}")
 
     def note(self, what: str) -> None:
         """Put a fault into the trace."""
+        self.told += 1
         if self._trace is not None:
-            self._trace(f"{self.schedule.now_s:9.3f} s  {'*':<14} {what}")
+            self._trace(f"{self.represented_s:9.3f} s  {'*':<14} {what}")
 
     def start_clients(self) -> None:
         """Let every client write."""

@@ -65,6 +65,16 @@ class Store:
         self._electing = False
         schedule.after(POLL_S, self._supervise)
 
+    @property
+    def calm(self) -> bool:
+        """Whether a leader leads, nobody waits for one, and every member takes part and is watched."""
+        return (
+            self.leader is not None
+            and not self._electing
+            and not self._waiting
+            and all(one.up and not one.stalled and one.watcher is not None for one in self.members.values())
+        )
+
     # -- leadership -------------------------------------------------------------------------------
 
     def _reaches(self, one: Region, other: Region) -> bool:

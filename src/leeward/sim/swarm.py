@@ -12,6 +12,7 @@ from leeward.core.values import ReplicationMode
 from leeward.sim import checkers
 from leeward.sim.faults import OPERATORS, Kind, Storm
 from leeward.sim.plan import FOUND_S, Plan
+from leeward.sim.quiet import Quiet
 from leeward.sim.region import MachineFactory
 from leeward.sim.shifts import Shifts
 from leeward.sim.simulation import Simulation
@@ -33,6 +34,8 @@ class Outcome:
     lost: int = 0
     failovers: int = 0
     virtual_s: float = 0.0
+    skipped_s: float = 0.0
+    """How much of the plan's time was left out, because nothing could have happened in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def live_through(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[
         outcome.violation = str(error)
     outcome.acknowledged = len(simulation.ledger.acknowledged)
     outcome.virtual_s = simulation.schedule.now_s
-    return Lived(outcome, simulation, FOUND_S + plan.storm_s)
+    outcome.skipped_s = simulation.skipped_s
+    return Lived(outcome, simulation, FOUND_S + plan.storm_s - simulation.skipped_s)
 
 
 def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Outcome) -> None:
@@ -84,7 +88,10 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
     storm.expect(plan.faults)
     storm.lie_in_wait(plan.ambushes)
     Shifts(simulation).look()
-    schedule.run_until(FOUND_S + plan.storm_s)
+    if plan.skips_quiet:
+        Quiet(simulation, storm).pass_until(FOUND_S + plan.storm_s)
+    else:
+        schedule.run_until(FOUND_S + plan.storm_s)
     storm.heal()
     until_s = schedule.now_s + CONVERGE_S
     schedule.run_until(schedule.now_s + SETTLE_S)
