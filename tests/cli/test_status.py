@@ -100,6 +100,8 @@ def info(*lost: Region) -> WorldInfo:
                 gateway_url=f"http://127.0.0.1:180{index}0",
                 agent_url=f"https://127.0.0.1:180{index}1",
                 api_url=f"https://127.0.0.1:180{index}2",
+                dns_host="127.0.0.1",
+                dns_port=18003 + 10 * index,
             )
             for index, region in enumerate(REGIONS, start=1)
         ),
@@ -122,10 +124,13 @@ def test_steady() -> None:
         "west     running   shop   standby             2      0B      200ms ago\n"
         "far      running   shop   standby             2      1000B   200ms ago\n"
         "\n"
-        "REGION   STATE     GATEWAY                  AGENT                     API-SERVER\n"
-        "east     running   http://127.0.0.1:18010   https://127.0.0.1:18011   https://127.0.0.1:18012\n"
-        "west     running   http://127.0.0.1:18020   https://127.0.0.1:18021   https://127.0.0.1:18022\n"
-        "far      running   http://127.0.0.1:18030   https://127.0.0.1:18031   https://127.0.0.1:18032"
+        "REGION   STATE     GATEWAY                  AGENT                     API-SERVER                DNS\n"
+        "east     running   http://127.0.0.1:18010   https://127.0.0.1:18011   "
+        "https://127.0.0.1:18012   127.0.0.1:18013\n"
+        "west     running   http://127.0.0.1:18020   https://127.0.0.1:18021   "
+        "https://127.0.0.1:18022   127.0.0.1:18023\n"
+        "far      running   http://127.0.0.1:18030   https://127.0.0.1:18031   "
+        "https://127.0.0.1:18032   127.0.0.1:18033"
     )
 
 

@@ -60,7 +60,11 @@ def _workload(item: KubeObject, known: set[Key]) -> Iterator[str]:
     mounted = {mount["name"] for container in spec["containers"] for mount in container.get("volumeMounts", ())}
     if mounted != volumes:
         yield f"volumes {volumes} and mounts {mounted} differ"
-    numbers = [port["containerPort"] for container in spec["containers"] for port in container["ports"]]
+    numbers = [
+        (port["containerPort"], port.get("protocol", "TCP"))
+        for container in spec["containers"]
+        for port in container["ports"]
+    ]
     if len(numbers) != len(set(numbers)):
         yield "two containers of the pod have the same port"
     for container in spec["containers"]:
@@ -108,7 +112,9 @@ def _service(item: KubeObject, items: list[KubeObject]) -> Iterator[str]:
         return
     ports = {(port["name"], port["containerPort"]) for each in pods[0]["spec"]["containers"] for port in each["ports"]}
     for port in item["spec"]["ports"]:
-        if (port["targetPort"], port["port"]) not in ports:
+        # DNS is asked on 53, which pods may not listen on.
+        number = 8053 if port["port"] == 53 else port["port"]
+        if (port["targetPort"], number) not in ports:
             yield f"port {port['name']} leads to no port of the pods"
 
 

@@ -99,7 +99,12 @@ PAGES = {
     "joining": Page(
         "joining", fleet="network: {join: wireguard, names: true, exports: true}", kinds=("ConfigMap", "ServiceExport")
     ),
-    "entries": Page("entries", fleet="dns: {provider: route53}", application="traffic: {dns: latency}"),
+    "entries": Page(
+        "entries",
+        fleet="dns: {provider: route53}",
+        application="traffic: {dns: latency}",
+        kinds=("Service", "HealthCheck", "DNSEndpoint"),
+    ),
     "global-entry": Page("entries", fleet="entry: {address: shop-global}", cluster="fnp-eu"),
     "clusters": Page(
         "cluster_api", fleet="clusterAPI: {}", kinds=("Cluster", "KubeadmControlPlane", "MachineDeployment")

@@ -22,6 +22,7 @@ from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
 from leeward.adapters.postgres.client import InstanceManager
 from leeward.agent.api import application
 from leeward.agent.machine import Machine
+from leeward.agent.naming import Naming
 from leeward.agent.peers import HttpPeers
 from leeward.agent.pods import ClusterPods
 from leeward.agent.runtime import Runtime
@@ -85,13 +86,17 @@ async def _run(settings: AgentSettings) -> None:
             peers=peers,
             pods=ClusterPods(cluster, {app.name: app.namespace for app in settings.apps}),
         )
-        runner = web.AppRunner(application(runtime, peers), access_log=None)
+        naming = None if settings.dns is None else Naming(settings.dns, machine, clock)
+        runner = web.AppRunner(application(runtime, peers, naming), access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, settings.listen_host, settings.listen_port, ssl_context=_server_tls(identity))
         await site.start()
         log.info("agent started", region=settings.region, fleet=settings.fleet, incarnation=machine.incarnation)
-        await runtime.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(runtime.run(), name="runtime")
+            if naming is not None:
+                tasks.create_task(naming.run(), name="naming")
 
 
 def _client_tls(identity: Path) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from leeward.agent import events as on
 from leeward.agent.metrics import exposition
+from leeward.agent.naming import Naming
 from leeward.agent.peers import HttpPeers
 from leeward.agent.runtime import Runtime
 from leeward.core.codec import DecodeError, decode, plain
@@ -24,9 +25,9 @@ FORWARDED = "X-Leeward-Forwarded"
 PROBLEM_STATUS = {True: 200, False: 409}
 
 
-def application(runtime: Runtime, peers: HttpPeers) -> web.Application:
+def application(runtime: Runtime, peers: HttpPeers, naming: Naming | None = None) -> web.Application:
     """Return the web application that serves one agent."""
-    api = _Api(runtime, peers)
+    api = _Api(runtime, peers, naming)
     app = web.Application(middlewares=[_authorize])
     app.add_routes(
         [
@@ -68,10 +69,11 @@ def _problem(status: int, code: str, because: str) -> web.Response:
 
 
 class _Api:
-    def __init__(self, runtime: Runtime, peers: HttpPeers) -> None:
+    def __init__(self, runtime: Runtime, peers: HttpPeers, naming: Naming | None) -> None:
         self._runtime = runtime
         self._machine = runtime.machine
         self._peers = peers
+        self._naming = naming
 
     async def healthz(self, request: web.Request) -> web.Response:
         """The process answers; whether the region serves is another question (vantage)."""
@@ -104,6 +106,7 @@ class _Api:
             "vantages": plain(machine.vantages),
             "pods_ready": {name: len(app.pods) for name, app in machine.apps.items()},
             "instances": {name: plain(app.instance) for name, app in machine.apps.items()},
+            "names": None if self._naming is None else plain(self._naming.names()),
         }
         return web.json_response(body)
 

@@ -26,7 +26,7 @@ from leeward.world.namespaces import Isolation, probe_isolation
 MEMORY_MIN = 3 << 29
 """What three regions use together at most."""
 DEADLINE_S = 2.5
-PORTS_PER_REGION = 3
+PORTS_PER_REGION = 4
 REGIONS = 3
 
 
@@ -162,7 +162,7 @@ def _home(home: Path) -> Check:
 
 
 def _ports() -> Iterator[Check]:
-    """A region's front doors want three ports; any others do where these are taken."""
+    """A region's front doors want four ports; any others do where these are taken."""
     base = WorldConfig(name="", fleet="", directory="", regions=(), links=()).front_door_base_port
     wanted = [base + 10 * region + door for region in range(1, REGIONS + 1) for door in range(PORTS_PER_REGION)]
     taken = []

@@ -95,8 +95,11 @@ def places_of(world: WorldInfo) -> str:
 def front_doors(world: WorldInfo) -> str:
     """Return the table of addresses on this machine."""
     return table(
-        ("REGION", "STATE", "GATEWAY", "AGENT", "API-SERVER"),
-        [(region.name, region.state, region.gateway_url, region.agent_url, region.api_url) for region in world.regions],
+        ("REGION", "STATE", "GATEWAY", "AGENT", "API-SERVER", "DNS"),
+        [
+            (each.name, each.state, each.gateway_url, each.agent_url, each.api_url, f"{each.dns_host}:{each.dns_port}")
+            for each in world.regions
+        ],
     )
 
 

@@ -13,6 +13,7 @@ from leeward.compile.target import (
     AGENT_PORT,
     AGENT_SETTINGS_DIR,
     CLUSTER_TOKEN_DIR,
+    DNS_PORT,
     EGRESS_PORT_BASE,
     GATEWAY_ADMIN_PORT,
     GATEWAY_BOOTSTRAP_DIR,
@@ -32,6 +33,7 @@ NAME = "leeward"
 SETTINGS_MAP = "leeward-agent"
 SETTINGS_FILE = "agent.json"
 GATEWAY_MAP = "leeward-gateway"
+DNS_PORTS = {"dns-udp": "UDP", "dns-tcp": "TCP"}
 
 
 def agent(spec: Spec, region: str, target: Target, granting: Sequence[Application] = ()) -> list[KubeObject]:
@@ -59,13 +61,14 @@ def agent(spec: Spec, region: str, target: Target, granting: Sequence[Applicatio
         k8s.config_map(SETTINGS_MAP, SYSTEM_NAMESPACE, labels, {SETTINGS_FILE: codec.encode(settings)}),
         k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
         *_services(labels, selector, spec),
+        *([_names(labels, selector)] if target.answers_dns else []),
         # Two agents of one region would overrule one another: the old one goes before the new one comes.
         k8s.deployment(NAME, SYSTEM_NAMESPACE, labels, selector, template, replicas=1, strategy={"type": "Recreate"}),
     ]
 
 
 def _agent(target: Target) -> KubeObject:
-    return k8s.container(
+    container = k8s.container(
         "agent",
         target.images.leeward,
         ("python", "-m", "leeward.agent", "--config", f"{AGENT_SETTINGS_DIR}/{SETTINGS_FILE}"),
@@ -80,6 +83,11 @@ def _agent(target: Target) -> KubeObject:
         resources={"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         readiness=k8s.tcp_probe("agent", period_s=target.probe_period_s, failures=3),
     )
+    if target.answers_dns:
+        container["ports"] += [
+            {"name": name, "containerPort": DNS_PORT, "protocol": protocol} for name, protocol in DNS_PORTS.items()
+        ]
+    return container
 
 
 def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject:
@@ -123,6 +131,17 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec) -> l
         ),
         k8s.service("leeward-gateway-local", SYSTEM_NAMESPACE, labels, selector, _local_ports(spec)),
     ]
+
+
+def _names(labels: dict[str, str], selector: dict[str, str]) -> KubeObject:
+    """Return where the world asks the region's agent for names."""
+    service = k8s.service("leeward-dns", SYSTEM_NAMESPACE, labels, selector, {}, kind="LoadBalancer")
+    # Nobody in between: a resolver that tells nothing of its users is told apart by its own address.
+    service["spec"]["externalTrafficPolicy"] = "Local"
+    service["spec"]["ports"] = [
+        {"name": name, "port": 53, "protocol": protocol, "targetPort": name} for name, protocol in DNS_PORTS.items()
+    ]
+    return service
 
 
 def _cluster_token(target: Target) -> KubeObject:

@@ -4,15 +4,16 @@ The one model behind all providers: per application a name for each region, and 
 policy. A provider gets it in its own words.
 """
 
+from leeward.compile.names import ttl_s, weight_of
 from leeward.compile.objects import KubeObject, object_of, selector_of
 from leeward.compile.site import Site, all_clusters, find, pods_of
 from leeward.compile.target import SYSTEM_NAMESPACE, USERS_PORT
+from leeward.core.dns import settings
 from leeward.spec.application import Application
 from leeward.spec.fleet import Provider, Region
 from leeward.spec.platform import DnsProvider
 from leeward.spec.traffic import DnsPolicy
 
-DEFAULT_WEIGHT = 100
 HEALTH_PERIOD_S = 10
 HEALTH_FAILURES = 3
 
@@ -62,8 +63,7 @@ def entry(site: Site, application: Application, items: list[KubeObject]) -> list
 
 def regional_name(site: Site, application: Application, region: str) -> str:
     """Return an application's name in one region: payments-us-east-1.example.com."""
-    label, _, domain = site.host(application).partition(".")
-    return f"{label}-{region}.{domain}"
+    return settings.regional_name(site.host(application), region)
 
 
 def records(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
@@ -88,20 +88,10 @@ def _gateway(site: Site, region: str) -> str:
     return f"gateway.{region}.{site.domain}"
 
 
-def _ttl_s(site: Site, application: Application) -> int:
-    return max(1, int(site.spec.dns_ttl_s(application)))
-
-
-def weight_of(application: Application, region: str) -> int:
-    """Return a region's share of the users."""
-    weights = {each.region: each.weight for each in application.spec.traffic.weights}
-    return weights.get(region, DEFAULT_WEIGHT)
-
-
 def _endpoint(site: Site, application: Application) -> KubeObject:
     """Return external-dns's record of this region, and its part of the global one."""
     app, region = application.metadata.name, site.region
-    ttl = _ttl_s(site, application)
+    ttl = ttl_s(site.spec, application)
     common = {"recordType": "CNAME", "recordTTL": ttl, "targets": [_gateway(site, region.name)]}
     shared: KubeObject = {"dnsName": site.host(application), **common}
     if site.fleet.dns.provider is DnsProvider.ROUTE53:
@@ -179,7 +169,7 @@ def _health_check(site: Site, application: Application) -> KubeObject:
 
 def _cloud_dns(site: Site, application: Application) -> list[KubeObject]:
     """Return Google's records: the region's own, and in the first region the global one with its policy."""
-    app, ttl = application.metadata.name, _ttl_s(site, application)
+    app, ttl = application.metadata.name, ttl_s(site.spec, application)
     zone = {"external": site.fleet.dns.zone_id or site.domain.replace(".", "-")}
     regions = site.spec.placement(application)
 
@@ -229,7 +219,7 @@ def _traffic_manager(site: Site, application: Application) -> list[KubeObject]:
             "owner": {"name": site.fleet.dns.zone_id or "leeward"},
             "location": "global",
             "trafficRoutingMethod": method,
-            "dnsConfig": {"relativeName": app, "ttl": _ttl_s(site, application)},
+            "dnsConfig": {"relativeName": app, "ttl": ttl_s(site.spec, application)},
             "monitorConfig": {
                 "protocol": "HTTPS",
                 "port": 443,

@@ -13,6 +13,7 @@ from leeward.compile.sidecars import ENVOY_METRICS_PORT
 from leeward.compile.site import Site, pods_of
 from leeward.compile.target import (
     AGENT_PORT,
+    DNS_PORT,
     EGRESS_PORT_BASE,
     INSTANCE_PORT,
     PEERS_PORT,
@@ -57,16 +58,20 @@ def system_policies(site: Site) -> list[KubeObject]:
     public: list[Rule] = [(None, [USERS_PORT, PEERS_PORT, AGENT_PORT])]
     if monitoring is not None:
         public.append(([_namespace(monitoring.namespace)], [9901]))
+    leeward = _policy(
+        "leeward",
+        SYSTEM_NAMESPACE,
+        labels,
+        selector_of("leeward", "agent"),
+        ingress=[*public, ([*apps, *own], [POSTGRES_PORT, *egress])],
+        egress=None,
+    )
+    if site.target.answers_dns:
+        ports = [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")]
+        leeward["spec"]["ingress"].append({"ports": ports})
     return [
         _policy("default-deny", SYSTEM_NAMESPACE, labels, {}, ingress=[], egress=None),
-        _policy(
-            "leeward",
-            SYSTEM_NAMESPACE,
-            labels,
-            selector_of("leeward", "agent"),
-            ingress=[*public, ([*apps, *own], [POSTGRES_PORT, *egress])],
-            egress=None,
-        ),
+        leeward,
         _policy(
             "etcd",
             SYSTEM_NAMESPACE,

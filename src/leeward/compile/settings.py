@@ -1,5 +1,6 @@
 """The agent's settings, derived from the user's files."""
 
+from leeward.compile.names import dns_settings
 from leeward.compile.target import (
     AGENT_PORT,
     CLUSTER_TOKEN_DIR,
@@ -43,6 +44,7 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
         gateway_host=target.gateway_listen_host,
         listen_host=target.agent_listen_host,
         listen_port=AGENT_PORT,
+        dns=dns_settings(spec, target) if target.answers_dns else None,
     )
 
 

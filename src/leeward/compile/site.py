@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from leeward.compile.names import domain_of, host_of
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.target import SYSTEM_NAMESPACE, EngineCommands, Images, Target, kubernetes_target
 from leeward.spec.application import Application
@@ -34,7 +35,7 @@ class Site:
     @property
     def domain(self) -> str:
         """The fleet's domain."""
-        return self.fleet.domain or f"{self.spec.fleet.metadata.name}.internal"
+        return domain_of(self.spec)
 
     def labels(self, name: str, component: str, part_of: str) -> dict[str, str]:
         """Return an object's labels here."""
@@ -42,7 +43,7 @@ class Site:
 
     def host(self, application: Application) -> str:
         """Return an application's public name."""
-        return application.spec.traffic.host or f"{application.metadata.name}.{self.domain}"
+        return host_of(self.spec, application)
 
     def others(self) -> list[tuple[Region, Cluster]]:
         """Return every other cluster of the fleet, in the order of the file."""

@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from leeward.compile.objects import POD_ADDRESS, PROBE_PERIOD
+from leeward.core.dns.zone import server_name
 from leeward.core.settings import AgentSettings
+from leeward.spec.platform import DnsProvider
 from leeward.spec.spec import Spec
 
 SYSTEM_NAMESPACE = "leeward-system"
@@ -34,6 +36,8 @@ QUORUM_CLIENT_PORT = 2379
 QUORUM_PEER_PORT = 2380
 QUORUM_METRICS_PORT = 2381
 AGENT_PORT = 7443
+DNS_PORT = 8053
+"""Where the agent answers DNS: an ordinary user may."""
 INSTANCE_PORT = 8008
 CLUSTER_PORT = 6443
 
@@ -48,6 +52,10 @@ class Peer:
     """Where its gateway listens for its peers."""
     egress_port: int
     """The port of the own gateway that leads to that region's PostgreSQL."""
+    dns_host: str
+    """Where its DNS server is."""
+    networks: tuple[str, ...] = ()
+    """Addresses near it, besides those of the region's clusters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +161,8 @@ class Target:
     probe_period_s: float
     secrets: SecretValues | None
     """None: nothing secret is compiled; objects refer to secrets that are provided otherwise."""
+    answers_dns: bool
+    """The agents answer DNS themselves."""
 
     @property
     def agent_listen_host(self) -> str:
@@ -188,6 +198,8 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
                 quorum_peer_url=f"https://{_World(index).quorum}:{QUORUM_PEER_PORT}",
                 gateway_host=_World(index).gateway,
                 egress_port=EGRESS_PORT_BASE + index,
+                dns_host=_World(index).agent,
+                networks=(_World(index).network,),
             )
             for name, index in indexes.items()
         },
@@ -204,6 +216,7 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
         grace_s=2,
         probe_period_s=0.25,
         secrets=secrets,
+        answers_dns=_answers_dns(spec),
     )
 
 
@@ -222,6 +235,7 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
                 quorum_peer_url=f"https://quorum.{each.name}.{domain}:{QUORUM_PEER_PORT}",
                 gateway_host=f"gateway.{each.name}.{domain}",
                 egress_port=EGRESS_PORT_BASE + index,
+                dns_host=server_name(each.name, domain),
             )
             for index, each in enumerate(spec.regions, start=1)
         },
@@ -238,7 +252,13 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
         grace_s=30,
         probe_period_s=1.0,
         secrets=None,
+        answers_dns=_answers_dns(spec),
     )
+
+
+def _answers_dns(spec: Spec) -> bool:
+    """Whether it is for the agents to answer; without a domain there is no name that anybody outside could ask for."""
+    return spec.fleet.spec.dns.provider is DnsProvider.LEEWARD and spec.fleet.spec.domain is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +286,10 @@ class _World:
     @property
     def database(self) -> str:
         return self._address(5)
+
+    @property
+    def network(self) -> str:
+        return f"{self._address(0)}/24"
 
     def _address(self, last: int) -> str:
         return f"127.10.{self.index}.{last}"

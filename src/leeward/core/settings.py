@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from leeward.core.dns.settings import DnsSettings
 from leeward.core.values import App, Region, ReplicationMode
 
 
@@ -78,3 +79,5 @@ class AgentSettings:
     """Where this region's own gateway listens for users, pods and its administration."""
     listen_host: str
     listen_port: int
+    dns: DnsSettings | None = None
+    """What it answers for; None where somebody else does."""

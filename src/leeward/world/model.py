@@ -9,6 +9,7 @@ WAN_DOORS = ((2, 8443), (3, 2380), (4, 7443))
 GATEWAY_DOOR = (2, 8080)
 AGENT_DOOR = (4, 7443)
 API_DOOR = (1, 6443)
+DNS_DOOR = (4, 8053)
 
 DEFAULT_REGION_COMMAND = (
     "{python}",
@@ -71,7 +72,7 @@ class WorldConfig:
     """The program of a region. Prints ``ready`` as its first line. ``{python}``, ``{region}``, ``{index}``,
     ``{directory}``, ``{manifests}``, ``{api}``, ``{token_file}`` and ``{identity}`` are replaced."""
     front_door_base_port: int = 18000
-    """Region i gets base + 10 i and the next two where they are free."""
+    """Region i gets base + 10 i and the next three where they are free."""
     ready_timeout_s: float = 60.0
 
     def region(self, name: str) -> RegionConfig:
@@ -115,6 +116,9 @@ class RegionInfo:
     gateway_url: str
     agent_url: str
     api_url: str
+    dns_host: str
+    dns_port: int
+    """Its DNS server, over TCP."""
     namespaces: tuple[str, ...] = ()
 
 

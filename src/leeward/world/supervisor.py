@@ -239,6 +239,8 @@ class Supervisor:
             gateway_url=doors.gateway_url,
             agent_url=doors.agent_url,
             api_url=doors.api_url,
+            dns_host=doors.dns_host,
+            dns_port=doors.dns_port,
             namespaces=region.config.namespaces,
         )
 

@@ -1,0 +1,69 @@
+"""The server in a thread of its own: a flood of questions must not keep the agent from its heartbeats.
+
+What it answers is decided by ``ask``, which that thread calls: it may only read values that nobody changes.
+"""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+import uvloop
+
+from leeward.adapters.dns.server import DnsServer
+from leeward.adapters.dns.wire import Ask
+
+
+class DnsServerAside:
+    """A ``DnsServer`` beside the caller's event loop, with the same context."""
+
+    def __init__(self, host: str, port: int, ask: Ask) -> None:
+        self._host = host
+        self._port = port
+        self._ask = ask
+        # A daemon: whatever happens to it, the agent can end.
+        self._thread = threading.Thread(target=self._run, name="dns", daemon=True)
+        self._started: Future[DnsServer] = Future()
+        self._ended: Future[None] = Future()
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._server: DnsServer
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises OSError."""
+        self._thread.start()
+        self._server = await asyncio.wrap_future(self._started)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening, and hang up on whoever is connected."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        await asyncio.wrap_future(self._ended)
+
+    @property
+    def port(self) -> int:
+        """The port in use."""
+        return self._server.port
+
+    def forget(self) -> None:
+        """Answer everything anew: something has changed."""
+        self._loop.call_soon_threadsafe(self._server.forget)
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        finally:
+            self._ended.set_result(None)
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            async with DnsServer(self._host, self._port, self._ask) as server:
+                self._started.set_result(server)
+                await self._stop.wait()
+        except OSError as error:
+            self._started.set_exception(error)

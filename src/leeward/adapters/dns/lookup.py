@@ -1,0 +1,26 @@
+"""Look up where hosts are, with the resolver of the machine."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+TIMEOUT_S = 5.0
+
+
+def literal(host: str) -> tuple[str, ...]:
+    """Return the address that a host is written as; nothing for a name."""
+    try:
+        return (str(ip_address(host)),)
+    except ValueError:
+        return ()
+
+
+async def addresses(host: str) -> tuple[str, ...]:
+    """Return a host's addresses, in a stable order; nothing when the resolver knows none in time."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError):
+        return ()
+    return tuple(sorted({str(entry[4][0]) for entry in found}))
