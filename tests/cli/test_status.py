@@ -134,6 +134,20 @@ def test_steady() -> None:
     )
 
 
+def test_where_users_are_sent_stands_beside_each_region() -> None:
+    known = answer(EAST, 42, 0.1)
+    leads_to = {EAST: [WEST], WEST: [WEST], FAR: [FAR, EAST]}
+    names = {SHOP: {"host": "shop.example.com", "leads_to": leads_to, "left_out": {EAST: "it is lost"}}}
+    lines = shown(Answer(EAST, 200, {**known.body, "names": names})).splitlines()
+    start = next(index for index, line in enumerate(lines) if "USERS-TO" in line)
+    assert [line.split("   ")[-1].strip() for line in lines[start : start + 4]] == [
+        "USERS-TO",
+        "west",
+        "west",
+        "far, east",
+    ]
+
+
 def test_a_lost_region_and_an_election_are_told_first() -> None:
     head = shown(silent(EAST), answer(WEST, 50, 0.1, Phase.ELECTING), answer(FAR, 49, 0.0), lost=(EAST,)).split("\n\n")
     assert head[0].splitlines() == [

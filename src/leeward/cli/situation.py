@@ -6,6 +6,7 @@ what several agents believe.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from leeward.cli.agents import Answer, newest
 from leeward.core.codec import from_plain
@@ -45,6 +46,8 @@ class RegionRow:
     lag_bytes: int | None
     heartbeat_age_s: float | None
     problem: str | None
+    users_to: tuple[str, ...]
+    """Where DNS sends the users near this region; nothing where somebody else answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ def situation(answers: Sequence[Answer]) -> Situation:
     heartbeats = {
         region: (from_plain(Heartbeat, raw), float(raw["age_s"])) for region, raw in body["heartbeats"].items()
     }
+    names = body.get("names") or {}
     topologies = [from_plain(Topology, raw) for _, raw in sorted(body["topologies"].items())]
     return Situation(
         revision=body["revision"],
@@ -95,7 +99,7 @@ def situation(answers: Sequence[Answer]) -> Situation:
         silent=silent,
         applications=tuple(_application(each, heartbeats) for each in topologies),
         regions=tuple(
-            _region(topology, region, heartbeats) for topology in topologies for region in topology.data_regions
+            _region(topology, region, heartbeats, names) for topology in topologies for region in topology.data_regions
         ),
     )
 
@@ -137,7 +141,7 @@ def _lag(topology: Topology, region: Region, heartbeats: Heartbeats) -> int | No
     return max(0, primary.wal.lsn - flushed[0]) if flushed else None
 
 
-def _region(topology: Topology, region: Region, heartbeats: Heartbeats) -> RegionRow:
+def _region(topology: Topology, region: Region, heartbeats: Heartbeats, names: Mapping[str, Any]) -> RegionRow:
     report = _report(topology, region, heartbeats)
     return RegionRow(
         region=region,
@@ -150,4 +154,5 @@ def _region(topology: Topology, region: Region, heartbeats: Heartbeats) -> Regio
         lag_bytes=_lag(topology, region, heartbeats),
         heartbeat_age_s=heartbeats[region][1] if region in heartbeats else None,
         problem=report.problem if report else None,
+        users_to=tuple(names[topology.app]["leads_to"][region]) if topology.app in names else (),
     )

@@ -138,6 +138,9 @@ def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
         ]
         for row in view.regions
     ]
+    if any(row.users_to for row in view.regions):
+        head.append("USERS-TO")
+        rows = [[*cells, ", ".join(row.users_to)] for cells, row in zip(rows, view.regions, strict=True)]
     if wide:
         head += ["UPSTREAM", "PROBLEM"]
         rows = [[*cells, row.upstream, row.problem] for cells, row in zip(rows, view.regions, strict=True)]

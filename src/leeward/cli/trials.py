@@ -18,17 +18,20 @@ from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose, region_of
+from leeward.compile.names import host_of
+from leeward.compile.target import answers_dns
 from leeward.core.values import App, Region, ReplicationMode
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
 from leeward.drill.agents import HttpFleet
 from leeward.drill.ending import kill_supervisor
 from leeward.drill.faults import FAULTS, SUPERVISOR_KILL, SetupError
+from leeward.drill.names import Names
 from leeward.drill.report import render
 from leeward.drill.run import Plan, run_drill
 from leeward.drill.summary import Result, Targets, document, exit_status
 from leeward.spec import Problem, Spec, load
 from leeward.world.client import World, list_worlds
-from leeward.world.model import WorldInfo
+from leeward.world.model import GATEWAY_DOOR, WorldInfo, address, network
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -168,8 +171,21 @@ def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -
         lease_s=spec.timers.lease_s,
         budget=spec.budget(application),
         gateways={Region(each.name): each.gateway_url for each in info.regions if each.name in placed},
+        names=names_of(spec, info, app),
         blip_s=blips_s(wish),
         round_trips_s={(Region(a), Region(b)): spec.rtt_s(a, b) for a, b in combinations(placed, 2)},
+    )
+
+
+def names_of(spec: Spec, info: WorldInfo, app: App) -> Names | None:
+    """Return where to ask for the application's name; None where the agents do not answer."""
+    if not answers_dns(spec):
+        return None
+    return Names(
+        host=host_of(spec, spec.application(app)),
+        servers={Region(each.name): (each.dns_host, each.dns_port) for each in info.regions},
+        networks={Region(each.name): network(each.index) for each in info.regions},
+        gateways={address(each.index, GATEWAY_DOOR[0]): Region(each.name) for each in info.regions},
     )
 
 

@@ -216,7 +216,7 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
         grace_s=2,
         probe_period_s=0.25,
         secrets=secrets,
-        answers_dns=_answers_dns(spec),
+        answers_dns=answers_dns(spec),
     )
 
 
@@ -252,11 +252,11 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
         grace_s=30,
         probe_period_s=1.0,
         secrets=None,
-        answers_dns=_answers_dns(spec),
+        answers_dns=answers_dns(spec),
     )
 
 
-def _answers_dns(spec: Spec) -> bool:
+def answers_dns(spec: Spec) -> bool:
     """Whether it is for the agents to answer; without a domain there is no name that anybody outside could ask for."""
     return spec.fleet.spec.dns.provider is DnsProvider.LEEWARD and spec.fleet.spec.domain is not None
 

@@ -51,6 +51,7 @@ async def kill_supervisor(
         inconclusive=(),
         rto_write_s=Percentiles(),
         rto_read_s=Percentiles(),
+        dns_s=Percentiles(),
         timeline=(),
         waterfall=(),
         acknowledged=0,

@@ -8,8 +8,8 @@ RETRY_FOR_S got nothing: a shorter interruption is what retries are for.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from leeward.core.values import App, Record, Region, ReplicationMode
@@ -76,6 +76,8 @@ class RunFacts:
     """While nobody inside the lost regions may have acknowledged a write sent there: their leases were over."""
     orphans: OrphansFound = NO_ORPHANS
     """What deposed primaries kept of this run's writes."""
+    names_left_out_s: Mapping[Region, float | None] = field(default_factory=dict)
+    """When each surviving region's DNS stopped to name the lost ones, from the fault; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,9 @@ class Timeline:
     promoted: float | None = None
     routed: float | None = None
     first_write: float | None = None
+    dns: float | None = None
+    """The last of the surviving regions' DNS servers leads nobody to the lost ones any more."""
+    dns_by_region: Mapping[Region, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +169,16 @@ def timeline(facts: RunFacts, rto_write_s: float | None = None) -> Timeline:
         promoted=None if epoch is None else first("PrimaryPromoted", of=epoch),
         routed=None if epoch is None else first("PrimaryRouted", of=epoch),
         first_write=rto_write_s,
+        dns=_last(facts.names_left_out_s.values()),
+        dns_by_region=facts.names_left_out_s,
     )
+
+
+def _last(steps_s: Iterable[float | None]) -> float | None:
+    """Return when all were done; None when one never was, or there are none."""
+    done_s = [math.inf if step_s is None else step_s for step_s in steps_s]
+    last_s = max(done_s, default=math.inf)
+    return None if last_s == math.inf else last_s
 
 
 def failover_epochs(facts: RunFacts) -> frozenset[int]:

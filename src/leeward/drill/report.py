@@ -48,6 +48,8 @@ def _costs(result: Result) -> "Table":
     table = _table("WHAT IT COST", "P50", "P99", "MAX")
     _add(table, "writes back after (s)", result.rto_write_s)
     _add(table, "reads interrupted for (s)", result.rto_read_s)
+    if any(run.dns_by_region for run in result.timeline):
+        _add(table, "no DNS names it after (s)", result.dns_s)
     _add(table, "switchover write gap (s)", result.switchover_gap_s)
     unknown = result.unknown_present + result.unknown_absent
     for name, count in (

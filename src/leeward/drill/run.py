@@ -7,7 +7,7 @@ A run whose set-up was not sound is inconclusive: it says nothing, and counts fo
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from leeward.core.timers import Budget
@@ -19,6 +19,7 @@ from leeward.drill.judge import broken_rules
 from leeward.drill.ledger import Operation, reconcile
 from leeward.drill.load import Load, populations
 from leeward.drill.measure import Moment, RunFacts, Span, measure
+from leeward.drill.names import Names, watching
 from leeward.drill.narrate import Narrator
 from leeward.drill.readback import ReadBackError
 from leeward.drill.summary import Result, Run, Targets, summarise
@@ -54,6 +55,8 @@ class Plan:
     round_trips_s: Mapping[tuple[Region, Region], float] = field(default_factory=dict)
     host: str | None = None
     """The HTTP Host of the application, where gateways need it."""
+    names: Names | None = None
+    """Where the application's name is answered; None: not by the agents."""
     blip_s: float = 30.0
     """How long the drill ``blip`` goes on."""
     writers: int = 2
@@ -139,12 +142,18 @@ class _Drill:
                 blip_s=plan.blip_s,
                 say=self._say,
             )
-            async with self._narrated(load) as narrator, _mended(scene):
+            async with (
+                self._narrated(load) as narrator,
+                watching(plan.names, clock, self._say) as names,
+                _mended(scene),
+            ):
                 injury = await self._fault.strike(scene)
                 narrator.struck(injury.fault, injury.lost_regions)
+                names.struck(injury.fault, injury.lost_regions)
                 injury = await self._fault.hold(scene, injury)
                 healing = Moment(clock.unix_s(), clock.now_s())
                 self._say(f"mending begins {healing.at_boot_s - injury.fault.at_boot_s:.1f} s after the fault")
+                await names.end()
                 await scene.mend()
                 try:
                     switchover = await self._take_home(load)
@@ -152,7 +161,10 @@ class _Drill:
                     trouble = (f"after mending: {error}",)
                 await scene.wait(TAIL_S)
         ended_s = clock.now_s()
-        facts = await self._facts(number, mode, epoch, load, prefix, narrator, injury, healing, ended_s, switchover)
+        facts = replace(
+            await self._facts(number, mode, epoch, load, prefix, narrator, injury, healing, ended_s, switchover),
+            names_left_out_s=names.left_out_s,
+        )
         measured = measure(facts)
         return Run(
             measured=measured,

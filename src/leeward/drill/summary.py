@@ -1,7 +1,7 @@
 """What all runs of a drill together say, against the objectives: the object a drill prints. Pure."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leeward.core.codec import plain
@@ -61,6 +61,9 @@ class RunTimeline:
     promoted: float | None
     routed: float | None
     first_write: float | None
+    dns: float | None
+    """No surviving region's DNS names the lost ones any more."""
+    dns_by_region: Mapping[Region, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,8 @@ class Result:
     """Why the other runs said nothing."""
     rto_write_s: Percentiles
     rto_read_s: Percentiles
+    dns_s: Percentiles
+    """Until no surviving region's DNS named the lost ones; empty where nothing was lost."""
     timeline: tuple[RunTimeline, ...]
     waterfall: tuple[Step, ...]
     acknowledged: int
@@ -144,6 +149,7 @@ def summarise(
         inconclusive=tuple(inconclusive),
         rto_write_s=percentiles([run.rto_write_s for run in measured]),
         rto_read_s=percentiles([run.rto_read_s for run in measured]),
+        dns_s=percentiles([run.timeline.dns for run in measured if run.timeline.dns_by_region]),
         timeline=tuple(_rounded(run.number, run.timeline) for run in measured),
         waterfall=waterfall([run.timeline for run in measured], budget),
         acknowledged=sum(run.acknowledged for run in measured),
@@ -240,4 +246,6 @@ def _rounded(number: int, timeline: Timeline) -> RunTimeline:
         short(timeline.promoted),
         short(timeline.routed),
         short(timeline.first_write),
+        short(timeline.dns),
+        {region: short(at_s) for region, at_s in timeline.dns_by_region.items()},
     )

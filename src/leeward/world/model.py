@@ -35,6 +35,11 @@ def address(index: int, last: int) -> str:
     return f"127.10.{index}.{last}"
 
 
+def network(index: int) -> str:
+    """Return all addresses of region ``index``, as a prefix."""
+    return f"{address(index, 0)}/24"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionConfig:
     """One region of the world."""

@@ -1,4 +1,4 @@
-"""Verbs that ask the agents: status, records, orphans."""
+"""Verbs that ask the agents: status, resolve, records, orphans."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -25,7 +25,7 @@ class RecordsOutput(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (status, records, orphans):
+    for verb in (status, resolve, records, orphans):
         app.command()(verb)
 
 
@@ -51,6 +51,30 @@ def status(
     from leeward.cli import status as view
 
     raise typer.Exit(view.show(console(context), world, output, watch=watch))
+
+
+def resolve(
+    context: typer.Context,
+    app: App,
+    near: Annotated[
+        str | None,
+        typer.Option("--from", metavar="REGION", show_default=False, help="As a user near this region."),
+    ] = None,
+    output: Annotated[RecordsOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = RecordsOutput.TABLE,
+    world: World = None,
+) -> None:
+    """Ask every region's DNS server where users of an application are sent.
+
+    Without --from each server answers its own users. Exit status 1: nobody answered.
+
+    \b
+    Examples:
+      leeward resolve payments
+      leeward resolve payments --from europe-west1
+    """
+    from leeward.cli import resolution
+
+    raise typer.Exit(resolution.show(console(context), world, app, near, output))
 
 
 def records(

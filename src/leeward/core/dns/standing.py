@@ -30,9 +30,7 @@ def judge(view: View, region: Region) -> tuple[bool, str]:
     lost = _lost(view, region)
     if lost is not None:
         return False, lost
-    report = view.report(region)
-    pods = view.pods_ready if region == view.me else None if report is None else report.pods_ready
-    if pods == 0:
+    if not (view.pods_ready > 0 if region == view.me else routing.has_pods(view, region)):
         return False, f"no pod of {view.app.name} is ready in {region}"
     return True, f"{region} serves"
 

@@ -1,0 +1,116 @@
+"""When DNS stopped to name a lost region, asked over real sockets, and how it is counted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from leeward.adapters.dns.server import DnsServer
+from leeward.core.dns.zone import Answer, Code, Question, Record
+from leeward.core.values import Region
+from leeward.drill.measure import Moment, measure
+from leeward.drill.names import Names, NameWatch, watching
+from leeward.ports.clock import SystemClock
+
+from .builders import EU, JP, US, facts
+
+GATEWAYS = {US: "192.0.2.1", EU: "192.0.2.2", JP: "192.0.2.3"}
+PATIENCE_S = 20
+
+
+class Server:
+    """Names these regions to anybody."""
+
+    def __init__(self, *regions: Region) -> None:
+        self.regions = regions
+        self.asked: list[Question] = []
+
+    def answer(self, question: Question) -> Answer:
+        self.asked.append(question)
+        return Answer(Code.NOERROR, tuple(Record(question.name, "A", 1, GATEWAYS[each]) for each in self.regions))
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self.servers = {region: Server(US) for region in GATEWAYS}
+        self.running: dict[Region, DnsServer] = {}
+        self.told: list[str] = []
+
+    @property
+    def names(self) -> Names:
+        return Names(
+            host="shop.example.com",
+            servers={region: ("127.0.0.1", server.port) for region, server in self.running.items()},
+            networks={US: "10.1.0.0/24", EU: "10.2.0.0/24", JP: "10.3.0.0/24"},
+            gateways={address: region for region, address in GATEWAYS.items()},
+        )
+
+    def name(self, region: Region, *regions: Region) -> None:
+        self.servers[region].regions = regions
+        self.running[region].forget()
+
+    async def until_told(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if len(self.told) >= count:
+                    return
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    built = Fleet()
+    async with AsyncExitStack() as stack:
+        for region, server in built.servers.items():
+            built.running[region] = await stack.enter_async_context(DnsServer("127.0.0.1", 0, server.answer))
+        yield built
+
+
+def fault() -> Moment:
+    clock = SystemClock()
+    return Moment(clock.unix_s(), clock.now_s())
+
+
+async def test_each_surviving_region_is_asked_until_it_leaves_the_lost_one_out(fleet: Fleet) -> None:
+    async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
+        watch.struck(fault(), frozenset({US}))
+        assert watch.left_out_s == {EU: None, JP: None}
+        fleet.name(JP, JP)
+        await fleet.until_told(1)
+        # A panic still leads some of its users to the lost region.
+        fleet.name(EU, EU, US)
+        assert watch.left_out_s[EU] is None
+        fleet.name(EU, EU)
+        await fleet.until_told(2)
+    assert "dns: asked in jp, shop.example.com leads users of us to jp" in fleet.told[0]
+    assert "dns: asked in eu, shop.example.com leads users of us to eu" in fleet.told[1]
+    early_s, late_s = watch.left_out_s[JP], watch.left_out_s[EU]
+    assert early_s is not None
+    assert late_s is not None
+    assert 0 < early_s < late_s
+    assert fleet.servers[US].asked == []
+    assert {str(question.client) for question in fleet.servers[EU].asked} == {"10.1.0.0/24"}
+
+
+async def test_a_region_that_goes_on_naming_it_is_counted_as_never(fleet: Fleet) -> None:
+    fleet.servers[JP].regions = (JP,)
+    async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
+        watch.struck(fault(), frozenset({US}))
+        await fleet.until_told(1)
+    assert watch.left_out_s[EU] is None
+    timeline = measure(facts(names_left_out_s=watch.left_out_s)).timeline
+    assert (timeline.dns, timeline.dns_by_region) == (None, watch.left_out_s)
+
+
+@pytest.mark.parametrize("lost", [frozenset[Region](), frozenset({US})])
+async def test_there_is_nothing_to_ask(fleet: Fleet, lost: frozenset[Region]) -> None:
+    watch = NameWatch(None if lost else fleet.names, SystemClock(), fleet.told.append)
+    watch.struck(fault(), lost)
+    await watch.end()
+    assert watch.left_out_s == {}
+    assert measure(facts(names_left_out_s=watch.left_out_s)).timeline.dns is None
+
+
+def test_the_last_region_counts() -> None:
+    assert measure(facts(names_left_out_s={EU: 1.5, JP: 1.2})).timeline.dns == 1.5
