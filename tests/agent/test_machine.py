@@ -11,7 +11,18 @@ from leeward.agent.machine import RETRY_S, Machine
 from leeward.core import keys
 from leeward.core.codec import decode, encode
 from leeward.core.settings import AgentSettings, RegionSettings
-from leeward.core.values import Heartbeat, Order, Promise, Region, Role, Topology, Vantage, WalPosition
+from leeward.core.values import (
+    Heartbeat,
+    Order,
+    Promise,
+    Region,
+    Rejoin,
+    RejoinMethod,
+    Role,
+    Topology,
+    Vantage,
+    WalPosition,
+)
 from leeward.ports.gateway import Address
 from leeward.ports.quorum import Change, Entry, Outcome, Put, Snapshot
 from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, SETTINGS, TIMERS, US, electing, report, status, topology
@@ -303,3 +314,21 @@ def test_the_decision_log_is_trimmed() -> None:
     trims = [a for a in of(do.Transact, driven.post(on.Woke())) if a.changes[0].key.startswith(keys.decisions(FLEET))]
     assert [len(trim.changes) for trim in trims] == [100]
     assert trims[0].changes[0].key.endswith("0000"), "the oldest go first"
+
+
+def test_how_a_replica_came_back_is_told_once() -> None:
+    driven = Driven(EU)
+    driven.load(topology())
+    back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 went on past their fork", 5 << 20, 3, 1.25))
+    (told,) = [a for a in of(do.Transact, driven.post(on.InstanceReported(APP, back))) if not a.compares]
+    (put,) = told.changes
+    assert isinstance(put, Put)
+    assert "StandbyRejoined" in put.key
+    assert "pg_rewind copied 5.0 MiB" in put.value
+    driven.change(**{put.key: put.value})
+    assert [a for a in of(do.Transact, driven.post(on.InstanceReported(APP, back))) if not a.compares] == []
+    restarted = Driven(EU)
+    restarted.load(topology())
+    restarted.change(**{put.key: put.value})
+    actions = restarted.post(on.InstanceReported(APP, back))
+    assert [a for a in of(do.Transact, actions) if not a.compares] == [], "the agent before has told it"

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from leeward.core.settings import AppSettings
-from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Role, Sender, WalPosition
+from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Rejoin, Role, Sender, WalPosition
 from leeward.core.view import Progress
 from leeward.ports.gateway import Address
 
@@ -43,6 +43,7 @@ class Application:
     """The transaction that writes our promise."""
     vow_after_s: float = 0.0
     routed_epoch: int = 0
+    rejoin_told: Rejoin | None = None
 
     def report_instance(self, status: InstanceStatus, now_s: float) -> None:
         """Take in a status, and how far the standbys are behind.

@@ -15,7 +15,7 @@ from leeward.agent import events as on
 from leeward.agent import relevance, requests
 from leeward.agent.application import Application
 from leeward.agent.store import StoreCopy
-from leeward.core import failover, keys, leadership, lease, replication, routing
+from leeward.core import failover, keys, leadership, lease, rejoin, replication, routing
 from leeward.core.actions import Note, Propose, Vow
 from leeward.core.codec import encode
 from leeward.core.settings import AgentSettings
@@ -160,6 +160,7 @@ class Machine:
                 return leads or not beat
             case on.InstanceReported(app=name, status=status):
                 self.apps[name].report_instance(status, self._now_s)
+                self._tell_rejoin(self.apps[name])
             case on.InstanceLost(app=name):
                 self.apps[name].instance = None
                 self.apps[name].ordering = None
@@ -418,6 +419,17 @@ class Machine:
             app.routed_epoch = route.epoch
             because = f"the gateway of {self.me} sends writes to {route.primary} under epoch {route.epoch}"
             self._transact((), (self._record(route.app, route.epoch, Note("PrimaryRouted", because)),))
+
+    def _tell_rejoin(self, app: Application) -> None:
+        """Put into the log how our replica came back; the instance repeats it, also to the next agent."""
+        rejoined = app.instance.rejoined if app.instance is not None else None
+        stored = self.store.topologies.get(app.settings.name)
+        if rejoined is None or rejoined == app.rejoin_told or stored is None:
+            return
+        app.rejoin_told = rejoined
+        told = rejoin.note(self.me, rejoined)
+        if all(record.because != told.because for _, record in self.store.records):
+            self._transact((), (self._record(app.settings.name, rejoined.epoch, told),))
 
     def _place_leader(self) -> None:
         if self.leader != self.me:

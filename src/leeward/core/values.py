@@ -108,6 +108,34 @@ class Orphans:
     path: str
 
 
+class RejoinMethod(StrEnum):
+    """How an instance that was apart came to the history of its upstream."""
+
+    NOTHING = "nothing"
+    """Its own was a part of it."""
+    REWIND = "rewind"
+    """Only what differs was copied (pg_rewind)."""
+    COPY = "copy"
+    """All of it was (pg_basebackup)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """How a former primary, or one that followed another one, came to follow its upstream."""
+
+    epoch: int
+    """Of the order to follow."""
+    upstream: Region
+    method: RejoinMethod
+    because: str
+    """Why it could not follow as it was."""
+    copied_bytes: int
+    orphaned: int
+    """Transactions of its own history that were kept aside."""
+    took_s: float
+    """From the order until it streamed."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
     """What the instance manager knows of its PostgreSQL, at ``clock_s`` of its own boot clock."""
@@ -138,6 +166,8 @@ class InstanceStatus:
     problem: str | None = None
     """Why it cannot settle, in one sentence."""
     orphans: tuple[Orphans, ...] = ()
+    rejoined: Rejoin | None = None
+    """The last time it did, in this incarnation."""
 
 
 @dataclass(frozen=True, slots=True)

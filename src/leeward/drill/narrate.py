@@ -16,6 +16,9 @@ WORDS = {
     "PrimaryElected": "elected",
     "PrimaryPromoted": "promoted",
     "PrimaryRouted": "routed",
+    "StandbyRejoined": "rejoined",
+    "SwitchoverStarted": "switching over",
+    "PrimaryDrained": "drained",
 }
 
 

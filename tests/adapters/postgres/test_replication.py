@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from leeward.core.values import InstanceStatus, Region, Role, Synchronous, SynchronousMethod
+from leeward.core.values import InstanceStatus, Region, RejoinMethod, Role, Synchronous, SynchronousMethod
 from tests.adapters.postgres.conftest import StartFleet
 from tests.adapters.postgres.instances import Node, lead
 
@@ -153,7 +153,9 @@ async def test_switchover_and_back_needs_no_rewind(start_fleet: StartFleet) -> N
         await caught_up(b, 3)
     for node in (a, b):
         assert '"stage": "rewind"' not in node.log.read_text()
-        assert (await node.client.status(timeout_s=5)).orphans == ()
+        status = await node.client.status(timeout_s=5)
+        assert status.orphans == ()
+        assert status.rejoined is None or status.rejoined.method is RejoinMethod.NOTHING
     assert node_copies(a) == 0
     assert node_copies(b) == 1
 
@@ -191,6 +193,10 @@ async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fle
     assert sorted(line["row"]["id"] for line in lines) == [100, 101, 102, 103, 104, 105]
     assert {line["table"] for line in lines} == {"public.payment"}
     assert '"stage": "rewind", "outcome": "done"' in a.log.read_text()
+    assert status.rejoined is not None
+    assert (status.rejoined.method, status.rejoined.orphaned) == (RejoinMethod.REWIND, 2)
+    assert status.rejoined.copied_bytes > 0
+    assert "past their fork" in status.rejoined.because
     assert node_copies(a) == 0
 
 

@@ -32,6 +32,9 @@ _REWIND_FUNCTIONS = (
 )
 
 
+_PROGRESS = re.compile(r"(\d+)/\d+ kB")
+
+
 class DataDirectory:
     """PGDATA of one instance. PostgreSQL must not be running on it when it is replaced or rewound."""
 
@@ -121,15 +124,16 @@ class DataDirectory:
             await connection.execute("GRANT USAGE ON SCHEMA leeward TO PUBLIC")
             await connection.execute("GRANT SELECT ON leeward.epoch TO PUBLIC")
 
-    async def copy_from(self, upstream: Region) -> None:
-        """Replace the data directory by a base backup of an upstream, a standby included.
+    async def copy_from(self, upstream: Region) -> int:
+        """Replace the data directory by a base backup of an upstream, a standby included; return its bytes.
 
         What is there stays until the copy is complete. Raises CommandError, TimeoutError.
         """
         layout = self._settings.layout
         await asyncio.to_thread(shutil.rmtree, layout.copy, ignore_errors=True)
-        await self._run(
+        said = await self._run(
             "pg_basebackup",
+            "--progress",
             "--pgdata",
             str(layout.copy),
             "--dbname",
@@ -138,27 +142,32 @@ class DataDirectory:
             "--checkpoint=fast",
             "--no-password",
             timeout_s=_COPY_TIMEOUT_S,
+            errors_too=True,
         )
         (layout.copy / "standby.signal").touch(mode=0o600)
         self._install_copy()
         await asyncio.to_thread(shutil.rmtree, layout.replaced, ignore_errors=True)
+        return copied_bytes(said)
 
-    async def rewind_to(self, upstream: Region) -> None:
-        """Undo what the upstream's history does not have. After a failure the directory is of no more use.
+    async def rewind_to(self, upstream: Region) -> int:
+        """Undo what the upstream's history does not have; return how many bytes that copied.
 
-        Raises CommandError, TimeoutError.
+        After a failure the directory is of no more use. Raises CommandError, TimeoutError.
         """
         source = configuration.conninfo(self._settings.upstreams[upstream], dbname="postgres")
-        await self._run(
+        said = await self._run(
             "pg_rewind",
+            "--progress",
             "--target-pgdata",
             str(self._settings.layout.data),
             "--source-server",
             source,
             "--no-ensure-shutdown",
             timeout_s=_COPY_TIMEOUT_S,
+            errors_too=True,
         )
         self.keep_in_recovery()
+        return copied_bytes(said)
 
     async def clean_end_lsn(self) -> int | None:
         """Return where the WAL ends after a clean shutdown of a primary; None when it was not one.
@@ -198,12 +207,15 @@ class DataDirectory:
         layout.copy.rename(layout.data)
         sync_directory(layout.root)
 
-    async def _run(self, program: str, *arguments: str, timeout_s: float, tied: bool = True) -> str:
+    async def _run(
+        self, program: str, *arguments: str, timeout_s: float, tied: bool = True, errors_too: bool = False
+    ) -> str:
         return await run(
             (str(self._settings.binaries / program), *arguments),
             isolated=self._isolated,
             timeout_s=timeout_s,
             tied=tied,
+            errors_too=errors_too,
             environment={"PGPASSWORD": self._replication_password},
         )
 
@@ -217,6 +229,12 @@ async def _ready(server: Server, session: Session, database: str) -> "psycopg.As
                 if not server.running:
                     raise
             await asyncio.sleep(0.02)
+
+
+def copied_bytes(progress: str) -> int:
+    """Return how much pg_rewind or pg_basebackup copied, by the last line of their progress."""
+    found = _PROGRESS.findall(progress)
+    return int(found[-1]) * 1024 if found else 0
 
 
 def record_end(start_lsn: int, length_bytes: int) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 
 import psycopg
 
@@ -19,7 +20,7 @@ from leeward.adapters.postgres.lineage import (
     compare,
 )
 from leeward.adapters.postgres.server import CommandError
-from leeward.core.values import Order, Region
+from leeward.core.values import Order, Region, Rejoin, RejoinMethod
 
 _STEADY_S = 0.2
 _SOON_S = 0.04
@@ -29,6 +30,16 @@ _ASK_TIMEOUT_S = 3.0
 _STOP_TIMEOUT_S = 10.0
 # A standby that has not streamed for so long asks whether it ever can.
 _PATIENCE_S = 1.0
+
+
+@dataclass(slots=True)
+class _Return:
+    """A way back that has not ended yet. Mutable: what was tried may turn out not to suffice."""
+
+    because: str
+    method: RejoinMethod = RejoinMethod.NOTHING
+    copied_bytes: int = 0
+    orphaned: int = 0
 
 
 class Follower:
@@ -42,6 +53,12 @@ class Follower:
         """PostgreSQL was stopped cleanly by order, or has followed somebody since it started, and has never
         been a primary since: attaching first is right nearly always, and PostgreSQL refuses the rest."""
         self._idle_since_s: float | None = None
+        self._return: _Return | None = None
+        self._told: tuple[tuple[int, Region], float] | None = None
+        """(epoch, upstream) of the order, and when it was first seen."""
+        self._streams_since_s = 0.0
+        self._led_and_restarted = False
+        """A primary once, PostgreSQL has been started as a standby; whether it may stay one is not known yet."""
 
     async def in_recovery(self, duty: Duty) -> bool:
         """Bring PostgreSQL up in recovery, with ``duty`` if it has to be started; False: not yet.
@@ -56,6 +73,7 @@ class Follower:
             await instance.end()
         if not instance.server.running:
             self._unbroken = instance.state.stopped_wal is not None
+            self._led_and_restarted = instance.state.writable_epoch is not None
             instance.data.keep_in_recovery()
             instance.start(duty)
             await instance.say("starting in recovery")
@@ -73,6 +91,8 @@ class Follower:
         if upstream is None or upstream not in instance.settings.upstreams:
             await instance.say("waiting", problem=f"{upstream} is no upstream this instance knows")
             return _STEADY_S
+        if self._told is None or self._told[0] != (order.epoch, upstream):
+            self._told = (order.epoch, upstream), asyncio.get_running_loop().time()
         source = instance.state.copied_from
         if not instance.data.exists or instance.state.incomplete or source not in (None, upstream):
             return await self._copy(upstream)
@@ -93,7 +113,9 @@ class Follower:
             await instance.end()
         await instance.say(f"copying from {upstream}", problem=instance.progress.problem)
         with instance.stage("copy"):
-            await instance.data.copy_from(upstream)
+            copied_bytes = await instance.data.copy_from(upstream)
+        if self._return is not None:
+            self._return.method, self._return.copied_bytes = RejoinMethod.COPY, copied_bytes
         instance.remember(initialised=True, copied_from=upstream, incomplete=False, writable_epoch=None)
         return 0.0
 
@@ -117,7 +139,10 @@ class Follower:
                 return _SOON_S
             return await self._join(order, upstream, attached=True)
         self._idle_since_s = None
+        if not instance.progress.settled:
+            self._streams_since_s = now_s
         self._unbroken = True
+        self._note_return(order, upstream)
         await instance.say(f"streaming from {upstream}", settled=True)
         if self._trusted != (order.epoch, upstream):
             return await self._join(order, upstream, attached=True)
@@ -146,6 +171,9 @@ class Follower:
             return _RETRY_S
         match verdict:
             case Compatible():
+                if self._led_and_restarted and self._return is None:
+                    self._return = _Return("")
+                self._led_and_restarted = False
                 self._trusted = (order.epoch, upstream)
                 instance.remember(writable_epoch=None)
                 return _RETRY_S if attached else 0.0
@@ -172,6 +200,7 @@ class Follower:
     async def _rejoin(self, upstream: Region, own: Lineage, verdict: Diverged) -> float:
         """Save what only we have, then take the upstream's history."""
         instance = self._instance
+        self._return = back = _Return(verdict.because)
         await instance.say(f"leaving its own history: {verdict.because}")
         await instance.cut()
         self._unbroken = False
@@ -192,6 +221,7 @@ class Follower:
             except CommandError:
                 keep = True  # part of the WAL is gone: they cannot be listed, so all of it is kept
             instance.progress.orphans = orphans.saved(instance.settings.layout.orphans)
+            back.orphaned = sum(kept.transactions for kept in instance.progress.orphans if kept.epoch == epoch)
         await instance.say("stopping to rejoin")
         await instance.stop(timeout_s=_STOP_TIMEOUT_S)
         if keep:
@@ -206,8 +236,24 @@ class Follower:
         await instance.say(f"rewinding to {upstream}")
         instance.remember(incomplete=True)
         with instance.stage("rewind"):
-            await instance.data.rewind_to(upstream)
+            copied_bytes = await instance.data.rewind_to(upstream)
+        if self._return is not None:
+            self._return.method, self._return.copied_bytes = RejoinMethod.REWIND, copied_bytes
         instance.remember(incomplete=False, copied_from=upstream, writable_epoch=None)
+
+    def _note_return(self, order: Order, upstream: Region) -> None:
+        """Report a way back that has just ended."""
+        back, self._return = self._return, None
+        if back is not None and self._told is not None:
+            self._instance.progress.rejoined = Rejoin(
+                epoch=order.epoch,
+                upstream=upstream,
+                method=back.method,
+                because=back.because,
+                copied_bytes=back.copied_bytes,
+                orphaned=back.orphaned,
+                took_s=round(self._streams_since_s - self._told[1], 2),
+            )
 
     def _put_aside(self, epoch: int | None) -> None:
         layout = self._instance.settings.layout

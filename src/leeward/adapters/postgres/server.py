@@ -39,8 +39,11 @@ async def run(
     tied: bool = True,
     environment: Mapping[str, str] | None = None,
     accept: tuple[int, ...] = (0,),
+    errors_too: bool = False,
 ) -> str:
     """Run a program to its end and return its output; cancelled or too slow, it is killed.
+
+    ``errors_too``: what it said on stderr follows what it said on stdout.
 
     It ends with this process, like the server, unless it is not ``tied``: what only reads a file and ends by
     itself need not pay for that. Raises CommandError, TimeoutError.
@@ -63,7 +66,7 @@ async def run(
     if process.returncode not in accept:
         last_words = errors.decode(errors="replace").strip().splitlines()[-3:]
         raise CommandError(f"{Path(command[0]).name}: {'; '.join(last_words) or process.returncode}")
-    return output.decode(errors="replace")
+    return (output + errors if errors_too else output).decode(errors="replace")
 
 
 class Server:

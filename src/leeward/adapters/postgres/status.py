@@ -8,7 +8,7 @@ from leeward.adapters.postgres.kernel import boot_clock_s
 from leeward.adapters.postgres.session import Observation
 from leeward.adapters.postgres.settings import ManagerSettings
 from leeward.adapters.postgres.state import State
-from leeward.core.values import InstanceStatus, Orphans, Region, Role, WalPosition
+from leeward.core.values import InstanceStatus, Orphans, Region, Rejoin, Role, WalPosition
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class Progress:
     problem: str | None = None
     proved_epoch: int | None = None
     orphans: tuple[Orphans, ...] = ()
+    rejoined: Rejoin | None = None
 
 
 class Publisher:
@@ -91,6 +92,7 @@ class Publisher:
             senders=() if seen is None else seen.senders,
             problem=progress.problem,
             orphans=progress.orphans,
+            rejoined=progress.rejoined,
         )
 
 
