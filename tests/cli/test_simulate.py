@@ -1,9 +1,15 @@
 """``leeward simulate`` on the example's files: one JSON object, the same for the same seed, honest exit statuses."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
-from .conftest import Run
+import pytest
+
+from .conftest import LEEWARD, Run
 
 PAYMENTS = str(Path(__file__).parents[2] / "examples" / "payments")
 
@@ -22,7 +28,39 @@ def test_a_prediction_is_one_object_and_spreads_over_processes(leeward: Run) -> 
 def test_one_seed_tells_its_story(leeward: Run) -> None:
     result = leeward("simulate", "-f", PAYMENTS, "--seed", "1", "--fault", "region-loss")
     assert result.returncode == 0, result.stderr
-    assert "the story of run 1:" in result.stdout
+    assert "the story of run 1, in seconds" in result.stdout
+    assert "   +0.00" in result.stdout
+    assert "capacity: with us-east-1 lost its users go to europe-west1" in result.stdout
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_prediction_says_how_far_it_came_and_leaves_nothing(jobs: str, number: int) -> None:
+    command = [LEEWARD, "simulate", "-f", PAYMENTS, "--runs", "100000", "--jobs", jobs]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert "of 100000 runs, about" in process.stderr.readline()
+        # Ctrl-C reaches the whole group of processes, a supervisor's SIGTERM only the first.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        output, said = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert said.splitlines()[-1].startswith("stopped after ")
+    assert "Traceback" not in said
+    # Python's own tracker of resources ends a moment after the process it tracks.
+    until_s = time.monotonic() + 30
+    while is_there(process.pid):
+        assert time.monotonic() < until_s, "processes are left behind"
+        time.sleep(0.05)
+
+
+def is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_an_unknown_fault_could_not_run(leeward: Run) -> None:

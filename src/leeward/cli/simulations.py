@@ -4,19 +4,22 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from leeward.cli.commands.simulate import SimulateOutput
 from leeward.cli.commands.steer import Mode
 from leeward.cli.console import Console
-from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.exits import CommandError, ExitCode, InterruptedByUserError
 from leeward.core.values import ReplicationMode
 from leeward.sim.faults import Kind
 from leeward.sim.fleet import Fleet
-from leeward.sim.predict import INCIDENTS, Question, Run, answer, fleet_of, story
+from leeward.sim.predict import INCIDENTS, Question, Run, answer, capacity, fleet_of, story
 from leeward.spec import Problem, load
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
@@ -69,6 +72,7 @@ def predict(console: Console, wish: Wish, output: SimulateOutput) -> ExitCode:
     worst = sorted(runs, key=lambda run: (run.violation is None, -run.rto_s, run.seed))[:WORST]
     telling = story(Question(fleet, kinds, wish.hours, worst[0].seed))
     document = _document(fleet, runs, worst, telling, took_s)
+    document |= {"hours": wish.hours, "capacity": capacity(spec, application)}
     console.data(json.dumps(document, indent=2) if output is SimulateOutput.JSON else _table(document))
     return ExitCode.DONE if document["passed"] else ExitCode.NO
 
@@ -106,22 +110,47 @@ def _kinds(wanted: Sequence[str]) -> tuple[Kind, ...]:
 
 
 def _answers(console: Console, questions: Sequence[Question], jobs: int | None) -> Iterator[Run]:
-    """Yield every run in the order of the seeds, whoever computed it."""
+    """Yield every run in the order of the seeds, whoever computed it, and say how far that is.
+
+    Raises InterruptedByUserError after Ctrl-C or SIGTERM; no process is left then.
+    """
     processes = min(jobs or len(os.sched_getaffinity(0)), len(questions))
-    said_s = began_s = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    done = 0
+    try:
+        with _computing(questions, processes) as found:
+            said_s = first_s = time.monotonic()
+            for done, run in enumerate(found, start=1):
+                now_s = time.monotonic()
+                if done == 1:
+                    first_s = now_s
+                elif now_s - said_s >= PROGRESS_EVERY_S and done < len(questions):
+                    said_s = now_s
+                    left_s = (now_s - first_s) / (done - 1) * (len(questions) - done)
+                    console.progress(f"{done} of {len(questions)} runs, about {left_s:.0f} s to go")
+                yield run
+    except KeyboardInterrupt:
+        console.note(f"stopped after {done} of {len(questions)} runs")
+        raise InterruptedByUserError from None
+
+
+@contextmanager
+def _computing(questions: Sequence[Question], processes: int) -> Iterator[Iterator[Run]]:
+    """Give the answers, in order, from as many processes; they end with the context."""
     if processes == 1:
-        found: Iterator[Run] = map(answer, questions)
-        yield from found
+        yield map(answer, questions)
         return
-    # Fresh interpreters: nothing of this process is inherited, on any platform.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for number, run in enumerate(pool.imap(answer, questions, chunksize=CHUNK), start=1):
-            now_s = time.monotonic()
-            if now_s - said_s >= PROGRESS_EVERY_S:
-                said_s = now_s
-                left_s = (now_s - began_s) / number * (len(questions) - number)
-                console.progress(f"{number} of {len(questions)} runs, about {left_s:.0f} s to go")
-            yield run
+    # Fresh interpreters: nothing of this process is inherited but what signals it blocks. Ctrl-C is for us alone.
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        pool = multiprocessing.get_context("spawn").Pool(processes)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+    try:
+        yield pool.imap(answer, questions, chunksize=CHUNK)
+    finally:
+        pool.terminate()
+        pool.join()
 
 
 def _percentiles(values: Sequence[float]) -> Percentiles:
@@ -135,8 +164,9 @@ def _percentiles(values: Sequence[float]) -> Percentiles:
 
 def _document(
     fleet: Fleet, runs: Sequence[Run], worst: Sequence[Run], telling: list[str], took_s: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
     rto, rpo = _percentiles([run.rto_s for run in runs]), _percentiles([run.rpo_s for run in runs])
+    moved = [run.rto_s for run in runs if run.failovers]
     observed_s = sum(run.observed_s for run in runs)
     violations = [run for run in runs if run.violation is not None]
     lost = sum(run.lost for run in runs)
@@ -153,6 +183,7 @@ def _document(
         "runs": len(runs),
         "seeds": [runs[0].seed, runs[-1].seed],
         "rto_write_s": asdict(rto),
+        "rto_failover_s": asdict(_percentiles(moved)) if moved else None,
         "rpo_s": asdict(rpo),
         "acknowledged": sum(run.acknowledged for run in runs),
         "lost": lost,
@@ -175,47 +206,52 @@ def _document(
     }
 
 
-def _table(document: dict[str, object]) -> str:
+def _table(document: dict[str, Any]) -> str:
     """Return the prediction for people."""
+    objectives, rto, rpo = document["objectives"], document["rto_write_s"], document["rpo_s"]
+    moved, met = document["rto_failover_s"], objectives["met"]
 
-    def row(name: str, found: object) -> str:
-        assert isinstance(found, dict)
-        return f"{name:<14}{found['p50']:>8.2f} s{found['p99']:>8.2f} s{found['max']:>8.2f} s"
+    def yes(name: str) -> str:
+        return "yes" if met[name] else "NO"
 
-    objectives, worst, story_ = document["objectives"], document["worst"], document["story"]
-    assert isinstance(objectives, dict)
-    assert isinstance(worst, list)
-    assert isinstance(story_, list)
-    met = ", ".join(f"{name} {'met' if yes else 'MISSED'}" for name, yes in objectives["met"].items())
-    violations = document["violations"]
-    assert isinstance(violations, list)
-    head = (
-        f"application/{document['application']} {document['replication']}: {document['runs']} simulated incidents, "
-        f"{document['virtual_s']} s of virtual time in {document['took_s']} s"
-    )
-    sums = (
-        f"acknowledged {document['acknowledged']}, lost {document['lost']}, failovers {document['failovers']}, "
-        f"writes accepted {document['availability']} % of the time of the incidents"
-    )
+    broken = len(document["violations"])
+    runs = f"{document['runs']} {'incidents' if document['runs'] > 1 else 'incident'}"
+    if document["hours"] is not None:
+        runs = f"{document['runs']} x {document['hours']:g} hours"
+    head = f"application/{document['application']} {document['replication']}: {runs}, "
+    rto_target, rpo_target = (f"<= {objectives[name]:g} s" for name in ("rto_s", "rpo_s"))
     lines = [
-        head,
+        head + f"{document['virtual_s']:.0f} s of virtual time in {document['took_s']:.1f} s",
         "",
-        f"{'':<14}{'p50':>10}{'p99':>10}{'max':>10}",
-        row("RTO (writes)", document["rto_write_s"]),
-        row("RPO", document["rpo_s"]),
+        f"{'OBJECTIVE':<12}{'TARGET':>10}{'PREDICTED':>12}   MET",
+        f"{'rto-write':<12}{rto_target:>10}{rto['max']:>10.2f} s   {yes('rto')}",
+        f"{'rpo':<12}{rpo_target:>10}{rpo['max']:>10.2f} s   {yes('rpo')}",
+        f"{'promises':<12}{'all kept':>10}{f'{broken} broken' if broken else 'all kept':>12}   {yes('safety')}",
         "",
-        sums,
-        f"objectives: RTO {objectives['rto_s']:g} s, RPO {objectives['rpo_s']:g} s: {met}",
-        *(f"broken promise in run {each['seed']}: {each['because']}" for each in violations),
+        f"{'WHAT IT COSTS':<34}{'P50':>8}{'P99':>8}{'MAX':>8}",
+        _row("longest time without a write (s)", rto),
+        *([_row("the same, where the primary moved", moved)] if moved is not None else []),
+        _row("acknowledged writes lost (s)", rpo),
+        f"{'acknowledged writes':<34}{document['acknowledged']:>24}",
+        f"{'lost':<34}{document['lost']:>24}",
+        f"{'changes of primary':<34}{document['failovers']:>24}",
+        f"{'of the time writes were accepted':<34}{document['availability']:>22.2f} %",
+        *(f"capacity: {each}" for each in document["capacity"]),
+        *(f"broken promise in run {each['seed']}: {each['because']}" for each in document["violations"]),
         "",
-        "worst runs:",
+        f"{'WORST RUNS':<14}{'NO WRITES':>10}{'LOST':>7}   WHAT HAPPENED",
         *(
-            f"  --seed {each['seed']}: {each['rto_s']:.2f} s without writes, {each['lost']} lost; "
+            f"--seed {each['seed']:<7}{each['rto_s']:>8.2f} s{each['lost']:>7}   "
             + "; ".join(each["incidents"][:3])
-            for each in worst
+            + (f"; and {len(each['incidents']) - 3} more" if len(each["incidents"]) > 3 else "")
+            for each in document["worst"]
         ),
         "",
-        f"the story of run {worst[0]['seed']}:",
-        *(f"  {line}" for line in story_),
+        f"the story of run {document['worst'][0]['seed']}, in seconds since the first incident began:",
+        *document["story"],
     ]
     return "\n".join(lines)
+
+
+def _row(name: str, found: dict[str, float]) -> str:
+    return f"{name:<34}{found['p50']:>8.2f}{found['p99']:>8.2f}{found['max']:>8.2f}"

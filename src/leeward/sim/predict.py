@@ -5,6 +5,7 @@ time with an incident every so often. Runs are independent, so they spread over 
 """
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from leeward.core.values import App, Region, ReplicationMode
 from leeward.sim import checkers
 from leeward.sim.clients import Acknowledged
 from leeward.sim.faults import Fault, Kind
-from leeward.sim.fleet import Fleet
+from leeward.sim.fleet import DRIFT_MAX, Fleet
 from leeward.sim.plan import FOUND_S, Plan
 from leeward.sim.story import sentences
 from leeward.sim.swarm import live_through
@@ -76,11 +77,11 @@ class Run:
 def fleet_of(spec: Spec, application: Application, mode: ReplicationMode | None = None) -> Fleet:
     """Return what the user's files mean for the simulator."""
     wanted = application.spec
-    names = [region.name for region in spec.regions]
-    holders = set(spec.placement(application))
+    placed = spec.placement(application)
+    names = [*placed, *(region.name for region in spec.regions if region.name not in placed)]
     return Fleet(
         regions=tuple(map(Region, names)),
-        witnesses=frozenset(Region(name) for name in names if name not in holders),
+        witnesses=frozenset(Region(name) for name in names if name not in placed),
         rtt_s={
             frozenset((Region(one), Region(other))): spec.rtt_s(one, other)
             for index, one in enumerate(names)
@@ -134,7 +135,13 @@ def _incident(chance: Random, question: Question, at_s: float) -> Fault:
         case Kind.SLOW_DISK:
             return Fault(at_s, kind, where, None, for_s, chance.choice((0.05, 0.3)))
         case Kind.SWITCHOVER | Kind.FAILOVER:
-            return Fault(at_s, kind, regions[0], other)
+            return Fault(at_s, kind, regions[0], chance.choice(question.fleet.data_regions[1:]))
+        case Kind.CLOCK_DRIFT:
+            return Fault(at_s, kind, where, amount=chance.choice((-DRIFT_MAX, DRIFT_MAX)))
+        case Kind.CLOCK_JUMP:
+            return Fault(at_s, kind, where, amount=chance.choice((-3600.0, 3600.0)))
+        case Kind.MODE:
+            return Fault(at_s, kind, regions[0], amount=chance.randrange(len(ReplicationMode)))
         case Kind.DATABASE_CRASH | Kind.LEADER_MOVE | Kind.COMPACTION:
             return Fault(at_s, kind, where)
         case _:
@@ -180,7 +187,43 @@ def _spans_s(missing: Iterable[Acknowledged]) -> list[float]:
 
 
 def story(question: Question) -> list[str]:
-    """Return what happened in a run, in sentences with their times."""
-    lines = list[str]()
-    live_through(plan_of(question), trace=lines.append)
-    return sentences(lines)
+    """Return what happened in a run, in sentences, with the seconds since the first incident began."""
+    plan, lines = plan_of(question), list[str]()
+    live_through(plan, trace=lines.append)
+    begins_s = plan.faults[0].at_s if plan.faults else FOUND_S
+    width = max(len(region) for region in question.fleet.regions)
+    told = list[str]()
+    for line in sentences(lines):
+        at, who, what = re.split(r"\s{2,}|(?<= s)\s", line, maxsplit=2)
+        since_s = round(float(at.removesuffix(" s")) - begins_s, 2)
+        if since_s >= 0:
+            told.append(f"{since_s + 0.0:+8.2f}  {'' if who == '*' else who:<{width}}  {what}")
+    return told
+
+
+def capacity(spec: Spec, application: Application) -> list[str]:
+    """Return, for each region that may be lost, whether the nearest other one can take its users, in sentences.
+
+    What a region's users need is read from the file: the fewest pods it runs, as busy as autoscaling aims at.
+    """
+    service, placed = application.spec.service, spec.placement(application)
+    scaling = service.autoscaling
+    if scaling is None:
+        return [
+            f"unknown: each region runs {service.replicas} pods, and without autoscaling nothing says how busy they are"
+        ]
+    usual_pods = scaling.min * scaling.cpu / 100
+    told = list[str]()
+    for lost in placed:
+        others = sorted((name for name in placed if name != lost), key=lambda name: spec.rtt_s(lost, name))
+        if not others:
+            continue
+        to, needed_pods = others[0], 2 * usual_pods
+        found = f"with {lost} lost its users go to {to}: {needed_pods:.1f} pods' work, {scaling.min} run"
+        if needed_pods > scaling.max:
+            told.append(f"{found}, and autoscaling ends at {scaling.max}: OVERLOADED")
+        elif needed_pods > scaling.min:
+            told.append(f"{found}, autoscaling may add {scaling.max - scaling.min}")
+        else:
+            told.append(f"{found}, enough")
+    return told
