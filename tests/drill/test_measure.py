@@ -57,6 +57,11 @@ def test_rto_of_writes(attempts: list[Attempt], expected_s: float | None) -> Non
     assert measure(facts(attempts)).rto_write_s == pytest.approx(expected_s)
 
 
+def test_outages_of_a_recurring_fault_count_from_their_own_beginning() -> None:
+    attempts = [*steady_writes(0.1, 5), *steady_writes(6.2, 12), *steady_writes(12.9, 20)]
+    assert measure(facts(attempts, recurring=True)).rto_write_s == pytest.approx(1.2)
+
+
 def test_reads_are_interrupted_for_their_longest_gap_in_each_surviving_region() -> None:
     attempts = [
         *steady_writes(-1, 20),

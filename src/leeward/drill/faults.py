@@ -24,7 +24,7 @@ POLL_S = 0.05
 AGENT_RESTART_TIMEOUT_S = 30.0
 FENCE_S = 0.05
 """What the guard may need to end PostgreSQL once the lease is over; a write sent later may not be acknowledged."""
-BLIP_SHARE = 0.4
+BLIP_SHARE = 0.6
 """A blip is this part of the lease."""
 SLOW_RATE_KIB_S = 4.0
 
@@ -103,6 +103,8 @@ class Injury:
     """From here until mending nobody inside the lost regions may acknowledge a write."""
     ineligible: frozenset[Region] = frozenset()
     explained: str | None = None
+    recurring: bool = False
+    """It struck again and again."""
     broken: tuple[str, ...] = ()
     """Rules that were seen broken while the fault lasted."""
 
@@ -254,7 +256,7 @@ async def _blips(scene: Scene) -> Injury:
         await scene.wait(scene.lease_s)
     assert first is not None, "at least one blip"
     scene.say(f"{scene.primary} was cut off {blips} times, for {BLIP_SHARE * scene.lease_s:.1f} s each")
-    return Injury(fault=first)
+    return Injury(fault=first, recurring=True)
 
 
 async def _slow_then_lose(scene: Scene) -> Injury:

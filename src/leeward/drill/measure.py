@@ -76,6 +76,8 @@ class RunFacts:
     """While nobody inside the lost regions may have acknowledged a write sent there: their leases were over."""
     orphans: OrphansFound = NO_ORPHANS
     """What deposed primaries kept of this run's writes."""
+    recurring: bool = False
+    """The fault struck again and again: an outage counts from its own beginning."""
     names_left_out_s: Mapping[Region, float | None] = field(default_factory=dict)
     """When each surviving region's DNS stopped to name the lost ones, from the fault; None: never."""
 
@@ -215,7 +217,10 @@ def _during_fault(facts: RunFacts) -> list[Record]:
 
 
 def _rto_write_s(facts: RunFacts) -> float | None:
-    """Return when writes went on for good: the end of the longest outage, or the first write without one."""
+    """Return when writes went on for good: the end of the longest outage, or the first write without one.
+
+    Of faults that recur, the length of the longest outage.
+    """
     done_s = sorted(
         attempt.done_s
         for attempt in facts.attempts
@@ -230,6 +235,8 @@ def _rto_write_s(facts: RunFacts) -> float | None:
     longest_s, ends_s = max(gaps)
     if facts.healing.at_boot_s - done_s[-1] > max(longest_s, OUTAGE_MIN_S):
         return None
+    if facts.recurring:
+        return longest_s
     return (ends_s if longest_s > OUTAGE_MIN_S else done_s[0]) - facts.fault.at_boot_s
 
 

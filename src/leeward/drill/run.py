@@ -205,6 +205,7 @@ class _Drill:
             ineligible=injury.ineligible,
             switchover=switchover,
             explained=injury.explained,
+            recurring=injury.recurring,
             fenced=injury.fenced(healing.at_boot_s),
             orphans=orphans.found(kept, prefix),
         )
