@@ -19,7 +19,7 @@ def looked(me: Region = EU, *, leased: bool = True, pods: int = 2, **seen_by: di
         view(me),
         now_s=NOW_S,
         seen=heard,
-        vantages=seen_by.get(me, {}),
+        vantages={**dict.fromkeys(REGIONS, UP), **seen_by.get(me, {})},
         lease_until_s=NOW_S + 1 if leased else 0.0,
         pods_ready=pods,
     )
@@ -49,6 +49,13 @@ def test_judge(known: View, region: Region, fit: bool, because: str) -> None:
 def test_a_region_without_ready_pods_is_out() -> None:
     heard = {**looked().seen, US: seen(US, NOW_S, report_=report(pods_ready=0))}
     assert judge(replace(looked(), seen=heard), US) == (False, "no pod of payments is ready in us")
+
+
+def test_what_nobody_has_seen_yet_is_not_named_and_does_not_count_as_lost_later() -> None:
+    for known in (replace(looked(), seen={}), replace(looked(), vantages={})):
+        assert judge(known, US) == (False, "eu has not seen us yet")
+    standing = follow(follow(None, False, "eu has not seen us yet", 0), True, "us serves", 1)
+    assert not standing.returning
 
 
 def test_the_silent_do_not_count_against_anybody() -> None:

@@ -38,10 +38,13 @@ def judge(view: View, region: Region) -> tuple[bool, str]:
 def _lost(view: View, region: Region) -> str | None:
     if region == view.me:
         return None if view.leased else f"{region} has no lease: it cannot reach the quorum"
+    if region not in view.seen or region not in view.vantages:
+        # Nothing is known: were it taken for fit, its first word would look like a loss.
+        return f"{view.me} has not seen {region} yet"
     if not view.leased:
         # Cut off from the others' words, its own eyes are all that is left.
-        vantage = view.vantages.get(region)
-        return None if vantage is None or vantage.serving else vantage.because
+        vantage = view.vantages[region]
+        return None if vantage.serving else vantage.because
     against = membership.doubters(view, region)
     needed = len(view.regions) // 2 + 1
     return f"{', '.join(sorted(against))} cannot see {region} serving" if len(against) >= needed else None
