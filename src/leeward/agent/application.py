@@ -68,9 +68,12 @@ class Application:
         return {sender.region: self._lag_s(sender, now_s) for sender in self.instance.senders if sender.streaming}
 
     def _lag_s(self, sender: Sender, now_s: float) -> float:
-        if not self.lag_history or self.lag_history[-1][1] <= sender.flushed_lsn:
-            return 0.0
-        return next(now_s - at_s for at_s, lsn in self.lag_history if lsn > sender.flushed_lsn)
+        since_s = now_s
+        for at_s, lsn in reversed(self.lag_history):
+            if lsn <= sender.flushed_lsn:
+                break
+            since_s = at_s
+        return now_s - since_s
 
     def follow_progress(self, primary: Region, epoch: int, at_s: float, wal: WalPosition) -> None:
         """Remember how far the primary's WAL was; a new primary starts a new record.

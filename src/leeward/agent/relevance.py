@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from leeward.agent.store import StoreCopy, StoredTopology
 from leeward.core.settings import Timers
-from leeward.core.values import Heartbeat, InstanceReport, Phase, Region
+from leeward.core.values import InstanceReport, Phase, Region
 from leeward.core.view import Seen
 
 # A primary that missed one heartbeat is worth a closer look.
@@ -43,19 +43,17 @@ def _differs(before: Seen | None, after: Seen | None, timers: Timers) -> bool:
     if before is None or after is None:
         return before is not after
     one, other = before.heartbeat, after.heartbeat
-    return after.at_s - before.at_s >= timers.lease_s / 2 or _gist(one) != _gist(other)
-
-
-def _gist(heartbeat: Heartbeat) -> tuple[object, ...]:
-    """Return what decisions go by in a steady state: all but how far the WAL is."""
     return (
-        heartbeat.incarnation,
-        heartbeat.fence,
-        heartbeat.vantages,
-        [(name, _gist_of_instance(report)) for name, report in heartbeat.apps.items()],
+        after.at_s - before.at_s >= timers.lease_s / 2
+        or one.incarnation != other.incarnation
+        or one.fence != other.fence
+        or one.vantages != other.vantages
+        or one.apps.keys() != other.apps.keys()
+        or any(_gist(report) != _gist(other.apps[name]) for name, report in one.apps.items())
     )
 
 
-def _gist_of_instance(report: InstanceReport) -> tuple[object, ...]:
+def _gist(report: InstanceReport) -> tuple[object, ...]:
+    """Return what decisions go by in a steady state: all but how far the WAL is."""
     has_wal = report.wal is not None
     return (report.role, report.epoch, report.writable, report.upstream, report.healthy, report.pods_ready, has_wal)

@@ -6,6 +6,7 @@ topology written before that fence, and a heartbeat that compares the fence's re
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from leeward.core import keys
 from leeward.core.codec import DecodeError, decode
@@ -14,6 +15,13 @@ from leeward.core.view import Fence, Seen
 from leeward.ports.quorum import Change, Snapshot
 
 RECORDS_KEPT = 1000
+
+
+# The same few keys several times a second.
+@lru_cache(maxsize=1024)
+def _parts(fleet: str, key: str) -> tuple[str, ...]:
+    """Return a key's path below the fleet's prefix."""
+    return tuple(key.removeprefix(keys.fleet_prefix(fleet)).split("/"))
 
 
 @dataclass(slots=True)
@@ -68,9 +76,8 @@ class StoreCopy:
         self.revision, self.heard_at_s = max(self.revision, change.revision), now_s
 
     def _set(self, key: str, value: str, revision: int, now_s: float) -> None:
-        parts = key.removeprefix(keys.fleet_prefix(self.fleet)).split("/")
         try:
-            match parts:
+            match _parts(self.fleet, key):
                 case ["regions", name, "fence"]:
                     self.fences[Region(name)] = Fence(int(value), revision)
                 case ["regions", name, "heartbeat"]:
@@ -89,8 +96,7 @@ class StoreCopy:
             self.undecodable[key] = str(error)
 
     def _delete(self, key: str) -> None:
-        parts = key.removeprefix(keys.fleet_prefix(self.fleet)).split("/")
-        match parts:
+        match _parts(self.fleet, key):
             case ["apps", name, "topology"]:
                 self.topologies.pop(App(name), None)
             case ["apps", name, "promises", region]:

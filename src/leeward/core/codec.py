@@ -22,7 +22,7 @@ class DecodeError(Exception):
 
 def encode(value: object) -> str:
     """Return compact JSON with every key present, null included."""
-    return json.dumps(plain(value), separators=(",", ":"))
+    return _to_text(plain(value))
 
 
 def plain(value: object) -> Any:
@@ -30,16 +30,8 @@ def plain(value: object) -> Any:
     kind: Any = type(value)
     if kind in _SCALARS:
         return value
-    names = _names(kind)
-    if names is not None:
-        return {name: plain(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, StrEnum):
-        return str(value)
-    return value
+    taken_apart = _taker(kind)
+    return value if taken_apart is None else taken_apart(value)
 
 
 def decode(kind: type[T], text: str | bytes) -> T:
@@ -65,13 +57,22 @@ def from_plain(kind: type[T], raw: Any) -> T:
         raise DecodeError(f"not a {kind.__name__}: {error!r}") from error
 
 
+_to_text = json.JSONEncoder(separators=(",", ":")).encode
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _Builder = Callable[[Any], Any]
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...] | None:
-    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+def _taker(kind: type) -> Callable[[Any], Any] | None:
+    """Return what takes values of a type apart; None for those that JSON has."""
+    if dataclasses.is_dataclass(kind):
+        names = tuple(field.name for field in dataclasses.fields(kind))
+        return lambda value: {name: plain(getattr(value, name)) for name in names}
+    if issubclass(kind, Mapping):
+        return lambda value: {str(key): plain(item) for key, item in value.items()}
+    if issubclass(kind, (list, tuple)):
+        return lambda value: [plain(item) for item in value]
+    return str if issubclass(kind, StrEnum) else None
 
 
 @cache
@@ -115,7 +116,7 @@ def _record(kind: type) -> _Builder:
     )
 
     def build(raw: Any) -> Any:
-        if not isinstance(raw, Mapping):
+        if type(raw) is not dict and not isinstance(raw, Mapping):
             raise TypeError(f"{raw!r} is not an object")
         return kind(**{name: inner(raw[name]) for name, inner, optional in fields if name in raw or not optional})
 

@@ -56,8 +56,10 @@ def _heir(view: View, topology: Topology) -> Region | None:
     assert topology.primary is not None, "only an election is without a primary"
     if topology.phase is not Phase.STEADY or topology.acks_required > 1:
         return None
+    if not membership.suspected(view, topology.primary):
+        return None
     heir = election.heir(view, topology)
-    if heir in (None, view.me) or not membership.suspected(view, topology.primary):
+    if heir in (None, view.me):
         return None
     return heir if _holds_ours(view, heir) else None
 

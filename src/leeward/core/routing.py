@@ -6,7 +6,7 @@ threshold, as in Envoy's load balancer).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leeward.core.settings import Timers
 from leeward.core.values import Phase, Region, Role, Topology
@@ -36,7 +36,7 @@ def observe(health: Health | None, serving: bool, now_s: float) -> Health:
         return Health(serving, now_s, 0 if serving else 1)
     if serving:
         if health.serving:
-            return Health(True, health.since_s, 0, health.known_before)
+            return health if health.failures_in_a_row == 0 else replace(health, failures_in_a_row=0)
         return Health(True, now_s, 0, known_before=True)
     failures = health.failures_in_a_row + 1
     if health.serving and failures < PROBES_TO_EJECT:

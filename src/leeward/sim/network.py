@@ -36,7 +36,8 @@ class Network:
         self._jitter = jitter
         self._loss = loss
         self._duplication = duplication
-        self._cuts: dict[Link, int] = {}
+        self.cuts: dict[Link, int] = {}
+        """How many cuts there are, per direction that is cut."""
         self._waiting: dict[Link, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._number = 0
         self._streamed_s: dict[Link, float] = {}
@@ -52,13 +53,15 @@ class Network:
     @property
     def calm(self) -> bool:
         """Whether every link is whole and as fast as ever."""
-        return not self._cuts and not any(self.slow.values())
+        return not self.cuts and not any(self.slow.values())
 
     def delay_s(self, source: Region, target: Region) -> float:
         """Return how long one message takes now."""
         if source == target:
             return 0.0002
-        delay_s = self._one_way_s[(source, target)] + self.slow.get((source, target), 0.0)
+        delay_s = self._one_way_s[(source, target)]
+        if self.slow:
+            delay_s += self.slow.get((source, target), 0.0)
         if self._jitter:
             delay_s *= 1 + self._chance.random() * self._jitter
         while self._loss and self._chance.random() < self._loss:
@@ -77,7 +80,7 @@ class Network:
 
     def _arrive(self, link: Link, deliver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         # A cut stops what is on its way, too.
-        if link in self._cuts:
+        if link in self.cuts:
             self._waiting.setdefault(link, []).append((deliver, arguments))
         else:
             deliver(*arguments)
@@ -93,7 +96,7 @@ class Network:
 
     def _arrive_in_order(self, link: Link, number: int) -> None:
         """Deliver everything of the stream up to a number, unless that happened, or the link is cut."""
-        if link in self._cuts:
+        if link in self.cuts:
             return
         stream = self._streams[link]
         while stream and stream[0][0] <= number:
@@ -102,16 +105,16 @@ class Network:
 
     def cut(self, source: Region, target: Region) -> None:
         """Cut one direction. Cuts count: each needs its own ``heal``."""
-        self._cuts[(source, target)] = self._cuts.get((source, target), 0) + 1
+        self.cuts[(source, target)] = self.cuts.get((source, target), 0) + 1
 
     def heal(self, source: Region, target: Region) -> None:
         """Take one cut of this direction back; what waited is delivered in order."""
         link = (source, target)
-        if link not in self._cuts:
+        if link not in self.cuts:
             return
-        self._cuts[link] -= 1
-        if self._cuts[link] == 0:
-            del self._cuts[link]
+        self.cuts[link] -= 1
+        if self.cuts[link] == 0:
+            del self.cuts[link]
             for deliver, arguments in self._waiting.pop(link, []):
                 self.send(source, target, deliver, *arguments)
             if self._streams.get(link):
@@ -119,4 +122,4 @@ class Network:
 
     def is_cut(self, source: Region, target: Region) -> bool:
         """Whether nothing passes from one to the other."""
-        return (source, target) in self._cuts
+        return (source, target) in self.cuts

@@ -17,11 +17,13 @@ class Schedule:
     def at(self, at_s: float, run: Callable[..., None], *arguments: Any) -> None:
         """Run a callback at a time, now at the earliest."""
         self._number += 1
-        heapq.heappush(self._heap, (max(at_s, self.now_s), self._number, run, arguments))
+        heapq.heappush(self._heap, (at_s if at_s > self.now_s else self.now_s, self._number, run, arguments))
 
     def after(self, delay_s: float, run: Callable[..., None], *arguments: Any) -> None:
         """Run a callback some time from now."""
-        self.at(self.now_s + delay_s, run, *arguments)
+        self._number += 1
+        at_s = self.now_s + delay_s if delay_s > 0 else self.now_s
+        heapq.heappush(self._heap, (at_s, self._number, run, arguments))
 
     def run_until(self, end_s: float) -> None:
         """Let time pass until ``end_s``."""

@@ -82,9 +82,14 @@ class Store:
         return one == other or not (cut(one, other) or cut(other, one))
 
     def _majority(self, region: Region) -> bool:
-        members = self.members.values()
-        reached = sum(member.up and self._reaches(region, member.region) for member in members)
-        return self.members[region].up and reached > len(self.members) // 2
+        if not self.members[region].up:
+            return False
+        whole = not self._network.cuts
+        reached = 0
+        for other, member in self.members.items():
+            if member.alive and not member.frozen and (whole or self._reaches(region, other)):
+                reached += 1
+        return reached > len(self.members) // 2
 
     def _supervise(self) -> None:
         self._schedule.after(POLL_S, self._supervise)
@@ -168,11 +173,13 @@ class Store:
         forward()
 
     def _round_trip_s(self, leader: Region) -> float:
-        others = sorted(
-            self._network.delay_s(leader, region) + self._network.delay_s(region, leader) + self.disk_s[region]
+        delay_s = self._network.delay_s
+        others = [
+            delay_s(leader, region) + delay_s(region, leader) + self.disk_s[region]
             for region, member in self.members.items()
             if region != leader and member.up and self._reaches(leader, region)
-        )
+        ]
+        others.sort()
         needed = len(self.members) // 2
         # Without a majority now, it takes as long as the farthest; whether it commits is decided then.
         return max(self.disk_s[leader], *others[:needed], 0.0)
