@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from leeward.compile import KubeObject, compile_cluster, compile_parts
 from leeward.compile.objects import selector_of
 from leeward.spec import Spec, load
+from leeward.spec.load import documents_of, resolve
 from leeward.world.objects import engine_commands
 from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, refused_by_quota
 from tests.compile.varieties import specs
@@ -80,6 +81,21 @@ def test_exactly_the_declared_connections_are_possible() -> None:
     assert asked == EDGES
     assert {edge for edge in possible if edge[1] == "dns"} == {(each.name, "dns", 53) for each in inside}
     assert {edge for edge in possible if edge[1] == "istiod"} == {(each.name, "istiod", 15012) for each in inside}
+
+
+def test_an_imported_service_is_reached_where_it_is_and_nowhere_else() -> None:
+    documents, problems = documents_of(EXAMPLES / "fnp")
+    for document in documents:
+        if document.data["kind"] == "Application":
+            document.data["spec"]["network"]["imports"] = [{"name": "catalogue", "port": 9090}]
+    spec = resolve("fnp", documents, problems)
+    policies = kind(compile_cluster(spec, "fnp-us", engines=COMMANDS), "NetworkPolicy")
+    far = End("far", address="10.3.4.5")  # a pod of fnp-jp
+    assert allowed(policies, SERVICE, far, 9090)
+    assert not allowed(policies, SERVICE, far, 9091)
+    assert not allowed(policies, SERVICE, INTERNET, 9090)
+    assert not allowed(policies, FRONTEND, far, 9090)
+    assert not allowed(kind(objects("fnp", "fnp-us"), "NetworkPolicy"), SERVICE, far, 9090)
 
 
 def test_leewards_own_namespace_lets_in_what_the_concepts_page_lists() -> None:
@@ -218,16 +234,22 @@ def test_route_53_sends_the_user_to_a_region_that_answers() -> None:
     seen = {}
     for cluster in ("fnp-us", "fnp-eu", "fnp-jp"):
         items = objects("fnp", cluster)
-        (record,) = kind(items, "DNSEndpoint")
+        (names,) = kind(items, "DNSEndpoint")
         (check,) = kind(items, "HealthCheck")
-        own, shared = record["spec"]["endpoints"]
+        (record,) = kind(items, "RecordSet")
+        (own,) = names["spec"]["endpoints"]
         assert check["spec"]["healthCheckConfig"]["fullyQualifiedDomainName"] == own["dnsName"]
-        provider = {each["name"]: each["value"] for each in shared["providerSpecific"]}
-        assert provider["aws/health-check-id"] == check["metadata"]["name"]
-        assert shared["recordTTL"] == 10
-        seen[shared["setIdentifier"]] = (shared["dnsName"], provider["aws/region"])
-    assert {name for name, _ in seen.values()} == {"fnp.fnp.example.com"}
-    assert len({region for _, region in seen.values()}) == 3
+        # By name, in the same namespace: the id is Amazon's.
+        assert record["spec"]["healthCheckRef"]["from"]["name"] == check["metadata"]["name"]
+        assert record["metadata"]["namespace"] == check["metadata"]["namespace"]
+        assert [each["value"] for each in record["spec"]["resourceRecords"]] == own["targets"]
+        assert record["spec"]["ttl"] == 10
+        seen[record["spec"]["setIdentifier"]] = (record["spec"]["name"], record["spec"]["region"])
+    assert seen == {
+        "us-east-1": ("fnp.fnp.example.com.", "us-east-1"),
+        "europe-west1": ("fnp.fnp.example.com.", "eu-central-1"),
+        "japaneast": ("fnp.fnp.example.com.", "ap-northeast-1"),
+    }
 
 
 def test_every_alert_has_the_runbook_that_is_rendered() -> None:

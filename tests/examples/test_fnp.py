@@ -49,11 +49,11 @@ def test_a1_three_regions_on_three_providers_from_one_base() -> None:
 
 def test_a2_names_lead_to_the_nearest_region_that_is_healthy() -> None:
     for cluster, region in CLUSTERS.items():
-        (record,) = kind(objects(cluster), "DNSEndpoint")
-        own, shared = record["spec"]["endpoints"]
+        (own,) = only(objects(cluster), "DNSEndpoint", "fnp")["spec"]["endpoints"]
         assert own["dnsName"] == f"fnp-{region}.fnp.example.com"
-        names = {each["name"] for each in shared["providerSpecific"]}
-        assert names == {"aws/region", "aws/health-check-id"}
+        (shared,) = kind(objects(cluster), "RecordSet")
+        assert shared["spec"]["name"] == "fnp.fnp.example.com."
+        assert {"region", "healthCheckRef"} <= shared["spec"].keys()
 
 
 def test_a3_postgres_in_each_region_and_one_primary() -> None:

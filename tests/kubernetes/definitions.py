@@ -58,9 +58,22 @@ def modules() -> list[Module]:
 
 
 def unchecked() -> set[tuple[str, str]]:
-    """Return API version and kind of every kind whose definition cannot be had."""
+    """Return API version and kind of every kind whose definition cannot be had, and was not given."""
     rows = tomllib.loads(PINS.read_text("utf-8"))["unchecked"]
-    return {(row["api_version"], kind) for row in rows for kind in row["kinds"]}
+    served = {
+        (f"{item['spec']['group']}/{version['name']}", item["spec"]["names"]["kind"])
+        for item in given()
+        for version in item["spec"]["versions"]
+    }
+    return {(row["api_version"], kind) for row in rows for kind in row["kinds"]} - served
+
+
+def given() -> list[KubeObject]:
+    """Return the definitions in the YAML files of LEEWARD_DEFINITIONS, a directory: what no module holds."""
+    directory = os.environ.get("LEEWARD_DEFINITIONS")
+    files = sorted(Path(directory).glob("*.yaml")) if directory else []
+    items = [item for file in files for item in yaml.load_all(file.read_text("utf-8"), _Loader) if item]
+    return [_alone(item) for item in items if item["kind"] == "CustomResourceDefinition"]
 
 
 def missing_modules() -> list[Module]:
@@ -70,7 +83,8 @@ def missing_modules() -> list[Module]:
 
 def definitions() -> list[KubeObject]:
     """Return every definition. All modules must be in the cache."""
-    return [item for module in modules() for item in json.loads(module.cached.read_text("utf-8"))]
+    pinned = [item for module in modules() for item in json.loads(module.cached.read_text("utf-8"))]
+    return [*pinned, *given()]
 
 
 def fetch(module: Module) -> None:

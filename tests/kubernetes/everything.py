@@ -101,8 +101,13 @@ VARIETIES = {
         {"traffic": {**SHOP["traffic"], "dns": "weighted", "weights": [{"region": "us-east-1", "weight": 200}]}},
     ),
     "istio, geographic route53": Variety(
-        {"mesh": {"kind": "istio"}, "dns": {"provider": "route53", "zoneId": "Z123"}},
+        {"mesh": {"kind": "istio"}, "dns": {"provider": "route53"}},
         {"traffic": {"dns": "geographic"}},
+    ),
+    "failover route53": Variety({"dns": {"provider": "route53", "zoneId": "Z123"}}, {"traffic": {"dns": "failover"}}),
+    "geographic azure": Variety({"dns": {"provider": "azure", "zoneId": "shop"}}, {"traffic": {"dns": "geographic"}}),
+    "weighted cloud dns": Variety(
+        {"dns": {"provider": "cloud-dns", "zoneId": "example"}}, {"traffic": {"dns": "weighted"}}
     ),
     "istio, our canary, cloudflare": Variety(
         {"mesh": {"kind": "istio"}, "dns": {"provider": "cloudflare"}}, {"rollout": CANARY}

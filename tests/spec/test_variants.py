@@ -94,6 +94,12 @@ IN_THE_APPLICATION = [
     pytest.param(
         "  network: {tiers: [{name: @service, pods: {a: b}}]}", "duplicate-name", "another tier", id="a taken tier"
     ),
+    pytest.param(
+        "  network: {@imports: [{name: catalogue, port: 80}]}",
+        "import-without-addresses",
+        "podCIDR",
+        id="imports from nobody knows where",
+    ),
     pytest.param("  quota: {pods: @2}", "quota-below-autoscaling", "2", id="a quota without room"),
     pytest.param(
         "  database: {engine: cockroachdb, operator: @cloudnative-pg}", "operator-of-another-engine", "PostgreSQL"

@@ -12,7 +12,7 @@ from leeward.compile.canaries import flagger, versions
 from leeward.compile.cluster_api import cluster_api
 from leeward.compile.delivery import argo_cd, waved
 from leeward.compile.disruption import disruption
-from leeward.compile.entries import entry, gateway_record, records
+from leeward.compile.entries import entry
 from leeward.compile.federation import is_federated, propagate
 from leeward.compile.gateway_api import gateway_api
 from leeward.compile.istio import istio
@@ -25,6 +25,7 @@ from leeward.compile.overrides import overrides
 from leeward.compile.part import Part
 from leeward.compile.pod_security import is_policy, translate
 from leeward.compile.quota import quota
+from leeward.compile.records import gateway_record, records
 from leeward.compile.region import compile_application, compile_system
 from leeward.compile.sealed import answered
 from leeward.compile.secrets import secrets, system_secrets

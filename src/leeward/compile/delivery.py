@@ -32,7 +32,9 @@ WAVES = {
     "Canary": 1,
     "VirtualService": 2,
     "HTTPRoute": 2,
+    "HealthCheck": 3,
     "DNSEndpoint": 3,
+    "RecordSet": 3,
     "MultiClusterIngress": 3,
 }
 

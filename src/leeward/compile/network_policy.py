@@ -130,6 +130,9 @@ def _service(site: Site, application: Application) -> KubeObject:
     egress: list[Rule] = [*_database_ways(site, application)]
     egress += _calls(application, "service")
     egress += [([{"ipBlock": {"cidr": each.cidr}}], list(each.ports)) for each in wanted.network.outside]
+    # An imported service's pods are in the other clusters, and may also be in this one.
+    far = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
+    egress += [([{"podSelector": {}}, *far], [each.port]) for each in wanted.network.imports]
     if site.fleet.tracing is not None:
         egress.append(([_namespace(OBSERVABILITY_NAMESPACE)], [OTLP_PORT]))
     if wanted.sidecars.logging is not None:

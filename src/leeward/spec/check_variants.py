@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
+from leeward.spec.platform import DnsProvider
 from leeward.spec.problem import Problem
 from leeward.spec.source import Document, Place
+from leeward.spec.traffic import DnsPolicy
 from leeward.spec.validate import suggestion, validate
 from leeward.spec.variants import merged, variant, written
 
@@ -25,6 +27,11 @@ SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|C
 SECRET_VALUE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|://[^/\s:@]+:[^/\s@$]+@")
 EJECTED_MAX_SANE = 50
 ERRORS_MIN_SANE = 3
+# Cloud DNS fails over between internal load balancers only; Cloudflare's proxies take users where these are.
+UNSAYABLE = {
+    DnsProvider.CLOUD_DNS: (DnsPolicy.FAILOVER,),
+    DnsProvider.CLOUDFLARE: (DnsPolicy.FAILOVER, DnsPolicy.GEOGRAPHIC, DnsPolicy.WEIGHTED),
+}
 
 
 def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Problem]:
@@ -34,6 +41,8 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
         problems = [
             *_secrets(application),
             *_tiers(application),
+            *_imports(application, fleet),
+            *_policy(application, fleet),
             *_database(application),
             *_blast(application, fleet),
             *_breaker(application),
@@ -219,6 +228,33 @@ def _tiers(application: Loaded[Application]) -> Iterator[Problem]:
     for number, name in enumerate(network.callers):
         if name not in known:
             yield _unknown_tier(application, ("spec", "network", "callers", number), name, known)
+
+
+def _imports(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    regions = [region for region in fleet.spec.regions if not region.witness]
+    lacking = [region.name for region in regions if not region.clusters]
+    lacking += [each.name for region in regions for each in region.clusters if each.pod_cidr is None]
+    if application.model.spec.network.imports and lacking:
+        yield application.problem(
+            "import-without-addresses",
+            *("spec", "network", "imports"),
+            key=True,
+            what=f"services of other clusters are imported, and nobody says which addresses {', '.join(lacking)} has",
+            why="what is not declared is denied, and pods of other clusters can be let through by address only",
+            fix="give every cluster of the Fleet its podCIDR",
+        )
+
+
+def _policy(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    provider, policy = fleet.spec.dns.provider, application.model.spec.traffic.dns
+    if policy in UNSAYABLE.get(provider, ()):
+        yield application.problem(
+            "policy-without-words",
+            *("spec", "traffic", "dns"),
+            what=f"the policy is {policy}, and {provider} cannot be told so",
+            why="its records have no words for it, and users would be sent elsewhere than this file says",
+            fix="use dns: latency, or another provider in the Fleet; Leeward's own agents know every policy",
+        )
 
 
 def _unknown_tier(application: Loaded[Application], place: Place, name: str, known: list[str]) -> Problem:

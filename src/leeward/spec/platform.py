@@ -97,7 +97,8 @@ class Dns(Model):
     provider: DnsProvider = DnsProvider.LEEWARD
     """Leeward's agents answer themselves, or records are written for a provider."""
     zone_id: Text | None = None
-    """The zone's name or id at the provider, where it needs one."""
+    """The zone's name or id at the provider. Left out: the domain with dashes, as route53's HostedZone object or the
+    zone of cloud-dns is called."""
 
 
 class GitOps(Model):

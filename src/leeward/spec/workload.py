@@ -161,7 +161,7 @@ class Import(Model):
     name: Name
     """Its name."""
     port: Port
-    """Its port."""
+    """Its port, which is its pods' too."""
 
 
 class AppNetwork(Model):
