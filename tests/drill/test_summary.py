@@ -35,7 +35,7 @@ GOOD = replace(
 )
 KEYS = {
     "runs", "rto_write_s", "rto_read_s", "timeline", "acknowledged", "lost", "duplicated", "failed_requests",
-    "failovers", "objectives", "passed",
+    "failovers", "objectives", "targets", "passed",
 }  # fmt: skip
 
 
@@ -106,6 +106,20 @@ def test_the_json_object_always_has_every_key(result: Result) -> None:
 def test_counts_are_sums_over_the_runs() -> None:
     result = summary(GOOD, replace(GOOD, failed_requests=2, failovers=1))
     assert (result.runs, result.acknowledged, result.failed_requests, result.failovers) == (2, 200, 2, 1)
+
+
+def test_our_own_targets_are_shown_and_do_not_count() -> None:
+    slow = replace(GOOD, failovers=1, rto_read_s=0.6, switchover_gap_s=0.9)
+    result = summary(slow)
+    assert [(target.name, target.measured, target.met) for target in result.targets] == [
+        ("reads-interrupted", 0.6, False),
+        ("switchover-gap-p99", 0.9, False),
+    ]
+    assert result.passed is True
+    printed = io.StringIO()
+    Console(width=100, file=printed).print(report.render(result))
+    assert printed.getvalue().count("no: only a target") == 2
+    assert all(target.met for target in summary(replace(slow, rto_read_s=0.4, switchover_gap_s=0.7)).targets)
 
 
 def test_the_waterfall_has_each_step_beside_its_budget() -> None:

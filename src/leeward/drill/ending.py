@@ -67,6 +67,7 @@ async def kill_supervisor(
         switchover_gap_s=Percentiles(),
         switchover_failed_requests=0,
         objectives=(Objective("left-behind", 0, len(left), "things", not left),),
+        targets=(),
         broken=tuple(f"{thing} is left {GONE_TIMEOUT_S:g} s after its supervisor" for thing in left),
         passed=not left,
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from leeward.drill.measure import RETRY_FOR_S
-from leeward.drill.summary import Percentiles, Result, Step
+from leeward.drill.summary import Objective, Percentiles, Result, Step
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +17,7 @@ def render(result: Result) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[RenderableType] = [Text(headline(result), style="bold"), _objectives(result), _costs(result)]
+    parts: list[RenderableType] = [Text(headline(result), style="bold"), _judged(result), _costs(result)]
     if any(step.measured_s is not None for step in result.waterfall):
         parts.append(_waterfall(result.waterfall))
     parts += [Text(f"broken: {sentence}", style="red") for sentence in result.broken]
@@ -32,16 +32,21 @@ def headline(result: Result) -> str:
     return f"{result.drill} of {result.region}, {result.app}, {result.replication}, {runs}: {verdict}"
 
 
-def _objectives(result: Result) -> "Table":
+def _judged(result: Result) -> "Table":
     table = _table("OBJECTIVE", "TARGET", "MEASURED", "MET")
     for objective in result.objectives:
-        table.add_row(
-            objective.name,
-            f"<= {objective.target:g} {objective.unit}" if objective.target else f"0 {objective.unit}",
-            "never" if objective.measured is None else f"{objective.measured:g} {objective.unit}",
-            "[green]yes[/green]" if objective.met else "[red]NO[/red]",
-        )
+        table.add_row(*_row(objective), "[green]yes[/green]" if objective.met else "[red]NO[/red]")
+    for target in result.targets:
+        table.add_row(*_row(target), "[green]yes[/green]" if target.met else "[yellow]no: only a target[/yellow]")
     return table
+
+
+def _row(objective: Objective) -> tuple[str, str, str]:
+    return (
+        objective.name,
+        f"<= {objective.target:g} {objective.unit}" if objective.target else f"0 {objective.unit}",
+        "never" if objective.measured is None else f"{objective.measured:g} {objective.unit}",
+    )
 
 
 def _costs(result: Result) -> "Table":

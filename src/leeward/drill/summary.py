@@ -10,6 +10,10 @@ from leeward.core.values import App, Region, ReplicationMode
 from leeward.drill.measure import RunMeasure, Timeline
 
 API_VERSION = "leeward.dev/v1alpha1"
+READS_INTERRUPTED_MAX_S = 0.5
+"""Leeward's own target: for so long at most reads fail through the gateways of other regions than the lost one."""
+SWITCHOVER_GAP_MAX_S = 0.7
+"""Leeward's own target: the 99th percentile of the time without acknowledged writes in a planned switchover."""
 EXIT_PASSED, EXIT_MISSED, EXIT_INCONCLUSIVE = 0, 1, 4
 
 
@@ -105,6 +109,9 @@ class Result:
     switchover_gap_s: Percentiles
     switchover_failed_requests: int
     objectives: tuple[Objective, ...]
+    """The application's: each must be met."""
+    targets: tuple[Objective, ...]
+    """Leeward's own: shown as met or missed; a drill passes without them."""
     broken: tuple[str, ...]
     """The rules that were broken, in sentences; none must be."""
     passed: bool | None
@@ -165,6 +172,7 @@ def summarise(
         switchover_gap_s=percentiles([r.switchover_gap_s for r in measured if r.switchover_gap_s is not None]),
         switchover_failed_requests=sum(run.switchover_failed_requests or 0 for run in measured),
         objectives=objectives,
+        targets=_targets(measured),
         broken=broken,
         passed=(not broken and all(objective.met for objective in objectives)) if measured else None,
     )
@@ -227,6 +235,19 @@ def _objectives(
         found.append(Objective("rpo", targets.rpo_s, rpo_s, "s", rpo_s <= targets.rpo_s))
     else:
         found.append(Objective("lost", 0, lost, "writes", lost == 0))
+    return tuple(found)
+
+
+def _targets(runs: Sequence[RunMeasure]) -> tuple[Objective, ...]:
+    reads = percentiles([run.rto_read_s for run in runs if run.failovers])
+    gaps = percentiles([run.switchover_gap_s for run in runs if run.switchover_gap_s is not None])
+    found: list[Objective] = []
+    if any(run.failovers for run in runs):
+        met = _within(reads.max, READS_INTERRUPTED_MAX_S)
+        found.append(Objective("reads-interrupted", READS_INTERRUPTED_MAX_S, reads.max, "s", met))
+    if gaps.p99 is not None:
+        met = _within(gaps.p99, SWITCHOVER_GAP_MAX_S)
+        found.append(Objective("switchover-gap-p99", SWITCHOVER_GAP_MAX_S, gaps.p99, "s", met))
     return tuple(found)
 
 
