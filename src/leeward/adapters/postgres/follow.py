@@ -175,7 +175,6 @@ class Follower:
                     self._return = _Return("")
                 self._led_and_restarted = False
                 self._trusted = (order.epoch, upstream)
-                instance.remember(writable_epoch=None)
                 return _RETRY_S if attached else 0.0
             case Undecided(because=because):
                 if not attached:
@@ -204,7 +203,10 @@ class Follower:
         await instance.say(f"leaving its own history: {verdict.because}")
         await instance.cut()
         self._unbroken = False
-        epoch = instance.state.writable_epoch
+        led = instance.state.writable_epoch
+        # Following a replica that holds our writes proves nothing: another one may be elected that does not. A later
+        # epoch in our history does: everything of ours is before it.
+        epoch = led if led is not None and led >= max(own.epochs, default=0) else None
         keep = False
         if epoch is not None:
             await instance.say("saving orphaned writes")

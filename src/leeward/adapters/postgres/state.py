@@ -19,8 +19,8 @@ class State:
     initialised: bool = False
     """Once true, an empty data directory is a loss to report, never a reason for initdb."""
     writable_epoch: int | None = None
-    """The last epoch it may have accepted writes under, until it is proved to be part of its upstream's
-    history. Set before the first write is possible."""
+    """The last epoch it may have accepted writes under, until it takes another's history. Set before the first
+    write is possible."""
     incomplete: bool = False
     """A copy or a rewind was interrupted: the data directory is of no use but to be replaced."""
     copied_from: Region | None = None
