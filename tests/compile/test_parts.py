@@ -24,7 +24,6 @@ from leeward.compile.yaml_text import document
 from leeward.spec import ProblemsError, Spec, load
 from leeward.world.objects import engine_commands
 from tests.compile.varieties import specs
-from tests.conftest import Golden
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = engine_commands()
@@ -176,31 +175,6 @@ def test_the_same_files_give_the_same_bytes(example: str) -> None:
     one, other = (tree(load(EXAMPLES / example), engines=engine_commands()) for _ in range(2))
     assert list(one.items()) == list(other.items())
     assert list(one) == sorted(one)
-
-
-@pytest.mark.parametrize("example", ["hello", "fnp"])
-def test_what_a_tree_consists_of(example: str, golden: Golden) -> None:
-    files = tree(load(EXAMPLES / example), engines=COMMANDS)
-    golden(Path(__file__).parent / example / "tree.txt", "".join(f"{name}\n" for name in files))
-
-
-def test_the_smallest_tree_in_full(golden: Golden) -> None:
-    files = tree(load(EXAMPLES / "hello"), engines=COMMANDS)
-    shown = {name: text for name, text in files.items() if name.startswith(("apps/hello/", "clusters/", "README"))}
-    golden(Path(__file__).parent / "hello" / "apps.txt", "".join(f"=== {name}\n{text}" for name, text in shown.items()))
-
-
-def test_what_production_and_a_cluster_change(golden: Golden) -> None:
-    files = tree(load(EXAMPLES / "fnp"), engines=COMMANDS)
-    shown = {
-        name: text
-        for name, text in files.items()
-        if name.startswith(("apps/fnp/overlays/production/", "apps/fnp/overlays/fnp-jp/", "clusters/fnp-jp/"))
-        and "configmap" not in name
-    }
-    golden(
-        Path(__file__).parent / "fnp" / "overlays.txt", "".join(f"=== {name}\n{text}" for name, text in shown.items())
-    )
 
 
 @settings(max_examples=10, deadline=None)

@@ -35,8 +35,9 @@ def overview(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> str:
 def _application(spec: Spec, application: Application) -> list[str]:
     app, wanted = application.metadata.name, application.spec
     primary, *standbys = regions = spec.placement(application)
+    # What an environment has more of is what runs.
+    here = next(each for each in spec.on(spec.clusters(primary)[0].name) if each.metadata.name == app)
     budget, ttl_s = spec.budget(application), spec.dns_ttl_s(application)
-    service = wanted.service
     clusters = sum(len(spec.clusters(region)) for region in regions)
     providers = {spec.region(region).provider for region in regions}
     lines = [
@@ -48,7 +49,7 @@ def _application(spec: Spec, application: Application) -> list[str]:
         "",
         "| what is lost | what it takes along | what stays |",
         "|---|---|---|",
-        f"| a pod | 1 of {service.replicas} in its region | the others, and a new one |",
+        f"| a pod | 1 of {here.spec.service.replicas} in its region | the others, and a new one |",
         "| a node, a zone | the pods on it; they are spread | the region's other pods |",
         f"| the cluster or region {primary} | the primary | {len(regions) - 1} regions; a standby takes over |",
         f"| another region | 1 of {len(standbys)} standbys | the primary, everything else |",
