@@ -198,7 +198,7 @@ MUTATIONS = (
     Mutation("prepare is skipped", skip_prepare, Focus((3,), SAFE_MODES, (0.2,), LOSSES | SLOW)),
     Mutation("standbys do not cut", standbys_do_not_cut, Focus(modes=QUORUM), script=UNHEARD_AND_THEN_SLOW),
     Mutation("R + W > N is ignored", ignore_the_quorum, Focus((3, 5), SAFE_MODES, (0.2,), LOSSES | SLOW)),
-    Mutation("a lagging standby is promoted", promote_the_lagging, Focus((3,), SAFE_MODES, kinds=LOSSES)),
+    Mutation("a lagging standby is promoted", promote_the_lagging, Focus((3,), SAFE_MODES, (0.2,), LOSSES | SLOW)),
     Mutation("the store's expiry is trusted", nothing, Focus(), make=TrustsTheStoresExpiry, script=SLOW_THEN_GONE),
     Mutation("one vantage is enough, no revision compared", one_vantage_and_no_compare, Focus((3, 5), kinds=STALLS)),
     Mutation("no revision is compared", no_revision_compare, Focus((3, 5), kinds=STALLS)),
