@@ -67,8 +67,6 @@ class Run:
     observed_s: float
     skipped_s: float
     """How much of that was left out, because nothing could have happened in it."""
-    steps: int
-    """Events of the simulation."""
     failovers: int
     violation: str | None
     incidents: tuple[str, ...]
@@ -172,7 +170,6 @@ def answer(question: Question) -> Run:
         unavailable_s=sum(gap_s - usual_s for gap_s in gaps_s if gap_s > usual_s),
         observed_s=until_s + simulation.skipped_s - FOUND_S,
         skipped_s=simulation.skipped_s,
-        steps=simulation.schedule.steps,
         failovers=outcome.failovers,
         violation=outcome.violation,
         incidents=tuple(str(fault) for fault in plan.faults),
