@@ -24,7 +24,7 @@ POLL_S = 0.05
 AGENT_RESTART_TIMEOUT_S = 30.0
 FENCE_S = 0.05
 """What the guard may need to end PostgreSQL once the lease is over; a write sent later may not be acknowledged."""
-BLIP_SHARE = 0.6
+BLIP_SHARE = 0.5
 """A blip is this part of the lease."""
 SLOW_RATE_KIB_S = 4.0
 
