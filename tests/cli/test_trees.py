@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from .conftest import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -120,3 +122,102 @@ def test_a_warning_is_shown_and_stops_nothing(leeward: Run, tmp_path: Path) -> N
     assert result.returncode == 0
     assert result.stderr.startswith("warning[aggressive-ejection]")
     assert "application/hello valid" in result.stdout
+
+
+def files_of(example: str, directory: Path) -> Path:
+    directory.mkdir()
+    for name in ("fleet.yaml", "application.yaml"):
+        (directory / name).write_text((EXAMPLES / example / name).read_text("utf-8"), "utf-8")
+    return directory
+
+
+def test_what_somebody_else_wrote_is_not_overwritten(leeward: Run, tmp_path: Path) -> None:
+    files = files_of("hello", tmp_path / "files")
+    (files / "README.md").write_text("mine", "utf-8")
+    result = leeward("render", "-f", str(files), "-o", str(files))
+    assert (result.returncode, result.stdout) == (6, "")
+    assert "error[files-in-the-way]: README.md would be overwritten" in result.stderr
+    assert (files / "README.md").read_text("utf-8") == "mine"
+    assert {path.name for path in files.iterdir()} == {"README.md", "fleet.yaml", "application.yaml"}
+
+
+def test_folders_that_are_empty_then_go(leeward: Run, tmp_path: Path) -> None:
+    files, out = files_of("hello", tmp_path / "files"), tmp_path / "deploy"
+    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    application = files / "application.yaml"
+    application.write_text(application.read_text("utf-8").replace("name: hello", "name: hallo"), "utf-8")
+    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    assert not (out / "apps" / "hello").exists()
+    assert (out / "apps" / "hallo" / "base").is_dir()
+
+
+def test_a_tree_that_cannot_be_is_said(leeward: Run, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("", "utf-8")
+    written = leeward("render", "-f", FNP, "-o", str(file))
+    assert (written.returncode, "error[out-unwritable]" in written.stderr) == (2, True)
+    compared = leeward("diff", "-f", FNP, str(tmp_path / "dpeloy"))
+    assert (compared.returncode, compared.stdout) == (2, "")
+    assert "error[no-tree]" in compared.stderr
+
+
+USAGE = [
+    (("render", "-f", FNP), "say either --out or --cluster"),
+    (("render", "-f", FNP, "-o", "x", "--format", "json"), "--format is for --cluster"),
+    (("diff", "-f", FNP), "say which TREE, or which --cluster to ask"),
+    (("diff", "-f", FNP, "x", "--context", "y"), "leave out TREE"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), USAGE)
+def test_options_that_do_not_go_together(leeward: Run, arguments: tuple[str, ...], words: str) -> None:
+    result = leeward(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+def test_an_object_there_is_not(leeward: Run) -> None:
+    result = leeward("explain", "HorizontalPodAutoscaler/fpn.spec.maxReplicas", "-f", FNP)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "error[unknown-object]" in result.stderr
+    assert "did you mean HorizontalPodAutoscaler/fnp?" in result.stderr
+    left_out = leeward("explain", "Deployment/fnp.spec.replicas", "-f", FNP, "--cluster", "fnp-us")
+    assert left_out.stdout.splitlines()[1].split() == ["fnp-us", "-", "left", "out", "(apps/fnp)"]
+
+
+THING = """\
+apiVersion: types.kubefed.io/v1beta1
+kind: FederatedThing
+metadata: {name: x}
+spec: {template: {}, placement: {clusters: [{name: us}]}}
+"""
+FOREIGN = [
+    (
+        "apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata: {name: old}\nspec: {volumes: 5}\n",
+        "policy-unreadable",
+    ),
+    ("apiVersion: policy/v1beta1\nkind: PodSecurityPolicy\nmetadata: {}\nspec: {}\n", "not-an-object"),
+    ("apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: 4\n", "not-an-object"),
+    (THING, "federated-unreadable"),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), FOREIGN)
+def test_other_tools_objects_that_cannot_be_read(leeward: Run, tmp_path: Path, text: str, code: str) -> None:
+    files = files_of("hello", tmp_path / "files")
+    (files / "foreign.yaml").write_text(text, "utf-8")
+    result = leeward("render", "-f", str(files), "--cluster", "us")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"error[{code}]" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_federated_object_for_nobody_is_told(leeward: Run, tmp_path: Path) -> None:
+    files = files_of("hello", tmp_path / "files")
+    text = "apiVersion: types.kubefed.io/v1beta1\nkind: FederatedConfigMap\nmetadata: {name: x, namespace: hello}\n"
+    (files / "foreign.yaml").write_text(
+        text + "spec: {template: {data: {a: b}}, placement: {clusters: [{name: uss}]}}\n", "utf-8"
+    )
+    result = leeward("render", "-f", str(files), "--cluster", "us")
+    assert result.returncode == 0
+    assert "FederatedConfigMap x is placed on uss: no cluster of this fleet" in result.stderr

@@ -229,4 +229,5 @@ def test_a_patch_of_nothing_is_one_clear_problem(tmp_path: Path) -> None:
         tree(load(tmp_path), engines=COMMANDS)
     (problem,) = caught.value.problems
     assert problem.code == "patch-failed"
-    assert "Deployment/hello" in problem.why
+    assert "there are Deployment, LimitRange" in problem.why
+    assert problem.fix == "did you mean Deployment?"

@@ -24,6 +24,7 @@ from leeward.spec.variants import layers, variant, written
 from leeward.world.objects import engine_commands
 
 MISSING = object()
+NOWHERE = "not on this cluster"
 STEP = re.compile(r"([^.\[\]]+)|\[([^\]]+)\]")
 
 
@@ -50,6 +51,8 @@ def explain(console: Console, directory: Path, field: str, application: str | No
         else:
             value, origin = _of_spec(chosen, document, each.environment, region.name, each.name, field)
         rows.append((each.name, value, origin))
+    if rows and all(origin is NOWHERE for _, _, origin in rows):
+        raise CommandError(_no_object(spec, others, field))
     console.data(table(("CLUSTER", "VALUE", "FROM"), rows))
     return ExitCode.DONE
 
@@ -111,8 +114,10 @@ def _of_object(
             before = _found(_unpatched(spec, application, cluster, kind, name), steps)
             patched = value is not before and value != before
             origin = "patch in overrides" if patched else f"compiled ({part.kind}/{part.name})"
-            return ("-" if value is MISSING else _shown(value)), origin
-    return "-", f"there is no {kind}/{name}"
+            if value is MISSING:
+                return "-", f"left out ({part.kind}/{part.name})" if not patched else origin
+            return _shown(value), origin
+    return "-", NOWHERE
 
 
 def _unpatched(spec: Spec, application: Application, cluster: str, kind: str, name: str) -> dict[str, Any]:
@@ -147,6 +152,26 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"))
     return {None: "-", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+
+
+def _no_object(spec: Spec, others: Sequence[Mapping[str, Any]], field: str) -> Problem:
+    names = {
+        f"{item['kind']}/{item['metadata']['name']}"
+        for _, cluster in all_clusters(spec)
+        for part in compile_parts(spec, cluster.name, engines=engine_commands(), foreign=others)
+        for item in part.objects
+    }
+    kind, _, rest = field.partition("/")
+    wanted = f"{kind}/{rest.partition('.')[0]}"
+    same = sorted(name for name in names if name.startswith(f"{kind}/"))
+    kinds = sorted({name.partition("/")[0] for name in names})
+    return Problem(
+        code="unknown-object",
+        where=field,
+        what=f"no cluster has a {wanted}",
+        why=f"there are {', '.join(same)}" if same else f"there is no {kind}; there are {', '.join(kinds)}",
+        fix=suggestion(wanted, sorted(names)) if same else suggestion(kind, kinds),
+    )
 
 
 def _unknown(field: str, fix: str) -> Problem:

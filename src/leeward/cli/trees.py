@@ -1,7 +1,7 @@
 """Write, print, compare and draw what is compiled. Compiling itself is elsewhere."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.compile import compile_cluster, tree
 from leeward.compile.diagram import diagram
-from leeward.compile.federation import is_federated
+from leeward.compile.federation import is_federated, strangers
 from leeward.compile.pod_security import is_policy, translate
 from leeward.compile.sealed import is_sealed
 from leeward.compile.site import all_clusters
 from leeward.compile.yaml_text import documents
-from leeward.spec import Problem, Spec, load
+from leeward.spec import Problem, ProblemsError, Spec, load
 from leeward.spec.load import documents_of
+from leeward.spec.source import Document
 from leeward.spec.validate import suggestion
 from leeward.world.objects import engine_commands
 
@@ -30,18 +31,21 @@ def write(console: Console, directory: Path, out: Path) -> ExitCode:
     files = tree(spec, engines=engine_commands(), foreign=others)
     before = _index(out)
     files[INDEX] = json.dumps(sorted(files), indent=0) + "\n"
-    changed = 0
-    for name, text in files.items():
-        path = out / name
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-            changed += 1
-    removed = 0
-    for name in before.difference(files):
-        (out / name).unlink(missing_ok=True)
-        removed += 1
-    console.data(f"{out}: {len(files)} files, {changed} written, {removed} removed")
+    try:
+        old = _texts(out, files)
+        theirs = sorted(name for name, text in old.items() if name not in before and text != files[name])
+        if theirs and not before:
+            raise CommandError(_in_the_way(out, theirs), code=ExitCode.REFUSED)
+        changed = [name for name, text in files.items() if old.get(name) != text]
+        for name in changed:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(files[name], "utf-8")
+        removed = before.difference(files)
+        for name in removed:
+            _remove(out, out / name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(_unwritable(out, error)) from None
+    console.data(f"{out}: {len(files)} files, {len(changed)} written, {len(removed)} removed")
     return ExitCode.DONE
 
 
@@ -62,8 +66,10 @@ def diff(console: Console, directory: Path, out: Path, cluster: str | None) -> E
     spec, others = read(console, directory)
     if cluster is not None:
         check_cluster(spec, cluster)
+    if not out.is_dir():
+        raise CommandError(_no_tree(out))
     new = tree(spec, engines=engine_commands(), foreign=others)
-    old = {name: (out / name).read_text("utf-8") for name in new.keys() | _index(out) if (out / name).is_file()}
+    old = _texts(out, new.keys() | _index(out))
     lines = [
         line
         for name in sorted(old.keys() | new.keys())
@@ -108,21 +114,91 @@ def read(console: Console, directory: Path) -> tuple[Spec, list[dict[str, Any]]]
         console.note(f"PodSecurityPolicy {policy['metadata']['name']} is the standard {translation.level}: {reasons}")
         for line in translation.beyond:
             console.note(f"  beyond it: {line}")
+    known = [cluster.name for _, cluster in all_clusters(spec)]
+    for each in filter(is_federated, others):
+        for name in strangers(each, known):
+            console.note(f"{each['kind']} {each['metadata']['name']} is placed on {name}: no cluster of this fleet")
     return spec, others
 
 
 def foreign(directory: Path) -> list[dict[str, Any]]:
-    """Return the other tools' documents that Leeward reads."""
+    """Return the other tools' documents that Leeward reads. Raises ProblemsError for those without name or spec."""
     found, _ = documents_of(directory)
-    return [each.data for each in found if is_policy(each.data) or is_federated(each.data) or is_sealed(each.data)]
+    ours = [each for each in found if is_policy(each.data) or is_federated(each.data) or is_sealed(each.data)]
+    problems = [_shapeless(each) for each in ours if not _has_shape(each.data)]
+    if problems:
+        raise ProblemsError(problems)
+    return [each.data for each in ours]
+
+
+def _has_shape(data: dict[str, Any]) -> bool:
+    metadata = data.get("metadata")
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str) and isinstance(data.get("spec"), dict)
+
+
+def _shapeless(document: Document) -> Problem:
+    return Problem(
+        code="not-an-object",
+        where=document.where(()),
+        what=f"this {document.data['kind']} has no name or no spec",
+        why="Leeward reads it, since it says something about what is to run",
+        fix="write metadata.name and spec as Kubernetes would print them, or take the document away",
+    )
 
 
 def _index(out: Path) -> set[str]:
     """Return what a tree's last rendering wrote."""
-    path = out / INDEX
-    names = json.loads(path.read_text("utf-8")) if path.exists() else []
+    try:
+        names = json.loads((out / INDEX).read_text("utf-8"))
+    except (OSError, ValueError):
+        return set()
     # Only what lies inside: the index may have been edited.
     return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
+
+
+def _texts(out: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the files that are there."""
+    return {name: (out / name).read_text("utf-8") for name in names if (out / name).is_file()}
+
+
+def _remove(out: Path, path: Path) -> None:
+    """Remove a file, and the folders that it leaves empty."""
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder == out or not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
+
+
+def _in_the_way(out: Path, names: list[str]) -> Problem:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return Problem(
+        code="files-in-the-way",
+        where=str(out),
+        what=f"{', '.join(names[:3])}{more} would be overwritten",
+        why="leeward render did not write them: nothing was rendered here before",
+        fix="render into an empty directory, or move them away",
+    )
+
+
+def _unwritable(out: Path, error: OSError | UnicodeDecodeError) -> Problem:
+    return Problem(
+        code="out-unwritable",
+        where=str(getattr(error, "filename", None) or out),
+        what="the tree cannot be written",
+        why=getattr(error, "strerror", None) or "a file there is not UTF-8 text",
+        fix="give a directory of yours; one that is not there is made",
+    )
+
+
+def _no_tree(out: Path) -> Problem:
+    return Problem(
+        code="no-tree",
+        where=str(out),
+        what="there is no such directory",
+        why="the difference is to a tree rendered before",
+        fix=f"render it: leeward render -f DIR -o {out}; or ask a running cluster: leave TREE out and say --cluster",
+    )
 
 
 def _differences(name: str, old: str, new: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
-from leeward.spec.values import duration_text
 
 
 def diagram(spec: Spec) -> str:
@@ -16,8 +15,8 @@ def diagram(spec: Spec) -> str:
     names = list(ids)
     for position, one in enumerate(names):
         for other in names[position + 1 :]:
-            rtt = duration_text(spec.rtt_s(one, other))
-            lines.append(f'  {ids[one]}_etcd -. "quorum, {rtt}" .- {ids[other]}_etcd')
+            rtt_ms = 1000 * spec.rtt_s(one, other)
+            lines.append(f'  {ids[one]}_etcd -. "quorum, {rtt_ms:.0f}ms" .- {ids[other]}_etcd')
     return "\n".join(lines) + "\n"
 
 

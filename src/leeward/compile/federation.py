@@ -4,7 +4,7 @@ KubeFed is no longer developed; who has its objects can hand them to Leeward as 
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from leeward.compile.objects import KubeObject
@@ -102,6 +102,13 @@ def placed(site: Site, placement: Mapping[str, Any]) -> bool:
         return False
     wanted: Mapping[str, str] = (placement["clusterSelector"] or {}).get("matchLabels", {})
     return wanted.items() <= cluster_labels(site).items()
+
+
+def strangers(document: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+    """Return the clusters that a federated object is placed on and the fleet does not have."""
+    clusters = (document["spec"].get("placement") or {}).get("clusters") or ()
+    names = (each.get("name") for each in clusters if isinstance(each, dict))
+    return [str(name) for name in names if name not in set(known)]
 
 
 def cluster_labels(site: Site) -> dict[str, str]:

@@ -6,6 +6,7 @@ from leeward.compile.site import Site
 from leeward.spec.application import Application
 from leeward.spec.overrides import Patch
 from leeward.spec.problem import Problem, ProblemsError
+from leeward.spec.validate import suggestion
 from leeward.spec.variants import applies
 
 
@@ -36,12 +37,23 @@ def _patched(
         except PatchError as error:
             raise _problem(site, application, patch, where, str(error)) from error
     if not found:
-        kinds = sorted({f"{item['kind']}/{item['metadata']['name']}" for item in items})
-        raise _problem(site, application, patch, where, f"there is none; there are {', '.join(kinds)}")
+        raise _problem(site, application, patch, where, *_absent(patch, items))
     return result
 
 
-def _problem(site: Site, application: Application, patch: Patch, where: str, why: str) -> ProblemsError:
+def _absent(patch: Patch, items: list[KubeObject]) -> tuple[str, str]:
+    """Return what there is instead of a patch's target, and what was probably meant."""
+    kind, name = patch.target.kind, patch.target.name or ""
+    names = sorted(item["metadata"]["name"] for item in items if item["kind"] == kind)
+    if names:
+        return f"there is no {kind} of that name; there are {', '.join(names)}", suggestion(name, names)
+    kinds = sorted({item["kind"] for item in items})
+    return f"there is no {kind}; there are {', '.join(kinds)}", suggestion(kind, kinds)
+
+
+def _problem(
+    site: Site, application: Application, patch: Patch, where: str, why: str, fix: str | None = None
+) -> ProblemsError:
     name = f"/{patch.target.name}" if patch.target.name else ""
     return ProblemsError(
         [
@@ -50,7 +62,7 @@ def _problem(site: Site, application: Application, patch: Patch, where: str, why
                 where=f"application {application.metadata.name}, spec.{where}",
                 what=f"the patch of {patch.target.kind}{name} cannot be applied on {site.cluster.name}",
                 why=why,
-                fix="see what is there: leeward render -f DIR --cluster " + site.cluster.name,
+                fix=fix or f"see what is there: leeward render -f DIR --cluster {site.cluster.name}",
             )
         ]
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from leeward.spec.problem import Problem, ProblemsError
+
 BASELINE_CAPABILITIES = frozenset(
     (
         *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE"),
@@ -42,12 +44,26 @@ def is_policy(document: Any) -> bool:
 
 
 def translate(policy: Mapping[str, Any]) -> Translation:
-    """Return the translation of a policy document."""
-    spec = policy.get("spec", {})
-    privileged = list(_needs_privileged(spec))
-    baseline = list(_needs_baseline(spec))
+    """Return the translation of a policy document. Raises ProblemsError for what is none."""
+    spec = policy.get("spec") or {}
+    try:
+        privileged = list(_needs_privileged(spec))
+        baseline = list(_needs_baseline(spec))
+        beyond = tuple(_beyond(spec))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ProblemsError(
+            [
+                Problem(
+                    code="policy-unreadable",
+                    where=f"PodSecurityPolicy {(policy.get('metadata') or {}).get('name', 'without a name')}",
+                    what="it cannot be translated",
+                    why=f"{type(error).__name__}: {error}",
+                    fix="take it from a cluster as it is: kubectl get podsecuritypolicy NAME -o yaml",
+                )
+            ]
+        ) from None
     level = "privileged" if privileged else "baseline" if baseline else "restricted"
-    return Translation(level, tuple(privileged or baseline), tuple(_beyond(spec)))
+    return Translation(level, tuple(privileged or baseline), beyond)
 
 
 def _needs_privileged(spec: Mapping[str, Any]) -> list[str]:

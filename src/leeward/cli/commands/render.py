@@ -36,7 +36,9 @@ def render(
         Path | None, typer.Option("-o", "--out", metavar="OUT", show_default=False, help="Write the whole tree here.")
     ] = None,
     cluster: OnCluster = None,
-    form: Annotated[Form, typer.Option("--format", help="With --cluster: how to print them.")] = Form.YAML,
+    form: Annotated[
+        Form | None, typer.Option("--format", show_default="yaml", help="With --cluster: how to print them.")
+    ] = None,
 ) -> None:
     """Write the GitOps tree, or print what one cluster runs.
 
@@ -53,6 +55,8 @@ def render(
     if (out is None) == (cluster is None):
         raise typer.BadParameter("say either --out or --cluster")
     if out is not None:
+        if form is not None:
+            raise typer.BadParameter("--format is for --cluster; the tree is always YAML")
         raise typer.Exit(trees.write(console(context), files, out))
     assert cluster is not None
     raise typer.Exit(trees.show(console(context), files, cluster, as_json=form is Form.JSON))
@@ -62,7 +66,7 @@ def diff(
     context: typer.Context,
     files: Files,
     tree: Annotated[
-        Path | None, typer.Argument(metavar="[TREE]", help="A tree rendered before.", show_default=False)
+        Path | None, typer.Argument(metavar="TREE", help="A tree rendered before.", show_default=False)
     ] = None,
     cluster: OnCluster = None,
     kubeconfig: Annotated[
