@@ -24,7 +24,11 @@ def with_secrets(example: Path, by: str) -> Spec:
 
 def sealed_for(example: Path) -> list[Document]:
     """Return what a person who sealed everything for every cluster would have beside the files."""
-    spec = with_secrets(example, "external-secrets")
+    return sealed_answers(with_secrets(example, "external-secrets"))
+
+
+def sealed_answers(spec: Spec) -> list[Document]:
+    """Return a SealedSecret for every reference that External Secrets would be given."""
     return [
         {
             "apiVersion": "bitnami.com/v1alpha1",

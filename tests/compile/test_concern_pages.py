@@ -13,9 +13,11 @@ from leeward.compile.kustomize import difference
 from leeward.compile.yaml_text import document, documents
 from leeward.spec import Spec
 from leeward.spec.load import resolve
+from leeward.spec.platform import SecretsBy
 from leeward.spec.source import read
 from leeward.spec.variants import merged
 from leeward.world.objects import engine_commands
+from tests.compile.sealing import sealed_answers
 from tests.conftest import Golden
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +50,8 @@ class Page:
     """What is written in the Fleet's spec."""
     application: str = ""
     """What is written in the Application's spec."""
+    beside: str = ""
+    """What stands beside the two, of other tools."""
     cluster: str = "fnp-us"
     kinds: tuple[str, ...] = ()
     """Show these kinds only. Empty: all that is new."""
@@ -89,6 +93,38 @@ PAGES = {
         fleet="secrets: {by: external-secrets}",
         application="service: {secrets: [{env: API_KEY, secret: shop-keys, key: api-key}]}",
         kinds=("ExternalSecret",),
+    ),
+    "sealed-secrets": Page(
+        "sealed",
+        fleet="secrets: {by: sealed}",
+        application="service: {secrets: [{env: API_KEY, secret: shop-keys, key: api-key}]}",
+        beside=(
+            "apiVersion: bitnami.com/v1alpha1\n"
+            "kind: SealedSecret\n"
+            "metadata:\n"
+            "  name: shop-keys\n"
+            "  namespace: shop\n"
+            "  annotations: {leeward.dev/clusters: fnp-us}\n"
+            "spec:\n"
+            "  encryptedData: {api-key: AgBy3i4OJSWK...}\n"
+            "  template: {metadata: {name: shop-keys, namespace: shop}}"
+        ),
+        kinds=("SealedSecret",),
+    ),
+    "federation": Page(
+        "federation",
+        beside=(
+            "apiVersion: types.kubefed.io/v1beta1\n"
+            "kind: FederatedConfigMap\n"
+            "metadata: {name: banner, namespace: shop}\n"
+            "spec:\n"
+            "  template: {data: {text: hello}}\n"
+            "  placement: {clusters: [{name: fnp-us}, {name: fnp-eu}]}\n"
+            "  overrides:\n"
+            "    - clusterName: fnp-eu\n"
+            "      clusterOverrides: [{path: /data/text, value: bonjour}]"
+        ),
+        cluster="fnp-eu",
     ),
     "machines": Page(
         "nodes",
@@ -145,12 +181,22 @@ def spec_of(fleet: dict[str, Any], application: dict[str, Any]) -> Spec:
 
 def compiled(page: Page, *, plain: bool) -> dict[tuple[str, str, str], KubeObject]:
     written = ({}, {}) if plain else (yaml.safe_load(page.fleet) or {}, yaml.safe_load(page.application) or {})
-    parts = compile_parts(spec_of(*written), page.cluster, engines=COMMANDS)
+    foreign = [] if plain else [each for each in yaml.safe_load_all(page.beside) if each]
+    spec = spec_of(*written)
+    if spec.fleet.spec.secrets.by is SecretsBy.SEALED:
+        shown = {each["metadata"]["name"] for each in foreign}
+        foreign += [each for each in _sealed(*written) if each["metadata"]["name"] not in shown]
+    parts = compile_parts(spec, page.cluster, engines=COMMANDS, foreign=foreign)
     return {
         (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]): item
         for part in parts
         for item in part.objects
     }
+
+
+def _sealed(fleet: dict[str, Any], application: dict[str, Any]) -> list[KubeObject]:
+    """Return the sealed secrets that everything here needs."""
+    return sealed_answers(spec_of({**fleet, "secrets": {"by": "external-secrets"}}, application))
 
 
 def text_of(name: str, page: Page) -> str:
@@ -162,9 +208,14 @@ def text_of(name: str, page: Page) -> str:
     for kind, snippet in (("Fleet", page.fleet), ("Application", page.application)):
         if snippet:
             lines += [f"In the {kind}'s `spec`:", "", "```yaml", snippet, "```", ""]
+    if page.beside:
+        lines += ["Beside them:", "", "```yaml", page.beside, "```", ""]
     before, after = compiled(page, plain=True), compiled(page, plain=False)
     new = [item for key, item in after.items() if page.always or key not in before]
     shown = [item for item in new if not page.kinds or item["kind"] in page.kinds]
+    if page.module == "sealed":
+        # One tells what all are like.
+        shown = [item for item in shown if item["metadata"]["name"] in page.beside]
     if page.always:
         lines += ["Without a word in the files.", ""]
     if shown:

@@ -66,13 +66,13 @@ class Api:
         """Tell whether the server knows a kind."""
         return self._resource(api_version, kind) is not None
 
-    def apply(self, item: KubeObject, *, dry_run: bool = False) -> Answer:
+    def apply(self, item: KubeObject, *, dry_run: bool = False, manager: str = FIELD_MANAGER) -> Answer:
         """Apply an object, unknown and repeated fields refused; with ``dry_run`` nothing is stored."""
         resource = self._resource(item["apiVersion"], item["kind"])
         if resource is None:
             return Answer(404, {"message": f"no kind {item['kind']} in {item['apiVersion']} is served"}, ())
         metadata = item["metadata"]
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        query = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict"}
         query |= {"dryRun": "All"} if dry_run else {}
         self._http.request(
             "PATCH",

@@ -16,6 +16,7 @@ from leeward.ports.cluster import KubeObject
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 from tests.cli.conftest import Run, leeward
+from tests.kubernetes.api import Api
 from tests.kubernetes.controlplane import SERVER_NAME, TOKEN, ControlPlane, control_plane
 
 __all__ = ["leeward"]  # the fixture
@@ -182,3 +183,23 @@ def test_a_credential_plugin_lets_us_in(plain: ControlPlane, files: Files, leewa
     assert refused.returncode == 2
     assert "error[no-credentials]" in refused.stderr
     assert "it ended with status 3" in refused.stderr
+
+
+def test_what_argo_cd_applied_is_compared_as_argo_cd(
+    plane: ControlPlane, api: Api, files: Files, leeward: Run, tmp_path: Path
+) -> None:
+    delivered = "gitops: {repository: 'https://git.example.com/x.git'}"
+    directory = files(**{"name:_hello\nspec:\n__regions": f"name: hello\nspec:\n  {delivered}\n  regions"})
+    for item in compile_cluster(load(Path(directory)), "us", engines=engine_commands()):
+        annotations = {**item["metadata"].get("annotations", {}), "argocd.argoproj.io/tracking-id": "hello:x"}
+        tracked = {**item, "metadata": {**item["metadata"], "annotations": annotations}}
+        if item["kind"] == "ResourceQuota":
+            tracked["spec"] = {"hard": {**item["spec"]["hard"], "count/secrets": "9"}}
+        if item["kind"] in ("AppProject", "ApplicationSet"):
+            api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}})
+        assert api.apply(tracked, manager="argocd-controller").complaints == []
+    result = leeward("diff", "-f", directory, "--cluster", "us", "--kubeconfig", kubeconfig(plane, tmp_path))
+    assert "as argocd-controller" in result.stderr
+    # Other tests' objects bear our label too. A limit that Argo CD set and that is no longer rendered goes.
+    lines = [line for line in result.stdout.splitlines() if not line.startswith("- ")]
+    assert lines == ["~ ResourceQuota hello/hello", "    spec.hard[count/secrets]: 9 -> (none)"]
