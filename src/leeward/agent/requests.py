@@ -10,7 +10,7 @@ from leeward.agent.events import (
     Request,
     SwitchoverRequested,
 )
-from leeward.core import failover, switchover
+from leeward.core import election, failover, switchover
 from leeward.core.actions import Note, Propose
 from leeward.core.values import Phase, Region, ReplicationMode, Topology
 from leeward.core.view import View
@@ -59,11 +59,12 @@ def _failover(view: View, topology: Topology, request: FailoverRequested) -> Pro
         return Answer(False, f"{request.to} has no replica of {topology.app}")
     if topology.primary == request.to:
         return Answer(False, f"{request.to} is already the primary")
-    if not view.alive(request.to):
-        return Answer(False, f"{request.to} has not been heard of for longer than a lease")
+    refused = election.unfit(view, topology, request.to)
+    if refused is not None:
+        return Answer(False, refused)
     because = f"an operator gave {topology.primary or topology.deposed} up for {request.to}"
     if request.dry_run:
-        return Answer(True, f"would depose {topology.primary or topology.deposed} and elect {request.to} if it is fit")
+        return Answer(True, f"would depose {topology.primary or topology.deposed} and elect {request.to}")
     if topology.phase is Phase.ELECTING:
         wanted = replace(topology, target=request.to, request=request.request, because=because)
         return Propose(wanted, view.topology_revision, (Note("FailoverRequested", because),))

@@ -14,8 +14,10 @@ import math
 from dataclasses import dataclass
 
 from leeward.core.routing import has_pods
-from leeward.core.values import Promise, Region, ReplicationMode, Topology
+from leeward.core.values import Promise, Region, ReplicationMode, Topology, WalPosition
 from leeward.core.view import View
+
+NOTHING = WalPosition(-1, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,13 @@ def choose(view: View, topology: Topology) -> Choice:
                 f"--to {best.region}",
             )
     wanted = next((p for p in fit if p.region == topology.target), None)
-    if wanted is not None and (topology.mode is ReplicationMode.ASYNC or wanted.wal == most):
-        behind = seconds_text(estimated_loss_s(view, wanted))
-        return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it ({behind} behind)")
+    if wanted is not None:
+        behind_s = estimated_loss_s(view, wanted)
+        bearable = topology.mode is ReplicationMode.ASYNC and behind_s <= view.app.rpo_s
+        if wanted.wal == most or bearable:
+            told = f"an operator chose it ({seconds_text(behind_s)} behind)"
+            return Choice(wanted.region, f"{wanted.region} is elected: {told}")
+        return Choice(best.region, f"{best.region} is elected: it holds more than {wanted.region}, which was asked for")
     others = [promise.region for promise in promises.values() if promise.region != best.region]
     if not others:
         why = "it is the only replica left"
@@ -76,6 +82,59 @@ def choose(view: View, topology: Topology) -> Choice:
     else:
         why = f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and comes first among equals"
     return Choice(best.region, f"{best.region} is elected: {why}")
+
+
+def unfit(view: View, topology: Topology, region: Region) -> str | None:
+    """Return why this replica must not be elected now, though an operator wants it; None when it may be.
+
+    In async what it lacks may be lost, as long as no other replica would lose less than the RPO; in the other modes it
+    must hold all that any replica has. It need not be healthy: cut off from a broken primary, none can stream.
+    """
+    report = view.report(region)
+    if not view.alive(region):
+        return f"{region} has not been heard of for longer than a lease"
+    if report is None or report.wal is None:
+        return f"the replica in {region} does not say what it holds"
+    others = [r for r in topology.data_regions if r not in (region, topology.primary) and view.alive(r)]
+    if topology.mode is ReplicationMode.ASYNC:
+        loss_s = _reported_loss_s(view, region)
+        better = [(r, _reported_loss_s(view, r)) for r in others]
+        spared = [f"{r} {seconds_text(s)}" for r, s in better if s <= view.app.rpo_s]
+        if loss_s > view.app.rpo_s and spared:
+            return (
+                f"{region} would lose {seconds_text(loss_s)} of writes, the RPO is {view.app.rpo_s:g} s, and "
+                f"{', '.join(spared)}: choose that"
+            )
+        return None
+    held = _held(view, topology)
+    ahead = [r for r in others if held.get(r, NOTHING) > held.get(region, NOTHING)]
+    if ahead:
+        return (
+            f"{ahead[0]} holds more than {region}: an acknowledged write may be missing there. Choose {ahead[0]}, and "
+            f"switch over to {region} afterwards"
+        )
+    return None
+
+
+def _held(view: View, topology: Topology) -> dict[Region, WalPosition]:
+    """Return what each standby holds: at one moment, by the primary's word, or by each one's own without it."""
+    primary = view.report(topology.primary) if topology.primary is not None else None
+    if (
+        primary is not None
+        and primary.wal is not None
+        and topology.primary is not None
+        and view.alive(topology.primary)
+    ):
+        return {s.region: WalPosition(primary.wal.epoch, s.flushed_lsn) for s in primary.senders if s.streaming}
+    reports = ((region, view.report(region)) for region in topology.data_regions if view.alive(region))
+    return {region: report.wal for region, report in reports if report is not None and report.wal is not None}
+
+
+def _reported_loss_s(view: View, region: Region) -> float:
+    report = view.report(region)
+    if report is None or report.wal is None:
+        return math.inf
+    return estimated_loss_s(view, Promise(region, view.app.name, 0, report.wal))
 
 
 def heir(view: View, topology: Topology) -> Region | None:

@@ -63,6 +63,7 @@ def failover(
     """Depose the primary and elect another one, now. Asynchronous writes may be lost.
 
     For a primary that is broken but not gone; a lost region needs no command. Say --confirm APP.
+    Exit status 6: refused, because another replica holds what this one lacks.
 
     \b
     Examples:
