@@ -5,6 +5,7 @@ from typing import Any
 from leeward.cli.agents import Answer
 from leeward.cli.console import Colour, Console
 from leeward.cli.situation import situation
+from leeward.cli.standing import Standing
 from leeward.cli.status import render
 from leeward.core.codec import plain
 from leeward.core.values import (
@@ -108,16 +109,17 @@ def info(*lost: Region) -> WorldInfo:
     )
 
 
-def shown(*answers: Answer, lost: tuple[Region, ...] = ()) -> str:
-    return render(Console(Colour.NEVER), info(*lost), situation(answers), {"shop": 5.0})
+def shown(*answers: Answer, lost: tuple[Region, ...] = (), wide: bool = False) -> str:
+    drills = {"shop": Standing("region-loss", "async", "passed", 100.0)}
+    return render(Console(Colour.NEVER), info(*lost), situation(answers), {"shop": 5.0}, drills, now_s=725.0, wide=wide)
 
 
 def test_steady() -> None:
     assert shown(answer(EAST, 41, 0.3), answer(WEST, 42, 0.1), answer(FAR, 42, 0.2)) == (
         "world default, fleet small: revision 42, 100ms old, by west; 3 of 3 regions answered\n"
         "\n"
-        "NAME   READY   PRIMARY   EPOCH   MODE    LAG     RPO\n"
-        "shop   3/3     east      3       async   1000B   <=5s\n"
+        "NAME   READY   PRIMARY   EPOCH   MODE    LAG     RPO    DRILL    AGE\n"
+        "shop   3/3     east      3       async   1000B   <=5s   passed   12m5s\n"
         "\n"
         "REGION   STATE     APP    ROLE                PODS   LAG     HEARTBEAT\n"
         "east     running   shop   primary, writable   2      -       200ms ago\n"
@@ -155,7 +157,14 @@ def test_a_lost_region_and_an_election_are_told_first() -> None:
         "silent: east (lost: killed by request; no answer within 0.5 s)",
         "shop: electing, because east was last heard 2.1 s ago",
     ]
-    assert head[1].splitlines()[1].split() == ["shop", "3/3", "-", "3", "async", "-", "<=5s"]
+    assert head[1].splitlines()[1].split() == ["shop", "3/3", "-", "3", "async", "-", "<=5s", "passed", "12m5s"]
+
+
+def test_the_rpo_is_measured_where_the_primary_s_agent_answers() -> None:
+    measured = answer(EAST, 42, 0.1)
+    body = {**measured.body, "lags_s": {SHOP: {WEST: 0.2, FAR: 1.4}}}
+    lines = shown(Answer(EAST, 200, body), wide=True).splitlines()
+    assert lines[3].split()[6:13] == ["200ms", "passed", "12m5s", "<=5s", "region-loss,", "10m25s", "ago"]
 
 
 def test_the_newest_revision_wins_whole() -> None:

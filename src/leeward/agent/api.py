@@ -106,6 +106,7 @@ class _Api:
             "vantages": plain(machine.vantages),
             "pods_ready": {name: len(app.pods) for name, app in machine.apps.items()},
             "instances": {name: plain(app.instance) for name, app in machine.apps.items()},
+            "lags_s": {name: app.lags_s(now_s) for name, app in machine.apps.items()},
             "names": None if self._naming is None else plain(self._naming.names()),
         }
         return web.json_response(body)

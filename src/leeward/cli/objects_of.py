@@ -5,10 +5,10 @@ import sys
 from datetime import UTC, datetime
 
 from leeward.adapters.kubernetes.client import KubernetesCluster
-from leeward.cli import objects, render
+from leeward.cli import jsonpath, objects, render
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.render import Output
+from leeward.cli.render import Form, Output
 from leeward.cli.running import run
 from leeward.cli.worlds_here import cluster_of
 from leeward.ports.cluster import (
@@ -33,16 +33,18 @@ def get(
     kind: str,
     name: str | None,
     namespace: str | None,
-    output: Output,
+    form: Form,
 ) -> ExitCode:
     """Print the objects of one kind."""
     resource = _resource(kind)
     items = run(_find(world, region, resource, name, namespace), console)
-    match output:
+    match form.output:
         case Output.JSON:
             console.data(json.dumps(_document(items, name), indent=2))
         case Output.YAML:
             console.data(render.as_yaml(_document(items, name)))
+        case Output.JSONPATH:
+            console.data(jsonpath.render(form.template, _document(items, name)))
         case Output.NAME:
             console.data(objects.names(resource, items))
         case Output.TABLE | Output.WIDE:
@@ -55,7 +57,7 @@ def get(
                     items,
                     now=datetime.now(UTC),
                     namespaces=resource.namespaced and namespace is None,
-                    wide=output is Output.WIDE,
+                    wide=form.output is Output.WIDE,
                 )
             )
     return ExitCode.DONE

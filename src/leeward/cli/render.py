@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 API_VERSION = "leeward.dev/v1alpha1"
@@ -17,6 +18,16 @@ class Output(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+    JSONPATH = "jsonpath"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What ``-o`` asks for."""
+
+    output: Output
+    template: str = ""
+    """Of ``jsonpath=TEMPLATE``."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -28,6 +28,9 @@ class ApplicationRow:
     mode: str
     lag_bytes: int | None
     """Of the standby that is furthest behind; None while no standby streams."""
+    rpo_s: float | None
+    """The writes that the loss of the primary's region would take now, by its agent's measure: how far the standby is
+    behind that is nearest to it. None while that agent is silent or nobody streams; resolution 0.1 s."""
     paused: bool
     because: str
 
@@ -97,7 +100,7 @@ def situation(answers: Sequence[Answer]) -> Situation:
         quorum_leader=body["quorum_leader"],
         answered=answered,
         silent=silent,
-        applications=tuple(_application(each, heartbeats) for each in topologies),
+        applications=tuple(_application(each, heartbeats, _lags_s(answers, each)) for each in topologies),
         regions=tuple(
             _region(topology, region, heartbeats, names) for topology in topologies for region in topology.data_regions
         ),
@@ -111,7 +114,14 @@ def _report(topology: Topology, region: Region, heartbeats: Heartbeats) -> Insta
     return heartbeats[region][0].apps.get(topology.app) if region in heartbeats else None
 
 
-def _application(topology: Topology, heartbeats: Heartbeats) -> ApplicationRow:
+def _lags_s(answers: Sequence[Answer], topology: Topology) -> Mapping[str, float]:
+    """Return how far each standby is behind, as the primary's agent measures it."""
+    told = next((answer.body for answer in answers if answer.region == topology.primary and answer.status == 200), {})
+    lags: Mapping[str, float] = told.get("lags_s", {}).get(topology.app, {})
+    return lags
+
+
+def _application(topology: Topology, heartbeats: Heartbeats, lags_s: Mapping[str, float]) -> ApplicationRow:
     reports = {region: _report(topology, region, heartbeats) for region in topology.data_regions}
     primary = reports.get(topology.primary) if topology.primary is not None else None
     lags = [lag for region in topology.data_regions if (lag := _lag(topology, region, heartbeats)) is not None]
@@ -125,6 +135,7 @@ def _application(topology: Topology, heartbeats: Heartbeats) -> ApplicationRow:
         phase=topology.phase,
         mode=topology.mode,
         lag_bytes=max(lags, default=None),
+        rpo_s=min(lags_s.values(), default=None),
         paused=topology.paused,
         because=topology.because,
     )

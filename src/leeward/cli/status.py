@@ -1,17 +1,21 @@
 """Show a world's status: one quorum revision, its age, and who did not answer."""
 
 import asyncio
+import json
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from leeward.cli.commands.state import StatusOutput
+from leeward.cli import jsonpath, standing
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import ExitCode
-from leeward.cli.render import as_json, duration, size, table
+from leeward.cli.render import API_VERSION, Form, Output, as_json, as_yaml, duration, size, table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import front_doors
 from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
+from leeward.cli.standing import Standing
 from leeward.cli.worlds_here import agents_of, choose
 from leeward.spec import ProblemsError, load
 from leeward.world.client import World
@@ -21,32 +25,43 @@ WATCH_PERIOD_S = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 
 
-def show(console: Console, name: str | None, output: StatusOutput, *, watch: bool) -> ExitCode:
+def show(console: Console, name: str | None, form: Form, *, watch: bool) -> ExitCode:
     """Print the status once, or again and again until Ctrl-C."""
-    return run(_watch(console, name, output) if watch else _once(console, name, output), console)
+    return run(_watch(console, name, form) if watch else _once(console, name, form), console)
 
 
-async def _once(console: Console, name: str | None, output: StatusOutput) -> ExitCode:
+async def _once(console: Console, name: str | None, form: Form) -> ExitCode:
     async with choose(name) as world:
-        return await _look(console, world, output, before="")
+        return await _look(console, world, form, before="")
 
 
-async def _watch(console: Console, name: str | None, output: StatusOutput) -> ExitCode:
+async def _watch(console: Console, name: str | None, form: Form) -> ExitCode:
     before = CLEAR if sys.stdout.isatty() else ""
     async with choose(name) as world:
         while True:
-            await _look(console, world, output, before=before)
+            await _look(console, world, form, before=before)
             await asyncio.sleep(WATCH_PERIOD_S)
 
 
-async def _look(console: Console, world: World, output: StatusOutput, *, before: str) -> ExitCode:
+async def _look(console: Console, world: World, form: Form, *, before: str) -> ExitCode:
     info = await world.info()
     async with agents_of(world, info) as agents:
         view = situation(await agents.statuses())
-    if output is StatusOutput.JSON:
-        text = as_json("Status", {"world": asdict(info), **asdict(view)})
-    else:
-        text = render(console, info, view, _objectives(info), wide=output is StatusOutput.WIDE)
+    drills = standing.recorded(world.directory)
+    body = {"world": asdict(info), **asdict(view), "drills": {app: asdict(drill) for app, drill in drills.items()}}
+    match form.output:
+        case Output.JSON:
+            text = as_json("Status", body)
+        case Output.YAML:
+            text = as_yaml(json.loads(as_json("Status", body)))
+        case Output.JSONPATH:
+            document = {"apiVersion": API_VERSION, "kind": "Status", **json.loads(json.dumps(body))}
+            text = jsonpath.render(form.template, document)
+        case Output.NAME:
+            text = "\n".join(f"application/{row.name}" for row in view.applications)
+        case Output.TABLE | Output.WIDE:
+            wide = form.output is Output.WIDE
+            text = render(console, info, view, _objectives(info), drills, now_s=time.time(), wide=wide)
     console.data(before + text)
     return ExitCode.NO if view.revision is None else ExitCode.DONE
 
@@ -60,11 +75,21 @@ def _objectives(info: WorldInfo) -> dict[str, float]:
     return {each.metadata.name: each.spec.objectives.rpo_s for each in spec.applications}
 
 
-def render(console: Console, info: WorldInfo, view: Situation, rpo_s: dict[str, float], *, wide: bool = False) -> str:
+def render(
+    console: Console,
+    info: WorldInfo,
+    view: Situation,
+    rpo_s: Mapping[str, float],
+    drills: Mapping[str, Standing],
+    *,
+    now_s: float,
+    wide: bool = False,
+) -> str:
     """Return the whole page."""
     parts = [_headline(console, info, view)]
     if view.applications:
-        parts.append(_applications(view, rpo_s, wide=wide))
+        age_s = now_s - info.started_at_unix_s
+        parts.append(_applications(view, rpo_s, drills, age_s=age_s, now_s=now_s, wide=wide))
         parts.append(_regions(info, view, wide=wide))
     parts.append(front_doors(info))
     return "\n\n".join(parts)
@@ -93,8 +118,16 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
     return "\n".join(lines)
 
 
-def _applications(view: Situation, rpo_s: dict[str, float], *, wide: bool) -> str:
-    head = ["NAME", "READY", "PRIMARY", "EPOCH", "MODE", "LAG", "RPO"]
+def _applications(
+    view: Situation,
+    rpo_s: Mapping[str, float],
+    drills: Mapping[str, Standing],
+    *,
+    age_s: float,
+    now_s: float,
+    wide: bool,
+) -> str:
+    head = ["NAME", "READY", "PRIMARY", "EPOCH", "MODE", "LAG", "RPO", "DRILL", "AGE"]
     rows = [
         [
             row.name,
@@ -104,12 +137,17 @@ def _applications(view: Situation, rpo_s: dict[str, float], *, wide: bool) -> st
             row.mode,
             _lag(row),
             _rpo(row, rpo_s.get(row.name)),
+            drills[row.name].verdict if row.name in drills else None,
+            duration(age_s),
         ]
         for row in view.applications
     ]
     if wide:
-        head += ["PHASE", "BECAUSE"]
-        rows = [[*cells, row.phase, row.because] for cells, row in zip(rows, view.applications, strict=True)]
+        head += ["OBJECTIVE", "LAST-DRILL", "PHASE", "BECAUSE"]
+        rows = [
+            [*cells, _objective(rpo_s.get(row.name)), _last(drills.get(row.name), now_s), row.phase, row.because]
+            for cells, row in zip(rows, view.applications, strict=True)
+        ]
     return table(head, rows)
 
 
@@ -118,9 +156,18 @@ def _lag(row: ApplicationRow | RegionRow) -> str | None:
 
 
 def _rpo(row: ApplicationRow, objective_s: float | None) -> str | None:
+    """Return what the loss of the primary's region would cost now; the objective while nobody measures it."""
     if row.mode != "async":
         return "0"
+    return _objective(objective_s) if row.rpo_s is None else duration(row.rpo_s)
+
+
+def _objective(objective_s: float | None) -> str | None:
     return None if objective_s is None else f"<={duration(objective_s)}"
+
+
+def _last(drill: Standing | None, now_s: float) -> str | None:
+    return None if drill is None else f"{drill.drill}, {duration(now_s - drill.at_unix_s)} ago"
 
 
 def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from leeward.cli.commands.trials import EXAMPLE, DrillOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
+from leeward.cli.standing import Standing, record
 from leeward.cli.worlds_here import choose, region_of
 from leeward.compile.names import host_of
 from leeward.compile.target import answers_dns
@@ -26,7 +28,7 @@ from leeward.drill.agents import HttpFleet
 from leeward.drill.ending import kill_supervisor
 from leeward.drill.faults import FAULTS, SUPERVISOR_KILL, SetupError
 from leeward.drill.names import Names
-from leeward.drill.report import render
+from leeward.drill.report import render, verdict
 from leeward.drill.run import Plan, run_drill
 from leeward.drill.summary import Result, Targets, document, exit_status
 from leeward.spec import Problem, Spec, load
@@ -151,7 +153,10 @@ async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Res
                 mode = view.topologies[app].mode
                 return await kill_supervisor(world, app, region, mode, console.progress)
             plan = plan_of(spec, info, app, region, wish)
-            return await run_drill(plan, world, fleet, console.progress)
+            result = await run_drill(plan, world, fleet, console.progress)
+            ended = Standing(wish.drill, result.replication, verdict(result), time.time())
+            record(world.directory, app, ended)
+            return result
         except (FleetUnavailableError, RefusedError, SetupError) as error:
             raise CommandError(_not_begun(wish.drill, error)) from error
 

@@ -28,8 +28,12 @@ def render(result: Result) -> "RenderableType":
 def headline(result: Result) -> str:
     """Return the outcome in one line."""
     runs = f"{result.runs} run{'' if result.runs == 1 else 's'}"
-    verdict = {True: "passed", False: "failed", None: "inconclusive"}[result.passed]
-    return f"{result.drill} of {result.region}, {result.app}, {result.replication}, {runs}: {verdict}"
+    return f"{result.drill} of {result.region}, {result.app}, {result.replication}, {runs}: {verdict(result)}"
+
+
+def verdict(result: Result) -> str:
+    """Return the outcome in one word."""
+    return {True: "passed", False: "failed", None: "inconclusive"}[result.passed]
 
 
 def _judged(result: Result) -> "Table":

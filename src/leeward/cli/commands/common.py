@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+from leeward.cli import jsonpath
 from leeward.cli.console import Console
+from leeward.cli.render import Form, Output
 
+FORMS = "table|wide|json|yaml|name|jsonpath=TEMPLATE"
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -42,6 +45,26 @@ Confirm = Annotated[
     typer.Option("--confirm", metavar="APP", show_default=False, help="Repeat the application's name: I mean it."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for, and ask for nothing.")]
+
+
+def form(text: "str | Form") -> Form:
+    """Return what ``-o`` means: a name of ``Output``, or ``jsonpath=TEMPLATE``."""
+    if isinstance(text, Form):
+        return text
+    name, _, template = text.partition("=")
+    if name == Output.JSONPATH and template:
+        try:
+            jsonpath.parse(template)
+        except jsonpath.JsonPathError as error:
+            raise typer.BadParameter(str(error)) from error
+        return Form(Output.JSONPATH, template)
+    if name == Output.JSONPATH or name not in tuple(Output) or template:
+        raise typer.BadParameter(f"{text!r} is none of {FORMS}")
+    return Form(Output(name))
+
+
+As = Annotated[Form, typer.Option("-o", "--output", parser=form, metavar=FORMS, show_default="table")]
+TABLE = Form(Output.TABLE)
 
 
 def timeout_option(default: str) -> "typer.models.OptionInfo":

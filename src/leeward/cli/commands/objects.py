@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import InRegion, World, console
-from leeward.cli.render import Output
+from leeward.cli.commands.common import TABLE, As, InRegion, World, console
 
 KindArgument = Annotated[
     str, typer.Argument(metavar="KIND", help="pods, deployments, services, events ...", show_default=False)
@@ -28,9 +27,7 @@ def get(
     everywhere: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="Of every namespace: the default without -n.")
     ] = False,
-    output: Annotated[
-        Output, typer.Option("-o", "--output", help="How to print them.", show_default=True)
-    ] = Output.TABLE,
+    output: As = TABLE,
     world: World = None,
 ) -> None:
     """List what should run in a region, and what does.

@@ -5,15 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import App, World, console
-
-
-class StatusOutput(StrEnum):
-    """How the status is printed."""
-
-    TABLE = "table"
-    WIDE = "wide"
-    JSON = "json"
+from leeward.cli.commands.common import TABLE, App, As, World, console
 
 
 class RecordsOutput(StrEnum):
@@ -32,9 +24,7 @@ def register(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second.")] = False,
-    output: Annotated[
-        StatusOutput, typer.Option("-o", "--output", help="A table, with more columns, or JSON.")
-    ] = StatusOutput.TABLE,
+    output: As = TABLE,
     world: World = None,
 ) -> None:
     """Show who is primary, how far others lag, who is silent.
@@ -47,6 +37,7 @@ def status(
       leeward status
       leeward status --watch
       leeward status -o json | jq '.applications[].primary'
+      leeward status -o jsonpath='{.applications[0].primary}'
     """
     from leeward.cli import status as view
 
