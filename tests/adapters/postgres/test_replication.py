@@ -260,6 +260,41 @@ async def test_two_instances_that_chose_the_same_timeline_are_told_apart(start_f
         assert [(o.epoch, o.transactions, o.rows) for o in status.orphans] == [(3, 1, 1)]
 
 
+async def test_a_deposed_primary_that_lined_up_behind_one_that_was_passed_over(start_fleet: StartFleet) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    async with a.leased(1):
+        await first_pair(a, b)
+        await c.settle(1, Role.STANDBY, a)
+        await caught_up(c, 1)
+        await c.settle(2, Role.DETACHED)
+        await pay(a, 100)
+        await caught_up(b, 100)
+        await b.settle(2, Role.DETACHED)
+    await a.settle(2, Role.STANDBY, b)
+    async with c.leased(3):
+        await c.settle(3, Role.PRIMARY)
+        await pay(c, 2)
+        status = await a.settle(3, Role.STANDBY, c)
+        await caught_up(a, 2)
+    assert await payments(a) == [1, 2]
+    assert [(o.epoch, o.transactions, o.rows) for o in status.orphans] == [(1, 1, 1)]
+
+
+async def test_the_history_of_a_fork_that_is_not_ours_does_not_keep_it_from_starting(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        b.kill()
+        # As its WAL receiver leaves it behind, when the upstream's history turns out not to contain ours.
+        history = b.root / "volume" / "pgdata" / "pg_wal" / "00000002.history"
+        history.write_text("1\t0/2000000\tno recovery target specified\n")
+        await b.start()
+        await b.settle(1, Role.STANDBY, a)
+        await pay(a, 2)
+        await caught_up(b, 2)
+    assert not history.exists()
+
+
 async def test_standby_without_data_never_begins_a_database_of_its_own(start_fleet: StartFleet) -> None:
     a, b = await start_fleet(A, B)
     async with a.leased(1):

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from leeward.adapters.postgres import configuration
 from leeward.adapters.postgres.configuration import REPLICATOR, SUPERUSER, Duty
-from leeward.adapters.postgres.lineage import format_lsn, parse_lsn
+from leeward.adapters.postgres.lineage import format_lsn, parse_history, parse_lsn
 from leeward.adapters.postgres.server import CommandError, Server, run
 from leeward.adapters.postgres.session import Session
 from leeward.adapters.postgres.settings import ManagerSettings
@@ -175,14 +175,10 @@ class DataDirectory:
         It is the end of the shutdown checkpoint's record: a standby that reports this LSN has everything.
         """
         data = self._settings.layout.data
-        facts = dict(
-            line.split(":", 1)
-            for line in (await self._run("pg_controldata", str(data), timeout_s=10, tied=False)).splitlines()
-            if ":" in line
-        )
-        if facts["Database cluster state"].strip() != "shut down":
+        facts = await self._control()
+        if facts["Database cluster state"] != "shut down":
             return None
-        checkpoint = facts["Latest checkpoint location"].strip()
+        checkpoint = facts["Latest checkpoint location"]
         timeline = int(facts["Latest checkpoint's TimeLineID"])
         record = await self._run(
             "pg_waldump",
@@ -197,6 +193,34 @@ class DataDirectory:
         if length is None or "CHECKPOINT_SHUTDOWN" not in record:
             raise CommandError(f"pg_waldump: no shutdown checkpoint at {checkpoint}")
         return record_end(parse_lsn(checkpoint), int(length[1]))
+
+    async def forget_foreign_histories(self) -> None:
+        """Remove the histories of later timelines that left ours before the end of what we hold.
+
+        A WAL receiver fetches an upstream's history before anybody knows whether it contains ours. One that
+        does not would keep PostgreSQL from ever starting again. Raises CommandError, TimeoutError.
+        """
+        histories = sorted((self._settings.layout.data / "pg_wal").glob("????????.history"))
+        if not histories:
+            return
+        facts = await self._control()
+        timeline = int(facts["Min recovery ending loc's timeline"]) or int(facts["Latest checkpoint's TimeLineID"])
+        held_lsn = max(
+            parse_lsn(facts[name]) for name in ("Minimum recovery ending location", "Latest checkpoint location")
+        )
+        for path in histories:
+            if int(path.stem, 16) <= timeline:
+                continue
+            left_at_lsn = dict(parse_history(path.read_text(encoding="utf-8"))).get(timeline, 0)
+            if left_at_lsn < held_lsn:
+                path.unlink()
+        sync_directory(histories[0].parent)
+
+    async def _control(self) -> dict[str, str]:
+        """Return what pg_controldata says, by its own names."""
+        said = await self._run("pg_controldata", str(self._settings.layout.data), timeout_s=10, tied=False)
+        pairs = (line.partition(":") for line in said.splitlines())
+        return {name: value.strip() for name, _, value in pairs}
 
     def _install_copy(self) -> None:
         layout = self._settings.layout

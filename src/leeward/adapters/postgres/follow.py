@@ -75,6 +75,7 @@ class Follower:
             self._unbroken = instance.state.stopped_wal is not None
             self._led_and_restarted = instance.state.writable_epoch is not None
             instance.data.keep_in_recovery()
+            await instance.data.forget_foreign_histories()
             instance.start(duty)
             await instance.say("starting in recovery")
             return False

@@ -23,6 +23,8 @@ from leeward.adapters.postgres.status import Progress, Publisher
 
 POLL_S = 0.005
 _EFFECTIVE_TIMEOUT_S = 5.0
+# Longer than PostgreSQL takes to end its WAL receiver by itself.
+_RECEIVER_ENDS_S = 0.05
 
 log = structlog.get_logger("leeward.postgres")
 
@@ -161,17 +163,18 @@ class Instance:
         """Disconnect from every upstream. When it returns a state, nobody receives or acknowledges any more.
 
         ``configuration.write`` has removed the password first, so a WAL receiver that is not visible yet
-        cannot log in; those that are visible are ended here.
+        cannot log in; those that are visible PostgreSQL ends itself, as a rule. One that waits, because the
+        upstream's history goes on where ours does not, it would leave connected for ever.
         """
         await self.adopt(Duty())
+        began_s = time.monotonic()
         async with asyncio.timeout(_EFFECTIVE_TIMEOUT_S):
             while True:
                 seen = await self.observe()
                 if seen is None or not seen.receivers:
                     return seen
-                await self.session.query(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'walreceiver'"
-                )
+                if time.monotonic() - began_s > _RECEIVER_ENDS_S:
+                    self.server.end_receivers()
                 await asyncio.sleep(POLL_S)
 
     async def provide_slots(self) -> None:

@@ -141,6 +141,15 @@ class Server:
             except psutil.NoSuchProcess:
                 continue
 
+    def end_receivers(self) -> None:
+        """End the WAL receivers. PostgreSQL itself offers no way: they are none of its backends."""
+        for process in [] if self._process is None else _descendants(self._process.pid):
+            try:
+                if process.name() == "postgres" and "walreceiver" in " ".join(process.cmdline()):
+                    process.terminate()
+            except psutil.NoSuchProcess:
+                continue
+
     async def wait(self) -> None:
         """Return when nothing runs."""
         await self._ended.wait()
