@@ -44,7 +44,9 @@ def sender(region: Region, flushed_lsn: int) -> Sender:
     return Sender(region, streaming=True, flushed_lsn=flushed_lsn, replayed_lsn=flushed_lsn, synchronous=False)
 
 
-def answer(region: Region, revision: int, age_s: float, phase: Phase = Phase.STEADY) -> Answer:
+def answer(
+    region: Region, revision: int, age_s: float, phase: Phase = Phase.STEADY, unheard: tuple[Region, ...] = ()
+) -> Answer:
     senders = (sender(WEST, 10_000), sender(FAR, 9_000))
     reports = {
         EAST: report(Role.PRIMARY, writable=phase is Phase.STEADY, senders=senders),
@@ -52,7 +54,8 @@ def answer(region: Region, revision: int, age_s: float, phase: Phase = Phase.STE
         FAR: report(Role.STANDBY),
     }
     heartbeats: dict[str, Any] = {
-        name: plain(Heartbeat(name, "i", 1, 0, apps={SHOP: each})) | {"age_s": 0.2} for name, each in reports.items()
+        name: plain(Heartbeat(name, "i", 1, 0, apps={SHOP: each})) | {"age_s": 6.2 if name in unheard else 0.2}
+        for name, each in reports.items()
     }
     topology = Topology(
         app=SHOP,
@@ -68,6 +71,7 @@ def answer(region: Region, revision: int, age_s: float, phase: Phase = Phase.STE
         "revision": revision,
         "age_s": age_s,
         "quorum_leader": WEST,
+        "answered": [name for name in REGIONS if name not in unheard],
         "topologies": {SHOP: plain(topology)},
         "heartbeats": heartbeats,
     }
@@ -158,6 +162,13 @@ def test_a_lost_region_and_an_election_are_told_first() -> None:
         "shop: electing, because east was last heard 2.1 s ago",
     ]
     assert head[1].splitlines()[1].split() == ["shop", "3/3", "-", "3", "async", "-", "<=5s", "passed", "12m5s"]
+
+
+def test_what_a_lost_region_said_last_is_not_shown_as_if_it_were_so() -> None:
+    text = shown(silent(EAST), answer(WEST, 50, 0.1, unheard=(EAST,)), answer(FAR, 49, 0.0), lost=(EAST,))
+    assert "shop   2/3     east" in text
+    assert "east     lost      shop   -         -      -     6.2s ago" in text
+    assert "writable" not in text
 
 
 def test_the_rpo_is_measured_where_the_primary_s_agent_answers() -> None:

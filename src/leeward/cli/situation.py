@@ -37,14 +37,14 @@ class ApplicationRow:
 
 @dataclass(frozen=True, slots=True)
 class RegionRow:
-    """One region's part in one application."""
+    """One region's part in one application; of a region that is not heard within the lease, only for how long."""
 
     region: str
     application: str
     role: str | None
     writable: bool
     healthy: bool
-    pods_ready: int
+    pods_ready: int | None
     upstream: str | None
     lag_bytes: int | None
     heartbeat_age_s: float | None
@@ -88,8 +88,10 @@ def situation(answers: Sequence[Answer]) -> Situation:
     if best is None:
         return Situation(None, None, None, None, answered, silent, (), ())
     body = best.body
+    heard = frozenset(body["answered"])
     heartbeats = {
-        region: (from_plain(Heartbeat, raw), float(raw["age_s"])) for region, raw in body["heartbeats"].items()
+        region: (from_plain(Heartbeat, raw) if region in heard else None, float(raw["age_s"]))
+        for region, raw in body["heartbeats"].items()
     }
     names = body.get("names") or {}
     topologies = [from_plain(Topology, raw) for _, raw in sorted(body["topologies"].items())]
@@ -107,11 +109,13 @@ def situation(answers: Sequence[Answer]) -> Situation:
     )
 
 
-Heartbeats = Mapping[str, tuple[Heartbeat, float]]
+Heartbeats = Mapping[str, tuple[Heartbeat | None, float]]
+"""The last one of each region, while it is not older than the lease, and its age."""
 
 
 def _report(topology: Topology, region: Region, heartbeats: Heartbeats) -> InstanceReport | None:
-    return heartbeats[region][0].apps.get(topology.app) if region in heartbeats else None
+    heartbeat, _age_s = heartbeats.get(region, (None, 0.0))
+    return None if heartbeat is None else heartbeat.apps.get(topology.app)
 
 
 def _lags_s(answers: Sequence[Answer], topology: Topology) -> Mapping[str, float]:
@@ -160,7 +164,7 @@ def _region(topology: Topology, region: Region, heartbeats: Heartbeats, names: M
         role=str(report.role) if report else None,
         writable=report is not None and report.writable,
         healthy=report is not None and report.healthy,
-        pods_ready=report.pods_ready if report else 0,
+        pods_ready=report.pods_ready if report else None,
         upstream=report.upstream if report else None,
         lag_bytes=_lag(topology, region, heartbeats),
         heartbeat_age_s=heartbeats[region][1] if region in heartbeats else None,
