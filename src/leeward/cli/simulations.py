@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,8 @@ def _computing(questions: Sequence[Question], processes: int) -> Iterator[Iterat
     if processes == 1:
         yield map(answer, questions)
         return
+    # Its start unblocks the signals that the workers are to inherit blocked: so it comes first.
+    resource_tracker.ensure_running()
     # Fresh interpreters: nothing of this process is inherited but what signals it blocks. Ctrl-C is for us alone.
     held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
