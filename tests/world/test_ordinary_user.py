@@ -1,6 +1,7 @@
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,11 +18,13 @@ def user() -> pwd.struct_passwd:
     return pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
 
 
-def as_user(command: list[str]) -> subprocess.CompletedProcess[str]:
+def as_user(
+    command: list[str], timeout_s: float = 60, environment: dict[str, str] = ENVIRONMENT
+) -> subprocess.CompletedProcess[str]:
     who = user()
     change = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        command, capture_output=True, text=True, timeout=60, cwd="/", env=ENVIRONMENT, check=False, **change
+        command, capture_output=True, text=True, timeout=timeout_s, cwd="/", env=environment, check=False, **change
     )
 
 
@@ -33,7 +36,7 @@ def interpreter() -> str:
         try:
             if as_user([candidate, "-c", "import leeward.world.client"]).returncode == 0:
                 return candidate
-        except PermissionError:
+        except OSError:
             continue
     raise AssertionError(f"{user().pw_name} can run none of {candidates}")
 
@@ -53,3 +56,33 @@ def test_a_normal_user_gets_a_full_world(home: Path) -> None:
         "states": ["lost", "frozen", "running"],
         "left": [],
     }
+
+
+@pytest.mark.world
+@pytest.mark.timeout(400)
+def test_a_normal_user_gets_the_whole_demo(home: Path) -> None:
+    """In a virtual environment of its own: pods find their Python beside the one that runs the world."""
+    who = user()
+    place = home / "user"
+    subprocess.run([interpreter(), "-m", "venv", "--without-pip", str(place / "venv")], check=True, timeout=60)
+    (site,) = (place / "venv").glob("lib/python*/site-packages")
+    (site / "leeward.pth").write_text("\n".join(MODULES.split(os.pathsep)))
+    shutil.copytree(ROOT / "examples" / "payments", place / "payments")
+    for path in (home, place, *place.rglob("*")):
+        os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
+    environment = {"PATH": os.environ["PATH"], "LEEWARD_HOME": str(home / "worlds"), "HOME": str(place)}
+    program = "import sys; from leeward.cli.main import main; sys.exit(main())"
+    python = str(place / "venv" / "bin" / "python")
+    demo = as_user([python, "-c", program, "demo", str(place / "payments")], 300, environment)
+    told = f"{demo.stderr}\n{demo.stdout}"
+    assert demo.returncode in (0, 1), told
+    missed = [line.split()[0] for line in demo.stdout.splitlines() if line.endswith("   NO")]
+    assert set(missed) <= {"rto-write", "rto-read"}, "what a busy machine may miss"
+    assert "region-loss of us-east-1, payments, async, 1 run: " in demo.stdout, told
+    assert "broken: " not in demo.stdout, told
+    assert "isolation:            user-namespace" in demo.stderr, told
+    assert "rejoined: us-east-1 follows" in demo.stderr, told
+    assert not (home / "worlds").exists() or list((home / "worlds").iterdir()) == []
+    shutil.rmtree(place)
+    if (home / "worlds").exists():
+        (home / "worlds").rmdir()
