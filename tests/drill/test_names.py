@@ -50,6 +50,14 @@ class Fleet:
         self.servers[region].regions = regions
         self.running[region].forget()
 
+    async def until_seen(self, *regions: Region) -> None:
+        """Wait until each has been asked again, so that its first answer has been read."""
+        async with asyncio.timeout(PATIENCE_S):
+            while any(len(self.servers[region].asked) < 2 for region in regions):
+                for region in regions:
+                    self.running[region].forget()
+                await asyncio.sleep(0.01)
+
     async def until_told(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while True:
@@ -76,6 +84,7 @@ async def test_each_surviving_region_is_asked_until_it_leaves_the_lost_one_out(f
     async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
         watch.struck(fault(), frozenset({US}))
         assert watch.left_out_s == {EU: None, JP: None}
+        await fleet.until_seen(EU, JP)
         fleet.name(JP, JP)
         await fleet.until_told(1)
         # A panic still leads some of its users to the lost region.
@@ -94,13 +103,24 @@ async def test_each_surviving_region_is_asked_until_it_leaves_the_lost_one_out(f
 
 
 async def test_a_region_that_goes_on_naming_it_is_counted_as_never(fleet: Fleet) -> None:
-    fleet.servers[JP].regions = (JP,)
     async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
         watch.struck(fault(), frozenset({US}))
+        await fleet.until_seen(EU, JP)
+        fleet.name(JP, JP)
         await fleet.until_told(1)
     assert watch.left_out_s[EU] is None
     timeline = measure(facts(names_left_out_s=watch.left_out_s)).timeline
     assert (timeline.dns, timeline.dns_by_region) == (None, watch.left_out_s)
+
+
+async def test_a_region_that_was_held_down_still_says_nothing_about_this_fault(fleet: Fleet) -> None:
+    for region in (EU, JP):
+        fleet.servers[region].regions = (region,)
+    async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
+        watch.struck(fault(), frozenset({US}))
+        await fleet.until_told(2)
+    assert watch.left_out_s == {}
+    assert "dns: asked in eu, shop.example.com did not lead to us again yet" in fleet.told
 
 
 @pytest.mark.parametrize("lost", [frozenset[Region](), frozenset({US})])

@@ -32,7 +32,8 @@ class NameWatch:
 
     def __init__(self, names: Names | None, clock: Clock, say: Callable[[str], None]) -> None:
         self.left_out_s: dict[Region, float | None] = {}
-        """Seconds from the fault; None: not yet. Empty while nothing is lost."""
+        """Seconds from the fault; None: not yet. Empty while nothing is lost, and without
+        who had not named it again since an earlier loss."""
         self._names = names
         self._clock = clock
         self._say = say
@@ -57,6 +58,7 @@ class NameWatch:
     async def _watch(self, names: Names, region: Region, fault: Moment, lost: frozenset[Region]) -> None:
         host, port = names.servers[region]
         users_of = min(lost)
+        was_named = False
         while True:
             with suppress(NoAnswerError):
                 near = names.networks[users_of]
@@ -64,7 +66,13 @@ class NameWatch:
                 leads_to = {names.gateways[each] for each in reply.addresses if each in names.gateways}
                 if leads_to and lost.isdisjoint(leads_to):
                     break
+                was_named |= not lost.isdisjoint(leads_to)
             await asyncio.sleep(POLL_S)
+        if not was_named:
+            # Back from an earlier loss, it was still held down.
+            del self.left_out_s[region]
+            self._say(f"dns: asked in {region}, {names.host} did not lead to {users_of} again yet")
+            return
         after_s = self._clock.now_s() - fault.at_boot_s
         self.left_out_s[region] = after_s
         who = ", ".join(sorted(leads_to))
