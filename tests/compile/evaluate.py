@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -136,6 +137,22 @@ def drains(items: list[KubeObject], name: str, pods: int) -> bool:
     if "maxUnavailable" in budget:
         return int(budget["maxUnavailable"]) >= 1
     return pods - int(budget["minAvailable"]) >= 1
+
+
+def permitted(project: KubeObject, cluster: str, namespace: str) -> bool:
+    """Return whether Argo CD lets a project's applications into a cluster: by its server or its name, either will do.
+
+    As ``isDestinationMatched`` of its 3.5.7; and as ``ValidateProject``, which refuses two destinations of one key.
+    """
+    rows = project["spec"]["destinations"]
+    keys = [(row.get("server") or row.get("name"), row["namespace"]) for row in rows]
+    assert len(keys) == len(set(keys))
+    server = f"https://{cluster}.example.com"
+    return any(
+        (fnmatchcase(server, row.get("server", "")) or fnmatchcase(cluster, row.get("name", "")))
+        and fnmatchcase(namespace, row["namespace"])
+        for row in rows
+    )
 
 
 @dataclass(frozen=True, slots=True)

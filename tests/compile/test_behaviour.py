@@ -14,7 +14,7 @@ from leeward.compile.objects import selector_of
 from leeward.spec import Spec, load
 from leeward.spec.load import documents_of, resolve
 from leeward.world.objects import engine_commands
-from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, refused_by_quota
+from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, permitted, refused_by_quota
 from tests.compile.varieties import specs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -250,6 +250,25 @@ def test_route_53_sends_the_user_to_a_region_that_answers() -> None:
         "europe-west1": ("fnp.fnp.example.com.", "eu-central-1"),
         "japaneast": ("fnp.fnp.example.com.", "ap-northeast-1"),
     }
+
+
+@pytest.mark.parametrize("cluster", ["fnp-us", "fnp-eu", "fnp-jp"])
+def test_argo_cd_reaches_its_own_regions_clusters_and_no_others(cluster: str) -> None:
+    project = only(objects("fnp", cluster), "AppProject", "fnp")
+    reached = {name for name in ("fnp-us", "fnp-eu", "fnp-jp", "stranger") if permitted(project, name, "fnp")}
+    assert reached == {cluster}
+
+
+def test_a_project_of_two_clusters_is_one_that_argo_cd_takes() -> None:
+    documents, problems = documents_of(EXAMPLES / "fnp")
+    for document in documents:
+        if document.data["kind"] == "Fleet":
+            document.data["spec"]["network"] = {}
+            document.data["spec"]["regions"][0]["clusters"].append({"name": "fnp-us-2"})
+    spec = resolve("fnp", documents, problems)
+    project = only(compile_cluster(spec, "fnp-us", engines=COMMANDS), "AppProject", "fnp")
+    assert all(permitted(project, name, "fnp") for name in ("fnp-us", "fnp-us-2"))
+    assert not permitted(project, "fnp-eu", "fnp")
 
 
 def test_every_alert_has_the_runbook_that_is_rendered() -> None:

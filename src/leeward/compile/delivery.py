@@ -97,7 +97,8 @@ def argo_cd(site: Site) -> list[KubeObject]:
     project = {
         "description": f"What Leeward compiled for {region}",
         "sourceRepos": [wanted.repository],
-        "destinations": [{"server": "*", "name": name, "namespace": "*"} for name in clusters],
+        # By name alone: Argo CD asks for either, so a server that matches any would let it into every cluster.
+        "destinations": [{"name": name, "namespace": "*"} for name in clusters],
         "clusterResourceWhitelist": [{"group": "*", "kind": "*"}],
     }
     return [
