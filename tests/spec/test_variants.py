@@ -149,7 +149,48 @@ def test_an_autoscaler_beyond_the_quota_of_an_environment(tmp_path: Path) -> Non
     application += "  environments: [{name: a, spec: {service: {autoscaling: {min: 2, max: 9}}}}]\n"
     code, _, text = one_problem(write(tmp_path, application=application))
     assert code == "quota-below-autoscaling"
-    assert "9 pods of 1" in text
+    assert "10 pods of 1" in text
+
+
+SCALING = "    resources: {requests: {cpu: 1}}\n    autoscaling: {min: 2, max: 4}\n"
+BECOMES = [
+    pytest.param("service: {autoscaling: {@min: 5}}", "bad-autoscaling", "no number", id="no number of pods"),
+    pytest.param("service: {resources: {limits: {cpu: 500m}}}@", "request-above-limit", "may use", id="above a limit"),
+    pytest.param("service: {autoscaling: {max: 9}}@", "quota-below-autoscaling", "have 11", id="beyond the quota"),
+    pytest.param("network: {callers: [@nobody]}", "unknown-tier", "declared", id="a caller nobody knows"),
+    pytest.param("traffic: {dnsTTL: @60s}", "dns-ttl-exceeds-rto", "63.", id="answers kept too long"),
+]
+
+
+@pytest.mark.parametrize("where", ["environments: [{name: a, spec: {%s}}]", "overrides: [{regions: [eu], spec: {%s}}]"])
+@pytest.mark.parametrize(("change", "code", "words"), BECOMES)
+def test_what_an_application_becomes_somewhere_is_judged(
+    tmp_path: Path, where: str, change: str, code: str, words: str
+) -> None:
+    application = APPLICATION + SCALING + "  quota: {pods: 8}\n"
+    assert problems_of(write(tmp_path, application=application)) == ()
+    text, place = marked(application + f"  {where % change}\n")
+    found, found_place, said = one_problem(write(tmp_path, application=text))
+    assert found == code, said
+    assert words in said
+    assert "so it is with " + ("environment a" if "environments" in where else "override of eu") in said
+    # What is wrong together with something else may be shown there.
+    assert change.endswith("@") or "min" in change or found_place == place, said
+
+
+def test_layers_that_do_not_go_together_are_said(tmp_path: Path) -> None:
+    application = APPLICATION + SCALING + "  environments: [{name: a, spec: {service: {autoscaling: null}}}]\n"
+    assert problems_of(write(tmp_path, application=application)) == ()
+    application += "  overrides: [{regions: [eu], spec: {service: {autoscaling: {max: 6}}}}]\n"
+    code, _, text = one_problem(write(tmp_path, application=application))
+    assert code == "missing-key", text
+    assert "environment a and override of eu" in text
+
+
+def test_what_is_wrong_everywhere_is_said_once(tmp_path: Path) -> None:
+    line = "  traffic: {breaker: {errors: 1}}\n  environments: [{name: a}, {name: b, spec: {service: {replicas: 3}}}]\n"
+    spec = load(write(tmp_path, application=APPLICATION + line))
+    assert [each.code for each in spec.warnings] == ["aggressive-ejection"]
 
 
 @pytest.mark.parametrize(

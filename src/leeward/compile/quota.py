@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from leeward.compile.objects import KubeObject, object_of
-from leeward.compile.sidecars import pods_max
 from leeward.compile.site import Site
 from leeward.spec.application import Application
 from leeward.spec.platform import MeshKind
+from leeward.spec.spec import rollout_pods_max
 from leeward.spec.values import Quantity, parse_quantity
 
 DEFAULT_REQUEST = {"cpu": "100m", "memory": "128Mi"}
@@ -89,10 +89,7 @@ def _pods(application: Application, item: KubeObject) -> int:
         return int(item["spec"]["replicas"])
     if item["metadata"]["name"] != application.metadata.name:
         return int(item["spec"].get("replicas", 1)) + 1
-    canary = application.spec.rollout.canary
-    versions = 2 if canary is not None and canary.by == "flagger" else 1
-    # A rollout starts one pod before it ends one.
-    return versions * (pods_max(application) + 1)
+    return rollout_pods_max(application)
 
 
 def _claims(item: KubeObject) -> Iterator[Decimal]:

@@ -6,20 +6,24 @@ A variety is checked as what it becomes: merged into the application, then judge
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
 
 from leeward.spec.application import Application, Engine, Operator
+from leeward.spec.check_application import check_application
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.platform import DnsProvider
 from leeward.spec.problem import Problem
 from leeward.spec.source import Document, Place
+from leeward.spec.spec import rollout_pods_max
 from leeward.spec.traffic import DnsPolicy
 from leeward.spec.validate import suggestion, validate
-from leeward.spec.variants import merged, variant, written
+from leeward.spec.variants import merged, written
+from leeward.spec.varieties import varieties
 
 GLOBAL_KEYS = ("objectives", "placement", "database", "environments", "overrides", "namespace")
 BUILT_IN_TIERS = ("service", "database", "gateway", "monitoring", "internet")
@@ -38,25 +42,29 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
     """Return what is wrong, and what is worth a warning, in every place the application can run in."""
     problems = [*_places(application, fleet), *_varieties(application, fleet)]
     if not problems:
-        problems = [
-            *_secrets(application),
-            *_tiers(application),
-            *_imports(application, fleet),
-            *_policy(application, fleet),
-            *_database(application),
-            *_blast(application, fleet),
-            *_breaker(application),
-        ]
-        for each in _all(application):
-            problems += _quota(application, each)
+        problems = [*_secrets(application), *_judged(application, fleet)]
+        known = {*check_application(application, fleet), *problems}
+        for variety in varieties(application, fleet):
+            found = list(variety.problems)
+            if variety.loaded is not None:
+                found += [*check_application(variety.loaded, fleet), *_judged(variety.loaded, fleet)]
+            problems += [
+                replace(problem, why=f"{problem.why}; so it is with {variety.origin}")
+                for problem in found
+                if problem not in known
+            ]
+            known.update(found)
     return problems
 
 
-def _all(application: Loaded[Application]) -> Iterator[Application]:
-    """Yield the application, and what each environment makes of it."""
-    yield application.model
-    for environment in application.model.spec.environments:
-        yield variant(application.model, environment=environment.name)
+def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    yield from _tiers(application)
+    yield from _imports(application, fleet)
+    yield from _policy(application, fleet)
+    yield from _database(application)
+    yield from _blast(application, fleet)
+    yield from _breaker(application)
+    yield from _quota(application)
 
 
 def _places(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
@@ -267,9 +275,9 @@ def _unknown_tier(application: Loaded[Application], place: Place, name: str, kno
     )
 
 
-def _quota(application: Loaded[Application], each: Application) -> Iterator[Problem]:
-    service, quota = each.spec.service, each.spec.quota
-    pods = service.autoscaling.max if service.autoscaling else service.replicas
+def _quota(application: Loaded[Application]) -> Iterator[Problem]:
+    service, quota = application.model.spec.service, application.model.spec.quota
+    pods, database = rollout_pods_max(application.model), application.model.spec.database
     requests = service.resources.requests
     for key, limit, amount in (("cpu", quota.cpu, requests.cpu), ("memory", quota.memory, requests.memory)):
         if limit is not None and amount is not None and amount.amount * pods > limit.amount:
@@ -280,13 +288,14 @@ def _quota(application: Loaded[Application], each: Application) -> Iterator[Prob
                 why="the autoscaler's last pods would be refused when they are needed most",
                 fix=f"set quota.{key} to more than that (the database and sidecars need some too), or leave it out",
             )
-    if quota.pods is not None and quota.pods <= pods:
+    members = 1 if database.engine is Engine.POSTGRES and database.operator is Operator.LEEWARD else database.instances
+    if quota.pods is not None and quota.pods < pods + members:
         yield application.problem(
             "quota-below-autoscaling",
             *("spec", "quota", "pods"),
-            what=f"quota.pods is {quota.pods}, and the service alone may have {pods}",
-            why="the database's pods, and one more during a rollout, count too",
-            fix="set it higher, or leave it out",
+            what=f"quota.pods is {quota.pods}, and the application may have {pods + members}",
+            why=f"the service has {pods} at its maximum in a rollout, the database {members}",
+            fix=f"set it to {pods + members} or more, or leave it out",
         )
 
 

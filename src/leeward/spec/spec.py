@@ -124,6 +124,14 @@ def is_synchronous(application: Application) -> bool:
     return application.spec.database.replication is not ReplicationMode.ASYNC
 
 
+def rollout_pods_max(application: Application) -> int:
+    """Return how many pods of the service a cluster runs at most: a rollout starts one before it ends one."""
+    service, canary = application.spec.service, application.spec.rollout.canary
+    most = service.autoscaling.max if service.autoscaling else service.replicas
+    versions = 2 if canary is not None and canary.by == "flagger" else 1
+    return versions * (most + 1)
+
+
 def rtt_max_s(fleet: Fleet) -> float:
     """Return the largest round trip between any two regions."""
     names = [region.name for region in fleet.spec.regions]
