@@ -5,7 +5,7 @@ the compiler makes the objects.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -117,8 +117,60 @@ def refused_by_quota(items: list[KubeObject], *, meshed: bool, versions: int) ->
         for claim in spec.get("volumeClaimTemplates", ()):
             used["persistentvolumeclaims"] += most
             used["requests.storage"] += most * parse_quantity(claim["spec"]["resources"]["requests"]["storage"]).amount
+    # An operator's members, and the job by which one joins.
+    for item in kind(items, "Cluster"):
+        spec = item["spec"]
+        for key in ("requests.cpu", "requests.memory", "limits.memory"):
+            section, _, amount = key.partition(".")
+            each = parse_quantity(spec["resources"][section][amount]).amount
+            used[key] += (spec["instances"] + 1) * (
+                each + (parse_quantity(PROXY[section][amount]).amount if meshed else 0)
+            )
+        used["pods"] += spec["instances"] + 1
+        used["persistentvolumeclaims"] += spec["instances"]
+        used["requests.storage"] += spec["instances"] * parse_quantity(spec["storage"]["size"]).amount
     hard = {key: parse_quantity(text).amount for key, text in quota["spec"]["hard"].items()}
     return [f"{key}: {used[key]} of {hard[key]}" for key in hard if used[key] > hard[key]]
+
+
+def unanswered(items: list[KubeObject]) -> list[str]:
+    """Return what pods name and nobody makes: secrets, settings, accounts. A reference to a store makes its secret."""
+    there = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in items}
+    there |= {("Secret", namespace, name) for made, namespace, name in there if made == "ExternalSecret"}
+    named = [
+        (wanted, item["metadata"]["namespace"], name)
+        for item in items
+        for wanted, name in (*_in_pods(item), *_in_operated(item))
+    ]
+    return sorted({f"{wanted} {namespace}/{name}" for wanted, namespace, name in set(named) - there})
+
+
+def _in_pods(item: KubeObject) -> Iterator[tuple[str, str]]:
+    if item["kind"] not in ("DaemonSet", "Deployment", "StatefulSet"):
+        return
+    pod = item["spec"]["template"]["spec"]
+    yield "ServiceAccount", pod["serviceAccountName"]
+    for volume in pod.get("volumes", ()):
+        if "secret" in volume:
+            yield "Secret", volume["secret"]["secretName"]
+        if "configMap" in volume:
+            yield "ConfigMap", volume["configMap"]["name"]
+    for container in pod["containers"]:
+        for source in container.get("envFrom", ()):
+            yield "ConfigMap", source["configMapRef"]["name"]
+        for variable in container.get("env", ()):
+            if "secretKeyRef" in variable.get("valueFrom", ()):
+                yield "Secret", variable["valueFrom"]["secretKeyRef"]["name"]
+
+
+def _in_operated(item: KubeObject) -> Iterator[tuple[str, str]]:
+    if item["kind"] != "Cluster" or "bootstrap" not in item["spec"]:
+        return
+    spec = item["spec"]
+    yield from (("Secret", name) for name in spec["certificates"].values())
+    yield from (("Secret", each["secret"]["name"]) for each in spec["bootstrap"].values() if "secret" in each)
+    for other in spec["externalClusters"]:
+        yield from (("Secret", other[key]["name"]) for key in ("sslKey", "sslCert", "sslRootCert"))
 
 
 def drains(items: list[KubeObject], name: str, pods: int) -> bool:

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from leeward.compile import KubeObject, compile_cluster, compile_parts
 from leeward.compile.objects import selector_of
-from leeward.spec import Spec, load
+from leeward.compile.site import all_clusters
+from leeward.spec import ProblemsError, Spec, load
 from leeward.spec.load import documents_of, resolve
+from leeward.spec.platform import MeshKind
 from leeward.world.objects import engine_commands
-from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, permitted, refused_by_quota
+from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, permitted, refused_by_quota, unanswered
 from tests.compile.varieties import specs
+from tests.kubernetes.everything import VARIETIES, everything
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = engine_commands()
@@ -133,6 +136,59 @@ def test_the_quota_admits_the_application_at_its_maximum(example: str, cluster: 
     items = [item for item in objects(example, cluster) if item["metadata"].get("namespace", "").startswith(example)]
     versions = 2 if kind(items, "Canary") else 1
     assert refused_by_quota(items, meshed=example == "fnp", versions=versions) == []
+
+
+@pytest.mark.parametrize("variety", VARIETIES)
+def test_the_quota_admits_every_variety_at_its_maximum(variety: str) -> None:
+    spec = everything(variety)
+    (part,) = (each for each in compile_parts(spec, "us-east-1-1", engines=COMMANDS) if each.kind == "apps")
+    items = list(part.objects)
+    versions = 2 if kind(items, "Canary") else 1
+    meshed = spec.fleet.spec.mesh.kind is MeshKind.ISTIO
+    assert refused_by_quota(items, meshed=meshed, versions=versions) == []
+
+
+# At most 7 pods of the service, 2 of the new version, 100m and 96Mi each; and the database with 250m and 256Mi.
+STATED = [("pods", 9, "10"), ("cpu", "1", "1150m"), ("memory", "1Gi", "1120Mi")]
+
+
+@pytest.mark.parametrize(("key", "value", "need"), STATED)
+def test_a_stated_quota_that_would_refuse_something_is_refused(key: str, value: object, need: str) -> None:
+    documents, problems = documents_of(EXAMPLES / "payments")
+    (document,) = (each for each in documents if each.data["kind"] == "Application")
+    # Room for the service, not for the new version beside it and the database.
+    document.data["spec"] |= {"quota": {key: value}, "rollout": {"canary": {"image": "example.com/payments:2"}}}
+    with pytest.raises(ProblemsError) as caught:
+        compile_cluster(resolve("payments", documents, problems), "atlas-us", engines=COMMANDS)
+    (problem,) = caught.value.problems
+    assert problem.code == "quota-below-need"
+    assert need in problem.what
+    document.data["spec"]["quota"] = {key: int(need) if key == "pods" else need}
+    compile_cluster(resolve("payments", documents, problems), "atlas-us", engines=COMMANDS)
+
+
+@pytest.mark.parametrize("variety", VARIETIES)
+def test_what_pods_name_is_there(variety: str) -> None:
+    spec = everything(variety)
+    for _, cluster in all_clusters(spec):
+        items = compile_cluster(spec, cluster.name, engines=COMMANDS)
+        assert unanswered(items) == []
+        fewer = [item for item in items if item["metadata"]["name"] != "shop-keys"]
+        assert unanswered(fewer) == ["Secret shop/shop-keys"]
+
+
+def test_an_operators_database_is_reached_by_whom_it_needs() -> None:
+    spec = everything("gateway api, wireguard, cloudnative-pg, cloud dns")
+    policies = kind(compile_cluster(spec, "us-east-1-1", engines=COMMANDS), "NetworkPolicy")
+    # As CloudNativePG labels them, not as we would.
+    member, other = (End(name, "shop", {"cnpg.io/cluster": "shop-postgres"}) for name in ("one", "other"))
+    service = End("service", "shop", {**selector_of("shop", "service"), "app.kubernetes.io/part-of": "shop"})
+    operator = End("operator", "cnpg-system", {"app.kubernetes.io/name": "cloudnative-pg"})
+    ends = [other, service, operator, GATEWAY, End("stranger", "shop", {"app": "miner"}), NEIGHBOUR, INTERNET]
+    into = {port: {each.name for each in ends if allowed(policies, each, member, port)} for port in (5432, 8000, 9187)}
+    assert into == {5432: {"other", "service", "operator", "gateway"}, 8000: {"operator"}, 9187: set()}
+    assert allowed(policies, member, INTERNET, 6443)  # the API server
+    assert not allowed(policies, member, INTERNET, 80)
 
 
 @pytest.mark.parametrize("key", ["pods", "requests.cpu", "requests.memory", "limits.memory"])

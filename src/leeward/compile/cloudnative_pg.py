@@ -1,6 +1,7 @@
 """An application's PostgreSQL by CloudNativePG: a cluster in each region, one of them primary, the others replicas.
 
 CloudNativePG keeps each region's members; which region leads is the field ``replica.primary``, and only that moves.
+Certificates are brought, not made by the operator: each region's own authority would be a stranger to the others.
 """
 
 from leeward.compile.identity import database_secret
@@ -58,6 +59,12 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
                 "postgresql": {
                     "parameters": {"max_slot_wal_keep_size": "4GB"},
                     **({"synchronous": synchronous} if synchronous and database.replication != "async" else {}),
+                },
+                "certificates": {
+                    "serverCASecret": f"{name}-ca",
+                    "serverTLSSecret": f"{name}-server",
+                    "clientCASecret": f"{name}-ca",
+                    "replicationTLSSecret": f"{name}-replication",
                 },
                 "bootstrap": bootstrap,
                 "replica": {"self": named(region), "primary": named(primary), "source": named(primary)},

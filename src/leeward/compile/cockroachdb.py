@@ -2,6 +2,8 @@
 
 Every region's members join the others'; each knows its locality, so that replicas are spread over regions and the loss
 of one keeps a majority. There is no primary to move: Leeward moves the traffic only.
+
+Once, when the members of a new cluster are there: ``cockroach init`` in one of them, with the root's certificate.
 """
 
 from leeward.compile import objects as k8s

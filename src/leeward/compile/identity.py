@@ -2,6 +2,7 @@
 
 from leeward.compile.objects import KubeObject, labels_of, secret
 from leeward.compile.target import SYSTEM_NAMESPACE, SecretValues
+from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.spec import Spec
 
 IDENTITY_SECRET = "leeward-identity"
@@ -14,6 +15,25 @@ REPLICATION_PASSWORD_KEY = "replication-password"
 def database_secret(app: str) -> str:
     """Return the name of the secret with an application's database passwords."""
     return f"{app}-database"
+
+
+def operator_secrets(application: Application) -> dict[str, tuple[str, ...]]:
+    """Return what a database that is not ours needs besides: each secret's name, and its keys.
+
+    All regions' certificates are of one authority, so that members of one trust those of another.
+    """
+    app, wanted = application.metadata.name, application.spec.database
+    if wanted.engine is Engine.COCKROACHDB:
+        return {f"{app}-cockroachdb-certificates": ("ca.crt", "node.crt", "node.key")}
+    if wanted.operator is Operator.CLOUDNATIVE_PG:
+        name = f"{app}-postgres"
+        return {
+            f"{database_secret(app)}-owner": ("username", "password"),
+            f"{name}-ca": ("ca.crt",),
+            f"{name}-server": ("tls.crt", "tls.key"),
+            f"{name}-replication": ("tls.crt", "tls.key"),
+        }
+    return {}
 
 
 def secrets(spec: Spec, region: str, values: SecretValues) -> list[KubeObject]:

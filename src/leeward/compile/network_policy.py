@@ -23,7 +23,7 @@ from leeward.compile.target import (
     SYSTEM_NAMESPACE,
     USERS_PORT,
 )
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Operator
 from leeward.spec.platform import MeshKind
 from leeward.spec.workload import Exposure
 
@@ -35,6 +35,10 @@ ISTIOD_PORT = 15012
 OTLP_PORT = 4317
 INGRESS_NAMESPACE = "istio-ingress"
 OBSERVABILITY_NAMESPACE = "observability"
+CLOUDNATIVE_PG_NAMESPACE = "cnpg-system"
+CLOUDNATIVE_PG_STATUS_PORT = 8000
+CLOUDNATIVE_PG_METRICS_PORT = 9187
+API_SERVER_PORTS = (443, 6443)
 
 
 def network_policy(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
@@ -174,6 +178,21 @@ def _database(site: Site, application: Application) -> KubeObject:
             egress=members,
         )
     egress_ports = [EGRESS_PORT_BASE + index for index in range(1, len(site.spec.regions) + 1)]
+    if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
+        own, operator = _tier(application, "database"), _namespace(CLOUDNATIVE_PG_NAMESPACE)
+        return _policy(
+            "database",
+            application.namespace,
+            labels,
+            own["podSelector"]["matchLabels"],
+            ingress=[
+                ([service, _leeward(), own], [POSTGRES_PORT]),
+                ([operator], [POSTGRES_PORT, CLOUDNATIVE_PG_STATUS_PORT]),
+                *_monitored(site, [CLOUDNATIVE_PG_METRICS_PORT]),
+            ],
+            # Members ask the API server who leads; where that is differs from cloud to cloud.
+            egress=[([_leeward()], egress_ports), ([own], [POSTGRES_PORT]), (None, API_SERVER_PORTS)],
+        )
     return _policy(
         "database",
         application.namespace,
@@ -229,6 +248,9 @@ def _tier(application: Application, name: str) -> Peer:
     if name == "database":
         engine = application.spec.database.engine
         suffix = "postgres" if engine == "postgres" else "cockroachdb"
+        if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
+            # The operator labels its pods itself.
+            return {"podSelector": {"matchLabels": {"cnpg.io/cluster": f"{app}-{suffix}"}}}
         return {"podSelector": {"matchLabels": selector_of(f"{app}-{suffix}", "database")}}
     (tier,) = (each for each in application.spec.network.tiers if each.name == name)
     return {"podSelector": {"matchLabels": dict(tier.pods)}}

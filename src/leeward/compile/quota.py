@@ -15,6 +15,7 @@ from leeward.compile.objects import KubeObject, object_of
 from leeward.compile.site import Site
 from leeward.spec.application import Application
 from leeward.spec.platform import MeshKind
+from leeward.spec.problem import Problem, ProblemsError
 from leeward.spec.spec import rollout_pods_max
 from leeward.spec.values import Quantity, parse_quantity
 
@@ -43,6 +44,7 @@ def quota(site: Site, application: Application, items: list[KubeObject]) -> list
     app, wanted = application.metadata.name, application.spec.quota
     labels = site.labels(app, "quota", app)
     need = needs(site, application, items)
+    _check(site, application, need)
     hard = {
         "pods": str(wanted.pods or math.ceil(need.pods * ROOM)),
         "requests.cpu": _given(wanted.cpu) or f"{math.ceil(need.cpu * ROOM * 1000)}m",
@@ -59,6 +61,29 @@ def quota(site: Site, application: Application, items: list[KubeObject]) -> list
     ]
 
 
+def _check(site: Site, application: Application, need: Need) -> None:
+    """Raise ProblemsError for a stated quota that would refuse what the application runs at its maximum."""
+    wanted = application.spec.quota
+    rows: tuple[tuple[str, Decimal | int | None, Decimal | int, str], ...] = (
+        ("cpu", wanted.cpu.amount if wanted.cpu else None, need.cpu, f"{math.ceil(need.cpu * 1000)}m"),
+        ("memory", wanted.memory.amount if wanted.memory else None, need.memory, f"{math.ceil(need.memory / 2**20)}Mi"),
+        ("pods", wanted.pods, need.pods, str(need.pods)),
+    )
+    problems = [
+        Problem(
+            code="quota-below-need",
+            where=f"application {application.metadata.name}, spec.quota.{key}",
+            what=f"quota.{key} is {getattr(wanted, key)}, and {text} may be asked for on {site.cluster.name}",
+            why="that is the service at its maximum in a rollout, with what stands beside it, and the database",
+            fix=f"set it to {text} or more, or leave it out",
+        )
+        for key, limit, amount, text in rows
+        if limit is not None and limit < amount
+    ]
+    if problems:
+        raise ProblemsError(problems)
+
+
 def needs(site: Site, application: Application, items: list[KubeObject]) -> Need:
     """Return what the application's workloads ask for when all of them are at their maximum."""
     pods, claims = 0, 0
@@ -66,10 +91,9 @@ def needs(site: Site, application: Application, items: list[KubeObject]) -> Need
     fallback = _limit(items)
     proxied = site.fleet.mesh.kind is MeshKind.ISTIO
     for item in items:
-        if item["kind"] not in ("Deployment", "StatefulSet"):
+        if not _is_workload(item):
             continue
-        count = _pods(application, item)
-        containers = item["spec"]["template"]["spec"]["containers"]
+        count, containers = _pods(application, item), _containers(item)
         pods += count
         cpu += count * sum(_requested(each, "cpu") for each in containers)
         memory += count * sum(_requested(each, "memory") for each in containers)
@@ -84,7 +108,26 @@ def needs(site: Site, application: Application, items: list[KubeObject]) -> Need
     return Need(pods=pods, cpu=cpu, memory=memory, memory_limit=limit, storage=storage, claims=claims)
 
 
+def _is_workload(item: KubeObject) -> bool:
+    return item["kind"] in ("Deployment", "StatefulSet") or _is_operated(item)
+
+
+def _is_operated(item: KubeObject) -> bool:
+    """Return whether an operator makes pods of an object: CloudNativePG."""
+    return bool(item["kind"] == "Cluster")
+
+
+def _containers(item: KubeObject) -> list[dict[str, Any]]:
+    if _is_operated(item):
+        return [{"resources": item["spec"]["resources"]}]
+    containers: list[dict[str, Any]] = item["spec"]["template"]["spec"]["containers"]
+    return containers
+
+
 def _pods(application: Application, item: KubeObject) -> int:
+    if _is_operated(item):
+        # A member joins by a job of its own.
+        return int(item["spec"]["instances"]) + 1
     if item["kind"] == "StatefulSet":
         return int(item["spec"]["replicas"])
     if item["metadata"]["name"] != application.metadata.name:
@@ -93,6 +136,8 @@ def _pods(application: Application, item: KubeObject) -> int:
 
 
 def _claims(item: KubeObject) -> Iterator[Decimal]:
+    if _is_operated(item):
+        yield _amount(item["spec"]["storage"]["size"])
     for claim in item["spec"].get("volumeClaimTemplates", ()):
         yield _amount(claim["spec"]["resources"]["requests"]["storage"])
 
@@ -113,8 +158,8 @@ def _limit(items: list[KubeObject]) -> str:
     requests: list[str] = [
         container.get("resources", {}).get("requests", {}).get("memory", DEFAULT_LIMIT)
         for item in items
-        if item["kind"] in ("Deployment", "StatefulSet")
-        for container in item["spec"]["template"]["spec"]["containers"]
+        if _is_workload(item)
+        for container in _containers(item)
     ]
     return max([DEFAULT_LIMIT, *requests], key=_amount)
 

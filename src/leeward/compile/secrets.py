@@ -10,6 +10,7 @@ from leeward.compile.identity import (
     OWNER_PASSWORD_KEY,
     REPLICATION_PASSWORD_KEY,
     database_secret,
+    operator_secrets,
 )
 from leeward.compile.objects import KubeObject, object_of
 from leeward.compile.site import Site
@@ -33,6 +34,9 @@ def secrets(site: Site, application: Application, items: list[KubeObject]) -> li
             site, f"{app}-tls", namespace, app, {key: (f"{app}/tls", key) for key in ("tls.crt", "tls.key")}
         )
     )
+    for name, keys in operator_secrets(application).items() if site.home else ():
+        remote = f"{app}/{name.removeprefix(f'{app}-')}"
+        result.append(external_secret(site, name, namespace, app, {key: (remote, key) for key in keys}))
     by_name: dict[str, dict[str, tuple[str, str]]] = {}
     for variable in application.spec.service.secrets:
         remote = variable.remote or f"{app}/{variable.secret}"
