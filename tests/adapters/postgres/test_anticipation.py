@@ -15,6 +15,10 @@ def frame(kind: bytes, body: bytes = b"") -> bytes:
     return kind + struct.pack("!I", len(body) + 4) + body
 
 
+def status(*claims: int) -> bytes:
+    return frame(b"d", b"r" + struct.pack("!3Q", *claims) + bytes(9))
+
+
 def query(text: bytes) -> bytes:
     return frame(b"Q", text + b"\x00")
 
@@ -38,13 +42,21 @@ LAST = 3 * SEGMENT_BYTES + 80
 ENDED, HISTORY_ANSWER, IDENTIFY_ANSWER = answer(b"2, 0/3000050"), answer(b"1 0/3000050 no reason"), answer(b"sysid, 2")
 
 
-def streaming() -> Anticipation:
+OWN = bytes(range(80))
+
+
+def held(timeline: int, from_lsn: int, to_lsn: int) -> bytes:
+    assert (timeline, from_lsn) == (1, 3 * SEGMENT_BYTES)
+    return OWN[: to_lsn - from_lsn]
+
+
+def streaming(from_lsn: int = 3 * SEGMENT_BYTES) -> Anticipation:
     """A connection on timeline 1 whose WAL receiver has received up to ``LAST``."""
-    anticipation = Anticipation()
+    anticipation = Anticipation(held)
     for asked, answered in (
         (STARTUP, frame(b"R", bytes(4)) + frame(b"Z", b"I")),
         (IDENTIFY, answer(b"sysid, 1")),
-        (start(3 * SEGMENT_BYTES, 1), STREAM + wal(3 * SEGMENT_BYTES, bytes(80))),
+        (start(from_lsn, 1), STREAM + wal(from_lsn, bytes(LAST - from_lsn))),
         (STATUS, b""),
     ):
         assert anticipation.from_client(asked).to_server == asked
@@ -57,13 +69,37 @@ def streaming() -> Anticipation:
 def test_everything_is_asked_the_moment_the_timeline_ends() -> None:
     passed = streaming().from_server(COPY_DONE)
     assert passed.to_client == COPY_DONE
-    assert passed.to_server == COPY_DONE + HISTORY + IDENTIFY + start(3 * SEGMENT_BYTES, 2)
+    assert passed.to_server == COPY_DONE + HISTORY + IDENTIFY + start(LAST, 2)
+
+
+def test_what_this_connection_did_not_bring_is_sent_again() -> None:
+    anticipation = streaming(from_lsn=LAST - 8)
+    assert anticipation.from_server(COPY_DONE).to_server.endswith(IDENTIFY + start(3 * SEGMENT_BYTES, 2))
+    anticipation.from_server(ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM)
+    for asked in (COPY_DONE, HISTORY, IDENTIFY):
+        anticipation.from_client(asked)
+    assert anticipation.from_client(start(3 * SEGMENT_BYTES, 2)).to_client == STREAM
+
+
+def test_a_fork_between_two_segments_needs_nothing_of_its_own() -> None:
+    anticipation = streaming(from_lsn=LAST)
+    anticipation.from_server(wal(LAST, bytes(SEGMENT_BYTES - 80)))
+    assert anticipation.from_server(COPY_DONE).to_server.endswith(start(4 * SEGMENT_BYTES, 2))
+
+
+def test_wal_of_its_own_that_is_gone_starts_over() -> None:
+    anticipation = Anticipation(lambda *_: b"")
+    anticipation.from_client(STARTUP + start(3 * SEGMENT_BYTES, 1))
+    anticipation.from_server(STREAM + wal(3 * SEGMENT_BYTES, bytes(80)) + COPY_DONE)
+    anticipation.from_server(ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM)
+    with pytest.raises(UnforeseenError, match="only 0 are here"):
+        anticipation.from_client(COPY_DONE + HISTORY + IDENTIFY + start(3 * SEGMENT_BYTES, 2))
 
 
 def test_answers_are_handed_out_as_they_are_asked_for() -> None:
     anticipation = streaming()
     anticipation.from_server(COPY_DONE)
-    first = wal(3 * SEGMENT_BYTES, b"new")
+    first = wal(LAST, b"new")
     assert not anticipation.from_server(ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM + first).to_client
     assert anticipation.held_bytes > 0
     for asked, answered in (
@@ -71,7 +107,7 @@ def test_answers_are_handed_out_as_they_are_asked_for() -> None:
         (COPY_DONE, ENDED),
         (HISTORY, HISTORY_ANSWER),
         (IDENTIFY, IDENTIFY_ANSWER),
-        (start(3 * SEGMENT_BYTES, 2), STREAM + first),
+        (start(3 * SEGMENT_BYTES, 2), STREAM + wal(3 * SEGMENT_BYTES, OWN) + first),
     ):
         passed = anticipation.from_client(asked)
         assert passed.to_client == answered
@@ -98,7 +134,7 @@ def test_a_history_that_is_there_already_is_not_asked_for() -> None:
     assert anticipation.from_client(COPY_DONE).to_client == ENDED
     assert anticipation.from_client(IDENTIFY).to_client == IDENTIFY_ANSWER
     assert not anticipation.from_client(start(3 * SEGMENT_BYTES, 2)).to_server
-    assert anticipation.from_server(STREAM).to_client == STREAM
+    assert anticipation.from_server(STREAM).to_client == STREAM + wal(3 * SEGMENT_BYTES, OWN)
 
 
 def test_an_error_is_the_answer_it_is() -> None:
@@ -128,7 +164,7 @@ def test_what_was_not_foreseen_starts_over(asked: bytes) -> None:
 
 def test_a_stream_of_something_else_is_refused() -> None:
     with pytest.raises(UnforeseenError, match="none of PostgreSQL's"):
-        Anticipation().from_server(b"HTTP/1.1 400 Bad Request\r\n")
+        Anticipation(held).from_server(b"HTTP/1.1 400 Bad Request\r\n")
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 3, 7, 64])
@@ -141,3 +177,34 @@ def test_messages_may_come_in_any_pieces(chunk_bytes: int) -> None:
     )
     assert passed == wal(LAST, b"some") + COPY_DONE
     assert anticipation.from_client(COPY_DONE).to_client == ENDED
+
+
+def test_a_history_of_its_own_acknowledges_nothing_here() -> None:
+    # It has replayed far more of timeline 1 than the upstream ever had; the fork is at LAST.
+    ahead = LAST + 4096
+    anticipation = streaming()
+    assert anticipation.from_client(status(ahead, ahead, LAST - 1)).to_server == status(LAST, LAST, LAST - 1)
+    # The upstream streams its new timeline to us before the WAL receiver asks: it never does, it cannot follow.
+    passed = anticipation.from_server(COPY_DONE + ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM)
+    later = anticipation.from_server(wal(3 * SEGMENT_BYTES, bytes(8192)))
+    assert status(ahead, ahead, LAST - 1) not in passed.to_server + later.to_server
+    assert not anticipation.from_client(status(ahead, ahead, LAST - 1)).to_server
+
+
+def test_what_was_held_before_is_acknowledged_as_soon_as_the_upstream_has_sent_it() -> None:
+    # After a reconnection streaming begins at the segment's start, long before the end of what is held.
+    held = LAST + 200
+    anticipation = streaming()
+    assert anticipation.from_client(status(held, held, held)).to_server == status(LAST, LAST, LAST)
+    assert not anticipation.from_server(wal(LAST, bytes(199))).to_server
+    assert anticipation.from_server(wal(LAST + 199, bytes(1))).to_server == status(held, held, held)
+    assert not anticipation.from_server(wal(held, bytes(1))).to_server
+    # And what is within the limits goes its way untouched.
+    assert anticipation.from_client(status(held + 1, held, held)).to_server == status(held + 1, held, held)
+
+
+def test_a_later_and_modest_status_replaces_one_that_was_withheld() -> None:
+    anticipation = streaming()
+    anticipation.from_client(status(LAST + 9, LAST + 9, LAST))
+    assert anticipation.from_client(status(LAST, LAST, LAST)).to_server == status(LAST, LAST, LAST)
+    assert not anticipation.from_server(wal(LAST, bytes(100))).to_server

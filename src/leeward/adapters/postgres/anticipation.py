@@ -6,23 +6,35 @@ synchronous modes the first acknowledged write waits for all of them. The questi
 at once, the moment the old timeline ends, their answers are there after one round trip, and are handed out as the
 WAL receiver asks.
 
+The WAL receiver wants the new timeline from the start of its segment on, up to 16 MiB that it holds already, under the
+old timeline's name. What this connection brought of it is not sent again but taken from there: up to the fork both are
+the same, byte for byte.
+
 Nothing is made up: every answer is the upstream's own, to the very question. A question that was not foreseen
 ends the connection, and the WAL receiver starts over as without us. The messages are those of PostgreSQL's manual
 ("Frontend/Backend Protocol", "Streaming Replication Protocol"); the order of the questions is walreceiver.c's.
+
+Nothing is acknowledged that did not pass here. A WAL receiver begins by reporting all that its PostgreSQL has
+replayed, be it of another history, and a primary lets such a report release commits at those positions. Here it
+says no more than the upstream has sent; the whole of it follows as soon as that much has been sent.
 """
 
 import re
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+PAYLOAD_MAX_BYTES = 128 * 1024
 FRAME_MAX_BYTES = 64 * 1024 * 1024
 _START = re.compile(
     rb'START_REPLICATION(?: SLOT "(?P<slot>[^"]*)")? (?P<lsn>[0-9A-F]+/[0-9A-F]+) TIMELINE (?P<timeline>\d+)'
 )
 _WAL_HEADER_BYTES = 25  # kind, start, end of WAL on the server, time
 _COPY_DONE = b"c\x00\x00\x00\x04"
+_CLAIMS = struct.Struct("!3Q")  # in a status: how far WAL is written, flushed, applied
+_CLAIMS_AT = 6
 
 
 class UnforeseenError(Exception):
@@ -65,6 +77,7 @@ class _Question:
     """One question asked ahead, and what came back so far."""
 
     frame: bytes
+    """As the WAL receiver will ask it."""
     asked: bool = False
     """The WAL receiver has asked it too."""
     skipped: bool = False
@@ -79,12 +92,20 @@ class _Question:
 class Anticipation:
     """One connection's state between a WAL receiver (the client) and its upstream (the server)."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Callable[[int, int, int], bytes]) -> None:
+        """``held`` returns this standby's own WAL: of a timeline, from one LSN to another of the same segment."""
+        self._held = held
+        self._again: tuple[int, int, int] | None = None
+        """What the client will get from its own WAL, as ``held`` is asked for it."""
         self._from_client = _Frames(untyped_first=True)
         self._from_server = _Frames(untyped_first=False)
         self._start: Start | None = None
         self._streaming = False
         self._end_lsn = 0
+        self._sent_at = 0
+        """The upstream's clock as it last sent WAL, as the protocol has it."""
+        self._withheld: bytes | None = None
+        """The last status, when it says more than has been sent."""
         self._ahead: deque[_Question] = deque()
 
     @property
@@ -99,7 +120,7 @@ class Anticipation:
             waiting = [question for question in self._ahead if not question.asked]
             if not waiting:
                 self._start = _start_of(frame) or self._start
-                passing.to_server += frame
+                passing.to_server += self._modest(frame) if frame[:1] == b"d" else frame
             elif frame[:1] != b"d":
                 self._match(frame, waiting)
                 self._hand_out(passing)
@@ -120,6 +141,16 @@ class Anticipation:
             question.answered |= frame[:1] == b"Z" or (question is last and frame[:1] == b"W")
             self._hand_out(passing)
         return passing
+
+    def _modest(self, frame: bytes) -> bytes:
+        """Return what the WAL receiver says in the stream, with no position beyond what has been sent to it."""
+        if frame[5:6] != b"r":
+            return frame
+        claims = _claims_of(frame)
+        self._withheld = frame if max(claims) > self._end_lsn else None
+        modest = bytearray(frame)
+        _CLAIMS.pack_into(modest, _CLAIMS_AT, *(min(lsn, self._end_lsn) for lsn in claims))
+        return bytes(modest)
 
     def _match(self, frame: bytes, waiting: list[_Question]) -> None:
         for question in waiting:
@@ -145,25 +176,43 @@ class Anticipation:
         passing.to_client += frame
         kind = frame[:1]
         if kind == b"W" and self._start is not None:
-            self._streaming, self._end_lsn = True, self._start.lsn
+            self._streaming, self._end_lsn, self._withheld = True, self._start.lsn, None
+            if self._again is not None:
+                passing.to_client += self._of_its_own(*self._again)
+                self._again = None
         elif kind == b"d" and frame[5:6] == b"w":
-            (at,) = struct.unpack_from("!Q", frame, 6)
+            at, _, self._sent_at = struct.unpack_from("!QQq", frame, 6)
             self._end_lsn = at + len(frame) - 5 - _WAL_HEADER_BYTES
+            if self._withheld is not None and max(_claims_of(self._withheld)) <= self._end_lsn:
+                passing.to_server += self._withheld
+                self._withheld = None
         elif kind == b"c" and self._streaming and self._start is not None:
-            self._streaming = False
+            self._streaming, self._withheld = False, None
             self._ask_ahead(self._start, passing)
 
     def _ask_ahead(self, ended: Start, passing: Passing) -> None:
-        timeline = ended.timeline + 1
-        self._start = Start(ended.slot, self._end_lsn - self._end_lsn % SEGMENT_BYTES, timeline)
-        for frame in (
-            _COPY_DONE,
-            _query(b"TIMELINE_HISTORY %d" % timeline),
-            _query(b"IDENTIFY_SYSTEM"),
-            _query(self._start.query()),
-        ):
-            self._ahead.append(_Question(frame))
-            passing.to_server += frame
+        timeline, fork_lsn = ended.timeline + 1, self._end_lsn
+        segment_lsn = fork_lsn - fork_lsn % SEGMENT_BYTES
+        self._start = start = Start(ended.slot, segment_lsn, timeline)
+        if ended.lsn <= segment_lsn < fork_lsn:
+            self._again = (ended.timeline, segment_lsn, fork_lsn)
+            start = Start(ended.slot, fork_lsn, timeline)
+        questions = (_COPY_DONE, _query(b"TIMELINE_HISTORY %d" % timeline), _query(b"IDENTIFY_SYSTEM"))
+        self._ahead.extend(map(_Question, (*questions, _query(self._start.query()))))
+        passing.to_server += b"".join((*questions, _query(start.query())))
+
+    def _of_its_own(self, timeline: int, from_lsn: int, to_lsn: int) -> bytes:
+        """Return the messages that bring the client what it holds already. Raises UnforeseenError."""
+        wal = self._held(timeline, from_lsn, to_lsn)
+        if len(wal) != to_lsn - from_lsn:
+            raise UnforeseenError(f"of {to_lsn - from_lsn} bytes of WAL before the fork only {len(wal)} are here")
+        self._end_lsn = to_lsn
+        messages = bytearray()
+        for at in range(0, len(wal), PAYLOAD_MAX_BYTES):
+            payload = wal[at : at + PAYLOAD_MAX_BYTES]
+            messages += b"d" + struct.pack("!I", 4 + _WAL_HEADER_BYTES + len(payload))
+            messages += b"w" + struct.pack("!QQq", from_lsn + at, to_lsn, self._sent_at) + payload
+        return bytes(messages)
 
 
 class _Frames:
@@ -198,3 +247,8 @@ def _query(text: bytes) -> bytes:
 
 def _start_of(frame: bytes) -> Start | None:
     return Start.read(frame[5:-1]) if frame[:1] == b"Q" else None
+
+
+def _claims_of(status: bytes) -> tuple[int, int, int]:
+    written, flushed, applied = _CLAIMS.unpack_from(status, _CLAIMS_AT)
+    return written, flushed, applied

@@ -1,0 +1,115 @@
+"""The courier between real sockets: nobody waits for ever, whoever goes first; with an upstream of a few bytes."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from leeward.adapters.postgres.courier import Courier
+from leeward.adapters.postgres.settings import Endpoint, Layout, ManagerSettings
+from leeward.core.values import App, Region
+
+STARTUP = struct.pack("!II", 22, 196608) + b"user\x00replica\x00\x00"
+READY = b"Z\x00\x00\x00\x05I"
+SOON_S = 0.2
+LONG_S = 30.0
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def carried(home: Path, answer: Answer, answer_timeout_s: float) -> AsyncIterator[Line]:
+    """A connection through a courier to an upstream that behaves as told."""
+    nowhere = home / "nowhere"
+    upstream = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = Endpoint("127.0.0.1", upstream.sockets[0].getsockname()[1])
+    settings = ManagerSettings(
+        region=Region("here"),
+        app=App("payments"),
+        listen=Endpoint("127.0.0.1", 0),
+        postgres=Endpoint("127.0.0.1", 0),
+        layout=Layout(home),
+        identity_dir=nowhere,
+        upstreams={Region("there"): address},
+        database="payments",
+        owner="payments",
+        password_file=nowhere,
+        replication_password_file=nowhere,
+        binaries=nowhere,
+    )
+    courier = Courier(settings, answer_timeout_s=answer_timeout_s)
+    await courier.start()
+    source = settings.wal_sources[Region("there")]
+    reader, writer = await asyncio.open_unix_connection(f"{source.host}/.s.PGSQL.{source.port}")
+    try:
+        async with asyncio.timeout(LONG_S):
+            yield reader, writer
+    finally:
+        writer.close()
+        await courier.close()
+        upstream.close()
+
+
+async def test_an_upstream_that_falls_silent_is_given_up(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    async with carried(tmp_path, say_nothing, SOON_S) as (reader, writer):
+        writer.write(STARTUP)
+        assert await reader.read() == b""
+        await ended.wait()
+
+
+async def test_a_wal_receiver_that_asks_nothing_is_left_in_peace(tmp_path: Path) -> None:
+    async def answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1024):
+            writer.write(READY)
+        writer.close()
+
+    async with carried(tmp_path, answer_each, SOON_S) as (reader, writer):
+        writer.write(STARTUP)
+        assert await reader.readexactly(len(READY)) == READY
+        # As it does while its PostgreSQL still replays: many times as long as an answer may take.
+        await asyncio.sleep(5 * SOON_S)
+        writer.write(b"Q\x00\x00\x00\x05\x00")
+        assert await reader.readexactly(len(READY)) == READY
+
+
+async def test_when_one_side_ends_so_does_the_other(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def wait_for_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(READY)
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    async with carried(tmp_path, wait_for_the_end, LONG_S) as (reader, writer):
+        assert await reader.readexactly(len(READY)) == READY
+        writer.close()
+        await ended.wait()
+
+
+async def test_an_upstream_that_is_not_there_ends_the_connection(tmp_path: Path) -> None:
+    async def leave(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with carried(tmp_path, leave, LONG_S) as (reader, writer):
+        writer.write(STARTUP)
+        assert await reader.read() == b""
+
+
+async def test_what_is_not_postgresql_ends_the_connection(tmp_path: Path) -> None:
+    async def be_a_web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with carried(tmp_path, be_a_web_server, LONG_S) as (reader, _):
+        assert await reader.read() == b""
