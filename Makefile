@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 # uv installs the same locks in a fraction of pip's time; it is itself pinned and comes through pip.
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 QUICK := not engine and not world and not kubernetes and not simulation
-# For how long `make test` sends the agents through simulated disasters; `make check` does for 15 s.
+# For how long `make test` sends the agents through simulated disasters; `make check` does for 30 s.
 SIMULATION_S ?= 300
 
-.PHONY: demo test prepare check lint types unit lock clean
+.PHONY: demo test prepare check lint types unit simulation lock clean
 
 demo: .venv/.runtime
 	@$(BIN)/leeward demo examples/payments
@@ -26,7 +26,8 @@ prepare: .venv/.dev
 	-@$(BIN)/python -m tests.compile.promtool.prepare
 
 # The quick loop: lint, types, unit tests and a short simulation, in less than 90 s.
-check: lint types unit
+check: .venv/.dev
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint types unit simulation
 
 lint: .venv/.dev
 	$(BIN)/ruff check src tests examples benchmarks
@@ -38,7 +39,9 @@ types: .venv/.dev
 
 unit: .venv/.dev
 	$(BIN)/python -m pytest -q -m "$(QUICK)"
-	LEEWARD_SIMULATION_S=15 $(BIN)/python -m pytest -q tests/sim/test_swarm.py
+
+simulation: .venv/.dev
+	LEEWARD_SIMULATION_S=30 $(BIN)/python -m pytest -q -m simulation tests/sim/test_swarm.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

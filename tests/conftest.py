@@ -1,10 +1,12 @@
-"""What every test may use: golden files."""
+"""What every test may use: golden files, and a quick way to run ``leeward``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from difflib import unified_diff
 from pathlib import Path
 
 import pytest
+
+from tests.command_line import CommandLine
 
 Golden = Callable[[Path, str], None]
 
@@ -32,3 +34,11 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         assert text == expected, "\n".join([*difference, "pytest --rewrite writes it anew"])
 
     return check
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """Return what runs many command lines in little time."""
+    runner = CommandLine()
+    yield runner
+    runner.close()

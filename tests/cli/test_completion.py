@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from .conftest import Run
+from .conftest import LEEWARD
 
 ASK = "import sys; from leeward.cli.completion import main; sys.exit(main())"
 
@@ -32,6 +32,13 @@ def test_where_a_directory_belongs_the_shell_completes_files() -> None:
     assert ask("up", "")[-1] == ":0"
 
 
-def test_shells_get_their_own_script(leeward: Run) -> None:
-    result = leeward("--show-completion", environment={"SHELL": "/bin/bash"})
+def test_shells_get_their_own_script() -> None:
+    # It asks which shell it was started by.
+    result = subprocess.run(
+        ["bash", "-c", '"$0" --show-completion; exit $?', LEEWARD],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert "complete" in result.stdout

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def test_one_seed_tells_its_story(leeward: Run) -> None:
     assert "capacity: with us-east-1 lost its users go to europe-west1" in result.stdout
 
 
+@pytest.fixture
+def as_in_a_terminal() -> Iterator[None]:
+    """Let Ctrl-C reach what is started: a shell's background jobs, such as these tests, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_in_a_terminal")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_prediction_says_how_far_it_came_and_leaves_nothing(jobs: str, number: int) -> None:

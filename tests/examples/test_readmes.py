@@ -1,15 +1,15 @@
 """The READMEs of hello and fnp name commands that exist, and those that only print do what they say."""
 
+import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import CommandLine
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LEEWARD = Path(sys.executable).with_name("leeward")
 COMMANDS = [
     line
     for example in ("hello", "fnp")
@@ -23,7 +23,7 @@ def test_there_are_commands() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_works(command: str, tmp_path: Path) -> None:
+def test_a_command_works(command: str, tmp_path: Path, command_line: CommandLine) -> None:
     program, *arguments = shlex.split(command)
     assert program == "leeward"
     # Trees go to a directory of the test's own; one that is compared is rendered before.
@@ -31,14 +31,12 @@ def test_a_command_works(command: str, tmp_path: Path) -> None:
     here = [str(tmp_path / "tree") if each in trees else each for each in arguments]
     if arguments[0] == "diff":
         files = here[here.index("-f") + 1]
-        _run(["render", "-f", files, "-o", str(tmp_path / "tree")])
-    assert _run(here) or arguments[0] == "diff"
+        _run(command_line, ["render", "-f", files, "-o", str(tmp_path / "tree")])
+    assert _run(command_line, here) or arguments[0] == "diff"
 
 
-def _run(arguments: list[str]) -> str:
-    ran = subprocess.run(
-        [LEEWARD, *arguments], cwd=EXAMPLES.parent, capture_output=True, text=True, timeout=60, check=False
-    )
+def _run(command_line: CommandLine, arguments: list[str]) -> str:
+    ran = command_line.run(*arguments, environment=os.environ, directory=EXAMPLES.parent, timeout_s=60)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
