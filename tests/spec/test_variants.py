@@ -122,6 +122,9 @@ def test_a_mistake_in_a_variety(tmp_path: Path, added: str, code: str, words: st
         "    config: {@API_KEY: abc-123}",
         '    env: {@UPSTREAM: "postgres://user:pw@host/db"}',
         '    config: {@PEM: "-----BEGIN RSA PRIVATE KEY-----"}',
+        "  environments: [{name: a, spec: {service: {command: [shop, @--db-password=hunter2]}}}]",
+        "  overrides: [{patches: [@{target: {kind: A}, json: [{op: add, path: /a, value: {name: TOKEN, value: x}}]}]}]",
+        "  overrides: [{patches: [@{target: {kind: A}, merge: {spec: {env: [{name: A_TOKEN, value: abc}]}}}]}]",
     ],
 )
 def test_a_secret_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
@@ -188,7 +191,8 @@ def test_layers_that_do_not_go_together_are_said(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_everywhere_is_said_once(tmp_path: Path) -> None:
-    line = "  traffic: {breaker: {errors: 1}}\n  environments: [{name: a}, {name: b, spec: {service: {replicas: 3}}}]\n"
+    line = "  sidecars: {envoy: {}}\n  traffic: {breaker: {errors: 1}}\n"
+    line += "  environments: [{name: a}, {name: b, spec: {service: {replicas: 3}}}]\n"
     spec = load(write(tmp_path, application=APPLICATION + line))
     assert [each.code for each in spec.warnings] == ["aggressive-ejection"]
 
@@ -201,8 +205,39 @@ def test_what_is_wrong_everywhere_is_said_once(tmp_path: Path) -> None:
     ],
 )
 def test_what_may_cascade_is_warned_about(tmp_path: Path, line: str, code: str) -> None:
-    spec = load(write(tmp_path, application=APPLICATION + line + "\n"))
+    meshed = FLEET + "  mesh: {kind: istio}\n"
+    spec = load(write(tmp_path, fleet=meshed, application=APPLICATION + line + "\n"))
     assert [(each.code, each.severity) for each in spec.warnings] == [(code, Severity.WARNING)]
+
+
+TRAFFIC = (
+    "traffic: {affinity: true, rateLimit: {perMinute: 60}, breaker: {errors: 5}, retries: {attempts: 1}, warmup: 1s,"
+    " failover: [{from: us, to: jp}]}"
+)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "sidecars", "unheeded"),
+    [
+        ("none", "{}", ["rateLimit", "breaker", "retries", "affinity", "failover", "warmup"]),
+        ("none", "{envoy: {}}", ["affinity", "failover", "warmup"]),
+        ("istio", "{}", ["rateLimit"]),
+        ("istio", "{envoy: {}}", []),
+    ],
+)
+def test_a_wish_that_nobody_heeds_is_warned_about(
+    tmp_path: Path, mesh: str, sidecars: str, unheeded: list[str]
+) -> None:
+    application = f"{APPLICATION}  {TRAFFIC}\n  sidecars: {sidecars}\n"
+    spec = load(write(tmp_path, fleet=f"{FLEET}  mesh: {{kind: {mesh}}}\n", application=application))
+    assert {each.code for each in spec.warnings} <= {"nobody-heeds"}
+    assert [each.what for each in spec.warnings] == [f"nobody heeds traffic.{key}" for key in unheeded]
+
+
+def test_one_cluster_for_tier_1_is_refused(tmp_path: Path) -> None:
+    application, place = marked(APPLICATION + "  placement: {tier: @1, regions: [us]}\n")
+    code, found_place, text = one_problem(write(tmp_path, application=application))
+    assert (code, found_place) == ("one-cluster-tier-1", place), text
 
 
 def test_one_provider_for_tier_1_is_warned_about(tmp_path: Path) -> None:

@@ -177,7 +177,8 @@ def _placement(application: Loaded[Application], fleet: Fleet) -> Iterator[Probl
             why="the database's primary needs a region the application runs in",
             fix=f"add {wanted.primary} to placement.regions, or choose {' or '.join(wanted.regions)}",
         )
-    if wanted.regions is not None and len(set(wanted.regions)) == 1:
+    # Of tier 1 that is said with another code.
+    if wanted.regions is not None and len(set(wanted.regions)) == 1 and wanted.tier != 1:
         yield application.problem(
             "single-region",
             *("spec", "placement", "regions"),

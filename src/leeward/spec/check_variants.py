@@ -4,7 +4,6 @@ A variety is checked as what it becomes: merged into the application, then judge
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -14,35 +13,26 @@ from pydantic import ValidationError
 
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
+from leeward.spec.check_secrets import check_secrets
+from leeward.spec.check_traffic import check_traffic
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.platform import DnsProvider
 from leeward.spec.problem import Problem
 from leeward.spec.source import Document, Place
 from leeward.spec.spec import rollout_pods_max
-from leeward.spec.traffic import DnsPolicy
 from leeward.spec.validate import suggestion, validate
 from leeward.spec.variants import merged, written
 from leeward.spec.varieties import varieties
 
 GLOBAL_KEYS = ("objectives", "placement", "database", "environments", "overrides", "namespace")
 BUILT_IN_TIERS = ("service", "database", "gateway", "monitoring", "internet")
-SECRET_NAME = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIAL)", re.IGNORECASE)
-SECRET_VALUE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|://[^/\s:@]+:[^/\s@$]+@")
-EJECTED_MAX_SANE = 50
-ERRORS_MIN_SANE = 3
-# Cloud DNS fails over between internal load balancers only; Cloudflare's proxies take users where these are.
-UNSAYABLE = {
-    DnsProvider.CLOUD_DNS: (DnsPolicy.FAILOVER,),
-    DnsProvider.CLOUDFLARE: (DnsPolicy.FAILOVER, DnsPolicy.GEOGRAPHIC, DnsPolicy.WEIGHTED),
-}
 
 
 def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Problem]:
     """Return what is wrong, and what is worth a warning, in every place the application can run in."""
     problems = [*_places(application, fleet), *_varieties(application, fleet)]
     if not problems:
-        problems = [*_secrets(application), *_judged(application, fleet)]
+        problems = [*check_secrets(application), *_judged(application, fleet)]
         known = {*check_application(application, fleet), *problems}
         for variety in varieties(application, fleet):
             found = list(variety.problems)
@@ -60,10 +50,9 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
 def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
     yield from _tiers(application)
     yield from _imports(application, fleet)
-    yield from _policy(application, fleet)
     yield from _database(application)
     yield from _blast(application, fleet)
-    yield from _breaker(application)
+    yield from check_traffic(application, fleet)
     yield from _quota(application)
 
 
@@ -188,33 +177,6 @@ def _merges(application: Loaded[Application], place: Place, change: dict[str, An
         yield from validate(shifted, Application)[1]
 
 
-def _secrets(application: Loaded[Application]) -> Iterator[Problem]:
-    places: list[tuple[Place, dict[str, Any]]] = [(("spec",), written(application.model)["spec"])]
-    spec = application.model.spec
-    places += [(("spec", "environments", i, "spec"), each.spec) for i, each in enumerate(spec.environments)]
-    places += [(("spec", "overrides", i, "spec"), each.spec) for i, each in enumerate(spec.overrides)]
-    for place, plain in places:
-        service = plain.get("service") or {}
-        for section in ("env", "config"):
-            for name, value in (service.get(section) or {}).items():
-                text = str(value)
-                if text and (SECRET_VALUE.search(text) or (SECRET_NAME.search(name) and not _harmless(text))):
-                    yield application.problem(
-                        "inline-secret",
-                        *place,
-                        *("service", section, name),
-                        key=True,
-                        what=f"{name} looks like a secret, and its value stands in the file",
-                        why="these files and what is rendered from them are kept in Git, readable by many, for ever",
-                        fix="move it to service.secrets: {env, secret, key}, and the value to the secret store",
-                    )
-
-
-def _harmless(text: str) -> bool:
-    """Return whether a value is a path, an address or a reference: where a secret is, not what it is."""
-    return text.startswith(("/", "$(", "http://", "https://")) or text in ("true", "false") or text.isdecimal()
-
-
 def _tiers(application: Loaded[Application]) -> Iterator[Problem]:
     network = application.model.spec.network
     own = [tier.name for tier in network.tiers]
@@ -250,18 +212,6 @@ def _imports(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem
             what=f"services of other clusters are imported, and nobody says which addresses {', '.join(lacking)} has",
             why="what is not declared is denied, and pods of other clusters can be let through by address only",
             fix="give every cluster of the Fleet its podCIDR",
-        )
-
-
-def _policy(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
-    provider, policy = fleet.spec.dns.provider, application.model.spec.traffic.dns
-    if policy in UNSAYABLE.get(provider, ()):
-        yield application.problem(
-            "policy-without-words",
-            *("spec", "traffic", "dns"),
-            what=f"the policy is {policy}, and {provider} cannot be told so",
-            why="its records have no words for it, and users would be sent elsewhere than this file says",
-            fix="use dns: latency, or another provider in the Fleet; Leeward's own agents know every policy",
         )
 
 
@@ -343,24 +293,4 @@ def _blast(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
             what=f"a tier 1 application runs at one provider, {next(iter(providers))}",
             why="providers have failed as a whole: identity, DNS, a global configuration",
             fix="place one region at another provider, or accept it",
-        )
-
-
-def _breaker(application: Loaded[Application]) -> Iterator[Problem]:
-    breaker = application.model.spec.traffic.breaker
-    if breaker.ejected_max > EJECTED_MAX_SANE:
-        yield application.warning(
-            "aggressive-ejection",
-            *("spec", "traffic", "breaker", "ejectedMax"),
-            what=f"up to {breaker.ejected_max} % of the pods may be ejected",
-            why="the rest gets all their load, fails in turn, and the failure walks on to the next region",
-            fix=f"set it to at most {EJECTED_MAX_SANE}",
-        )
-    if breaker.errors < ERRORS_MIN_SANE:
-        yield application.warning(
-            "aggressive-ejection",
-            *("spec", "traffic", "breaker", "errors"),
-            what=f"{breaker.errors} bad answers in a row eject a pod",
-            why="one request that always fails, sent twice, would take a healthy pod out",
-            fix=f"set it to {ERRORS_MIN_SANE} or more",
         )

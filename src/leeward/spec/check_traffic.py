@@ -1,0 +1,82 @@
+"""Wishes about traffic: those that a provider cannot be told, that nobody heeds, and that make failures spread."""
+
+from collections.abc import Iterator
+
+from leeward.spec.application import Application
+from leeward.spec.fleet import Fleet
+from leeward.spec.loaded import Loaded
+from leeward.spec.platform import DnsProvider, MeshKind
+from leeward.spec.problem import Problem
+from leeward.spec.traffic import DnsPolicy
+
+EJECTED_MAX_SANE = 50
+ERRORS_MIN_SANE = 3
+# Cloud DNS fails over between internal load balancers only; Cloudflare's proxies take users where these are.
+UNSAYABLE = {
+    DnsProvider.CLOUD_DNS: (DnsPolicy.FAILOVER,),
+    DnsProvider.CLOUDFLARE: (DnsPolicy.FAILOVER, DnsPolicy.GEOGRAPHIC, DnsPolicy.WEIGHTED),
+}
+
+
+def check_traffic(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    """Yield what is wrong or worth a warning in an application's traffic, given who carries it in this fleet."""
+    yield from _policy(application, fleet)
+    yield from _breaker(application)
+    yield from _unheeded(application, fleet)
+
+
+def _policy(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    provider, policy = fleet.spec.dns.provider, application.model.spec.traffic.dns
+    if policy in UNSAYABLE.get(provider, ()):
+        yield application.problem(
+            "policy-without-words",
+            *("spec", "traffic", "dns"),
+            what=f"the policy is {policy}, and {provider} cannot be told so",
+            why="its records have no words for it, and users would be sent elsewhere than this file says",
+            fix="use dns: latency, or another provider in the Fleet; Leeward's own agents know every policy",
+        )
+
+
+def _breaker(application: Loaded[Application]) -> Iterator[Problem]:
+    breaker = application.model.spec.traffic.breaker
+    if breaker.ejected_max > EJECTED_MAX_SANE:
+        yield application.warning(
+            "aggressive-ejection",
+            *("spec", "traffic", "breaker", "ejectedMax"),
+            what=f"up to {breaker.ejected_max} % of the pods may be ejected",
+            why="the rest gets all their load, fails in turn, and the failure walks on to the next region",
+            fix=f"set it to at most {EJECTED_MAX_SANE}",
+        )
+    if breaker.errors < ERRORS_MIN_SANE:
+        yield application.warning(
+            "aggressive-ejection",
+            *("spec", "traffic", "breaker", "errors"),
+            what=f"{breaker.errors} bad answers in a row eject a pod",
+            why="one request that always fails, sent twice, would take a healthy pod out",
+            fix=f"set it to {ERRORS_MIN_SANE} or more",
+        )
+
+
+def _unheeded(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    """Yield a warning for each wish about traffic that nobody there is would grant."""
+    traffic, mesh = application.model.spec.traffic, fleet.spec.mesh.kind is MeshKind.ISTIO
+    envoy = application.model.spec.sidecars.envoy is not None
+    beside, meshed = "sidecars: {envoy: {}} to the application", "mesh: {kind: istio} to the Fleet"
+    rows = (
+        ("rateLimit", "rate_limit", envoy, beside),
+        ("breaker", "breaker", mesh or envoy, f"{beside}, or {meshed}"),
+        ("retries", "retries", mesh or envoy, f"{beside}, or {meshed}"),
+        ("affinity", "affinity", mesh, meshed),
+        ("failover", "failover", mesh, meshed),
+        ("warmup", "warmup_s", mesh, meshed),
+    )
+    for key, name, heeded, fix in rows:
+        if name in traffic.model_fields_set and getattr(traffic, name) and not heeded:
+            yield application.warning(
+                "nobody-heeds",
+                *("spec", "traffic", key),
+                key=True,
+                what=f"nobody heeds traffic.{key}",
+                why="Leeward's gateways route and fail over between regions; this is for who stands before the pods",
+                fix=f"add {fix}, or leave it out",
+            )
