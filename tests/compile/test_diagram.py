@@ -8,12 +8,24 @@ from leeward.compile.diagram import diagram
 from leeward.spec import Spec, load
 from tests.compile.varieties import specs
 from tests.conftest import Golden
+from tests.kubernetes.everything import everything
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "payments"
 
 
 def test_payments(golden: Golden) -> None:
     golden(Path(__file__).parent / "payments" / "diagram.mmd", diagram(load(EXAMPLE)))
+
+
+def test_it_shows_what_the_environment_runs() -> None:
+    text = diagram(load(EXAMPLE.parent / "fnp"))
+    assert text.count('["fnp x 5"]') == 3
+
+
+def test_a_consensus_database_has_no_primary() -> None:
+    text = diagram(everything("plain, cockroachdb, azure dns"))
+    assert text.count('== "Raft" ===') == 3
+    assert "postgres" not in text
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,6 +1,8 @@
 """The deployment as a Mermaid flowchart: what runs where, and what flows between regions."""
 
-from leeward.spec.application import Application
+from itertools import combinations
+
+from leeward.spec.application import Application, Engine
 from leeward.spec.spec import Spec
 
 
@@ -28,12 +30,15 @@ def _region(spec: Spec, name: str, node: str) -> list[str]:
     placed = [application for application in spec.applications if name in spec.placement(application)]
     if placed:
         lines.append(f"    {node}_gateway[gateway]")
+    # What an environment or an override has more of is what runs.
+    running = {each.metadata.name: each for each in spec.on(spec.clusters(name)[0].name)} if placed else {}
     for index, application in enumerate(placed):
         app, node_app = application.metadata.name, f"{node}_app{index}"
+        database = application.spec.database.engine
         lines += [
-            f'    {node_app}["{app} x {application.spec.service.replicas}"]',
-            f'    {node_app}_postgres[("{app}-postgres")]',
-            f"    {node}_gateway --> {node_app} --> {node_app}_postgres",
+            f'    {node_app}["{app} x {running[app].spec.service.replicas}"]',
+            f'    {node_app}_{database}[("{app}-{database}")]',
+            f"    {node}_gateway --> {node_app} --> {node_app}_{database}",
         ]
     return [*lines, "  end"]
 
@@ -45,8 +50,10 @@ def _flows(spec: Spec, application: Application, ids: dict[str, str]) -> list[st
         placed = [each for each in spec.applications if region in spec.placement(each)]
         return f"{ids[region]}_app{placed.index(application)}"
 
-    mode = application.spec.database.replication
-    return [
-        *(f"  users --> {ids[region]}_gateway" for region in (primary, *standbys)),
-        *(f'  {node(primary)}_postgres == "WAL, {mode}" ==> {node(standby)}_postgres' for standby in standbys),
-    ]
+    users = [f"  users --> {ids[region]}_gateway" for region in (primary, *standbys)]
+    database = application.spec.database
+    if database.engine is Engine.COCKROACHDB:
+        members = [f"{node(region)}_{database.engine}" for region in (primary, *standbys)]
+        return [*users, *(f'  {one} == "Raft" === {other}' for one, other in combinations(members, 2))]
+    wal = f'== "WAL, {database.replication}" ==>'
+    return [*users, *(f"  {node(primary)}_postgres {wal} {node(standby)}_postgres" for standby in standbys)]

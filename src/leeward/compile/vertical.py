@@ -1,4 +1,7 @@
-"""Recommendations of CPU and memory by the vertical autoscaler. It only recommends: two autoscalers would fight."""
+"""Recommendations of CPU and memory by the vertical autoscaler. It only recommends: two autoscalers would fight.
+
+``kubectl get verticalpodautoscalers --namespace NAMESPACE`` shows them.
+"""
 
 from leeward.compile.objects import KubeObject, object_of
 from leeward.compile.site import Site
