@@ -16,7 +16,7 @@ import uvicorn
 from certificate import inspect
 from pool import Pool
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from settings import Settings
+from settings import POOL_SIZE, Settings
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -44,8 +44,8 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._primary = Pool(settings, settings.primary)
-        self._local = Pool(settings, settings.local)
+        self._primary = Pool(settings, settings.primary, settings.pool_size)
+        self._local = Pool(settings, settings.local, POOL_SIZE)
         self._store = Store(self._primary, self._local, settings.region)
         self._registry = CollectorRegistry()
         self._requests = Counter(

@@ -20,7 +20,6 @@ CONNECT_TIMEOUT_S = 1.0
 STATEMENT_TIMEOUT_MS = 1000
 CANCEL_TIMEOUT_S = 0.3
 WAIT_TIMEOUT_S = 0.5
-SIZE = 5
 
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
@@ -33,12 +32,13 @@ class UnavailableError(Exception):
 
 
 class Pool:
-    """Up to SIZE connections to one endpoint, opened when needed, kept while they are sound."""
+    """Up to ``size`` connections to one endpoint, opened when needed, kept while they are sound."""
 
-    def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
+    def __init__(self, settings: Settings, endpoint: Endpoint, size: int) -> None:
         self._settings = settings
         self._endpoint = endpoint
-        self._free = asyncio.Semaphore(SIZE)
+        self._size = size
+        self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._generation = 0
 
@@ -48,7 +48,7 @@ class Pool:
         try:
             await asyncio.wait_for(self._free.acquire(), WAIT_TIMEOUT_S)
         except TimeoutError:
-            raise UnavailableError(f"all {SIZE} connections are busy") from None
+            raise UnavailableError(f"all {self._size} connections are busy") from None
         try:
             connection = await self._sound_idle() or await self._connect()
             generation = self._generation

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+POOL_SIZE = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -27,6 +29,8 @@ class Settings:
     password_file: Path | None
     region: str
     identity_dir: Path | None
+    pool_size: int
+    """Connections to the primary. A payment holds one while it waits for the standby that acknowledges."""
     listen_host: str
     listen_port: int
 
@@ -47,6 +51,7 @@ class Settings:
             password_file=Path(password_file) if password_file else None,
             region=environment.get("REGION", "local"),
             identity_dir=Path(identity_dir) if identity_dir else None,
+            pool_size=int(environment.get("POOL_SIZE", str(POOL_SIZE))),
             listen_host=environment.get("POD_IP", "127.0.0.1"),
             listen_port=int(environment.get("PORT", "8000")),
         )
