@@ -315,6 +315,19 @@ def test_argo_cd_reaches_its_own_regions_clusters_and_no_others(cluster: str) ->
     assert reached == {cluster}
 
 
+def test_a_change_goes_cluster_by_cluster_and_each_region_has_its_own_branch() -> None:
+    branches = set()
+    for cluster, region in (("fnp-us", "us-east-1"), ("fnp-eu", "europe-west1"), ("fnp-jp", "japaneast")):
+        spec = only(objects("fnp", cluster), "ApplicationSet", "fnp")["spec"]
+        (step,) = spec["strategy"]["rollingSync"]["steps"]
+        (chosen,) = step["matchExpressions"]
+        assert spec["template"]["metadata"]["labels"][chosen["key"]] == region
+        # A number: text is a percentage to Argo CD.
+        assert (chosen["values"], step["maxUpdate"]) == ([region], 1)
+        branches.add(spec["template"]["spec"]["source"]["targetRevision"])
+    assert len(branches) == 3
+
+
 def test_a_project_of_two_clusters_is_one_that_argo_cd_takes() -> None:
     documents, problems = documents_of(EXAMPLES / "fnp")
     for document in documents:

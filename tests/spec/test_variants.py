@@ -234,6 +234,12 @@ def test_a_wish_that_nobody_heeds_is_warned_about(
     assert [each.what for each in spec.warnings] == [f"nobody heeds traffic.{key}" for key in unheeded]
 
 
+@pytest.mark.parametrize(("promote", "codes"), [("true", []), ("false", ["every-region-at-once"])])
+def test_a_change_for_every_region_at_once_is_warned_about(tmp_path: Path, promote: str, codes: list[str]) -> None:
+    fleet = f"{FLEET}  gitops: {{repository: 'https://git.example.com/shop.git', promote: {promote}}}\n"
+    assert [each.code for each in load(write(tmp_path, fleet=fleet)).warnings] == codes
+
+
 def test_one_cluster_for_tier_1_is_refused(tmp_path: Path) -> None:
     application, place = marked(APPLICATION + "  placement: {tier: @1, regions: [us]}\n")
     code, found_place, text = one_problem(write(tmp_path, application=application))

@@ -1,7 +1,8 @@
 """Argo CD, one in every region: each follows the tree for its own clusters, and none of them can reach the others'.
 
 A change goes region by region: within a region's Argo CD by sync waves (namespaces and policies, then data, then the
-service), between regions by a branch for each region when ``promote`` is on, or by the steps of a rolling sync.
+service), from cluster to cluster by a rolling sync, between regions by a branch for each region when ``promote`` is on:
+``git push origin main:main-us-east-1`` lets one region have it. Without ``promote`` all regions follow at once.
 """
 
 from leeward.compile.objects import KubeObject, object_of
@@ -89,10 +90,8 @@ def argo_cd(site: Site) -> list[KubeObject]:
             },
         },
     }
-    steps = [
-        {"matchExpressions": [{"key": REGION, "operator": "In", "values": [each.name]}], "maxUpdate": "1"}
-        for each in site.spec.regions
-    ]
+    # The clusters that this Argo CD knows are its region's: one after the other.
+    steps = [{"matchExpressions": [{"key": REGION, "operator": "In", "values": [region]}], "maxUpdate": 1}]
     clusters = [cluster.name for cluster in site.spec.clusters(region)]
     project = {
         "description": f"What Leeward compiled for {region}",

@@ -234,6 +234,19 @@ def _entry(fleet: Loaded[Fleet]) -> Iterator[Problem]:
         )
 
 
+def _delivery(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    gitops = fleet.model.spec.gitops
+    if gitops is not None and not gitops.promote:
+        yield fleet.warning(
+            "every-region-at-once",
+            *("spec", "gitops"),
+            key=True,
+            what=f"a change reaches every region as soon as it is on {gitops.revision}",
+            why="each region's Argo CD follows that branch by itself, so a bad change takes all of them together",
+            fix="set gitops.promote: true; then a region has what its own branch has",
+        )
+
+
 FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _region_count,
     _data_regions,
@@ -244,4 +257,5 @@ FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _joined,
     _machines,
     _entry,
+    _delivery,
 )
