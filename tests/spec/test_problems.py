@@ -102,6 +102,7 @@ APPLICATION_MISTAKES = [
     pytest.param("{rto: 5s, ", "@{", "missing-key", "Recovery time", id="no RTO"),
     pytest.param("rto: 5s", "rto: @3s", "rto-infeasible", "3.1s or more", id="an RTO too short"),
     pytest.param("rpo: 5s", "rpo: @0s", "rpo-needs-sync", "quorum or sync", id="RPO 0 asynchronously"),
+    pytest.param("rpo: 5s", "rpo: @1500ms", "rpo-below-lease", "2s or more", id="an RPO below the lease"),
     pytest.param(IMAGE, "    image: @1.5\n", "wrong-type", '"1.5"', id="a number where text belongs"),
     pytest.param(IMAGE, "    image:@\n", "wrong-type", "text", id="nothing where text belongs"),
     pytest.param(IMAGE, IMAGE + "    replicas: @2.5\n", "wrong-type", "whole number", id="half a pod"),

@@ -233,15 +233,26 @@ def _recovery_time(application: Loaded[Application], fleet: Fleet) -> Iterator[P
         )
 
 
-def _recovery_point(application: Loaded[Application], _fleet: Fleet) -> Iterator[Problem]:
+def _recovery_point(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
     objectives, database = application.model.spec.objectives, application.model.spec.database
-    if objectives.rpo_s == 0 and database.replication is ReplicationMode.ASYNC:
+    if database.replication is not ReplicationMode.ASYNC:
+        return
+    lease_s = timers.lease_min_s(rtt_max_s(fleet))
+    if objectives.rpo_s == 0:
         yield application.problem(
             "rpo-needs-sync",
             *("spec", "objectives", "rpo"),
             what="rpo is 0s, and replication is async",
             why="an asynchronous primary acknowledges writes that no other region holds yet; they are lost with it",
             fix="set database.replication to quorum or sync, or rpo to what may be lost, such as 5s",
+        )
+    elif objectives.rpo_s < lease_s:
+        yield application.problem(
+            "rpo-below-lease",
+            *("spec", "objectives", "rpo"),
+            what=f"rpo is {duration_text(objectives.rpo_s)}, and a primary that is cut off can lose {lease_s:g} s",
+            why=f"with replication async it acknowledges until its lease of {lease_s:g} s is over, whoever can hear it",
+            fix=f"set rpo to {_seconds_up(lease_s)} or more, or database.replication to quorum or sync",
         )
 
 
