@@ -62,6 +62,7 @@ class Page:
 PAGES = {
     "disruption": Page("disruption", kinds=("PodDisruptionBudget",), always=True),
     "quota": Page("quota", kinds=("ResourceQuota", "LimitRange"), always=True),
+    "pod-security": Page("pod_security", kinds=("Namespace",), always=True),
     "network-policy": Page(
         "network_policy",
         application=(

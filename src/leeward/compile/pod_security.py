@@ -1,6 +1,7 @@
 """PodSecurityPolicy, which Kubernetes 1.25 removed, translated: the standard that is at least as strict, and the rest.
 
 The standards know three levels and no more. What a policy fixes beyond them is told, with what does it today.
+``leeward render`` does so for each policy beside the files. Namespaces of applications are restricted anyway.
 """
 
 from collections.abc import Mapping
