@@ -117,7 +117,7 @@ class Service:
         return JSONResponse({"ready": True, "because": "a database answers"})
 
     async def deep(self, _: Request) -> Response:
-        """GET /healthz/deep: a write reaches the primary, and our certificate is valid."""
+        """GET /healthz/deep: a write reaches the primary, and our certificate is valid for a while yet."""
         reasons: list[str] = []
         try:
             await self._store.test_write()
