@@ -100,7 +100,7 @@ def refused_by_quota(items: list[KubeObject], *, meshed: bool, versions: int) ->
     (defaults,) = limits["spec"]["limits"]
     used = dict.fromkeys(quota["spec"]["hard"], Decimal(0))
     scaled = {item["spec"]["scaleTargetRef"]["name"]: item["spec"] for item in kind(items, "HorizontalPodAutoscaler")}
-    for item in [*kind(items, "Deployment"), *kind(items, "StatefulSet")]:
+    for item in [*kind(items, "Deployment"), *kind(items, "Job"), *kind(items, "StatefulSet")]:
         name, spec = item["metadata"]["name"], item["spec"]
         most = scaled[name]["maxReplicas"] if name in scaled else spec.get("replicas", 1)
         if item["kind"] == "Deployment":
@@ -146,7 +146,7 @@ def unanswered(items: list[KubeObject]) -> list[str]:
 
 
 def _in_pods(item: KubeObject) -> Iterator[tuple[str, str]]:
-    if item["kind"] not in ("DaemonSet", "Deployment", "StatefulSet"):
+    if item["kind"] not in ("DaemonSet", "Deployment", "Job", "StatefulSet"):
         return
     pod = item["spec"]["template"]["spec"]
     yield "ServiceAccount", pod["serviceAccountName"]

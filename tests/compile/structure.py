@@ -5,7 +5,7 @@ from typing import Any
 
 from leeward.compile import KubeObject
 
-WORKLOADS = ("Deployment", "StatefulSet")
+WORKLOADS = ("Deployment", "Job", "StatefulSet")
 Key = tuple[str, str | None, str]
 
 
@@ -43,7 +43,9 @@ def faults(items: list[KubeObject], *, external: Iterable[Key] = ()) -> list[str
 def _workload(item: KubeObject, known: set[Key]) -> Iterator[str]:
     namespace = item["metadata"]["namespace"]
     template = item["spec"]["template"]
-    if not item["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items():
+    # A job's selector is Kubernetes' own.
+    selector = {} if item["kind"] == "Job" else item["spec"]["selector"]["matchLabels"]
+    if not selector.items() <= template["metadata"]["labels"].items():
         yield "its selector does not match its template"
     spec = template["spec"]
     if ("ServiceAccount", namespace, spec["serviceAccountName"]) not in known:

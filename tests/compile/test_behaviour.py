@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import subprocess
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -13,10 +16,12 @@ from leeward.compile import KubeObject, compile_cluster, compile_parts
 from leeward.compile.objects import selector_of
 from leeward.compile.site import all_clusters
 from leeward.spec import ProblemsError, Spec, load
+from leeward.spec.application import Engine
 from leeward.spec.load import documents_of, resolve
 from leeward.spec.platform import MeshKind
 from leeward.world.objects import engine_commands
 from tests.compile.evaluate import End, allowed, analyse, drains, kind, only, permitted, refused_by_quota, unanswered
+from tests.compile.structure import faults
 from tests.compile.varieties import specs
 from tests.kubernetes.everything import VARIETIES, everything
 
@@ -191,6 +196,116 @@ def test_an_operators_database_is_reached_by_whom_it_needs() -> None:
     assert not allowed(policies, member, INTERNET, 80)
 
 
+def cockroachdb() -> dict[str, list[KubeObject]]:
+    """Return the objects of each cluster; the first is the placement's first."""
+    spec = everything("plain, cockroachdb, azure dns")
+    return {cluster.name: compile_cluster(spec, cluster.name, engines=COMMANDS) for _, cluster in all_clusters(spec)}
+
+
+def test_one_job_in_the_first_cluster_starts_a_database_of_equals() -> None:
+    clusters = cockroachdb()
+    counts = {name: len(kind(items, "Job")) for name, items in clusters.items()}
+    assert counts == {"us-east-1-1": 1, "europe-west1-1": 0, "japaneast-1": 0}
+    roots = {name: len([item for item in items if _is_root(item)]) for name, items in clusters.items()}
+    assert roots == counts
+    items = clusters["us-east-1-1"]
+    (job,) = kind(items, "Job")
+    members = only(items, "StatefulSet", "shop-cockroachdb")
+    pod = End("job", "shop", job["spec"]["template"]["metadata"]["labels"])
+    member = End("member", "shop", members["spec"]["template"]["metadata"]["labels"])
+    far = End("far", address="10.2.3.4")  # a member in japaneast
+    policies = kind(items, "NetworkPolicy")
+    ends = [member, far, End("stranger", "shop", {"app": "miner"}), GATEWAY, NEIGHBOUR, INTERNET]
+    ways = {(each.name, port) for each in ends for port in (80, 8080, 26257) if allowed(policies, pod, each, port)}
+    assert ways == {("member", 26257), ("far", 26257)}
+    assert not [each.name for each in ends if allowed(policies, each, pod, 26257)]
+    assert allowed(policies, pod, DNS, 53, "UDP")
+    # There the asking pod is an address.
+    there = kind(clusters["japaneast-1"], "NetworkPolicy")
+    assert allowed(there, End("job", address="10.0.3.4"), member, 26257)
+    # It is as unprivileged as the members, and no service leads to it.
+    parts = [item for item in items if item["metadata"]["name"].startswith("shop-cockroachdb")]
+    secrets = [("Secret", "shop", item["metadata"]["name"]) for item in kind(parts, "ExternalSecret")]
+    assert faults([only(items, "Namespace", "shop"), *parts], external=secrets) == []
+    # Argo CD does not wait for the members before it.
+    wave = "argocd.argoproj.io/sync-wave"
+    names = only(items, "Service", "shop-cockroachdb")
+    assert {each["metadata"]["annotations"][wave] for each in (job, members, names)} == {"-3"}
+
+
+def _is_root(item: KubeObject) -> bool:
+    return bool(item["kind"] == "ExternalSecret" and item["metadata"]["name"] == "shop-cockroachdb-root")
+
+
+COCKROACH = """\
+if [ "$1" = node ]; then
+  case " $MEMBERS " in *" ${3#--host=} "*) exit 0 ;; esac
+  exit 1
+fi
+echo "init ${2#--host=}" >>"$CALLS"
+echo "$SAID"
+exit "$CODE"
+"""
+"""Answers as cockroach does: ``node ls`` of a member of a cluster, and ``init`` as told."""
+INITIALISED = "ERROR: cluster has already been initialized"
+
+
+@pytest.mark.parametrize(
+    ("member", "said", "code", "result", "asked"),
+    [
+        pytest.param("", "Cluster successfully initialized", 0, 0, True, id="a new cluster"),
+        pytest.param("", INITIALISED, 1, 0, True, id="started before, and nobody else answers"),
+        pytest.param("", "ERROR: server closed the connection", 1, 1, True, id="the member is not there yet"),
+        pytest.param("last", "Cluster successfully initialized", 0, 0, False, id="lost its volume, the others live"),
+    ],
+)
+def test_starting_a_database_again_does_no_harm(
+    tmp_path: Path, member: str, said: str, code: int, result: int, asked: bool
+) -> None:
+    (job,) = kind(cockroachdb()["us-east-1-1"], "Job")
+    shell, option, script, *arguments = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    first, *others = arguments[1:]
+    assert first == "shop-cockroachdb-0.shop-cockroachdb.shop.svc.cluster.us-east-1:26257"
+    program, calls = tmp_path / "cockroach", tmp_path / "calls"
+    program.write_text(f"#!/bin/sh\n{COCKROACH}", "utf-8")
+    program.chmod(0o700)
+    run = subprocess.run(
+        [shell, option, script.replace("/cockroach/cockroach", str(program)), *arguments],
+        env={
+            **os.environ,
+            "MEMBERS": others[-1] if member else "",
+            "CALLS": str(calls),
+            "SAID": said,
+            "CODE": str(code),
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == result
+    assert (calls.read_text("utf-8") if calls.exists() else "") == (f"init {first}\n" if asked else "")
+    assert said in run.stdout if asked else others[-1] in run.stdout
+
+
+def test_a_changed_job_has_another_name() -> None:
+    names = set()
+    for command in ("istio, flagger, weighted route53", "plain, cockroachdb, azure dns"):
+        documents = everything(command)
+        database = {"engine": Engine.COCKROACHDB}
+        (shop,) = documents.applications
+        changed = shop.model_copy(
+            update={"spec": shop.spec.model_copy(update={"database": shop.spec.database.model_copy(update=database)})}
+        )
+        items = compile_cluster(replace(documents, applications=(changed,)), "us-east-1-1", engines=COMMANDS)
+        (job,) = kind(items, "Job")
+        annotations = job["spec"]["template"]["metadata"].get("annotations", {})
+        assert ("sidecar.istio.io/nativeSidecar" in annotations) == command.startswith("istio")
+        assert unanswered(items) == []
+        names.add(job["metadata"]["name"])
+    assert len(names) == 2
+
+
 @pytest.mark.parametrize("key", ["pods", "requests.cpu", "requests.memory", "limits.memory"])
 def test_a_quota_much_smaller_would_refuse(key: str) -> None:
     items = copy.deepcopy(objects("payments", "atlas-us"))
@@ -216,6 +331,15 @@ def test_any_applications_quota_admits_it_and_its_budget_permits_a_drain(spec: S
 @pytest.mark.parametrize(("example", "cluster"), CLUSTERS)
 def test_a_node_can_be_drained(example: str, cluster: str) -> None:
     assert drains(objects(example, cluster), example, 2)
+
+
+@pytest.mark.parametrize("gateway", ["istio-ingress", "istio-eastwest"])
+def test_a_node_with_a_gateway_of_istio_can_be_drained_and_one_gateway_stays(gateway: str) -> None:
+    items = objects("fnp", "fnp-us")
+    replicas = only(items, "Deployment", gateway)["spec"]["replicas"]
+    assert drains(items, gateway, replicas)
+    (budget,) = (each for each in kind(items, "PodDisruptionBudget") if each["metadata"]["name"] == gateway)
+    assert replicas - budget["spec"]["maxUnavailable"] >= 1
 
 
 def test_a_good_canary_takes_ten_steps_and_then_wins() -> None:

@@ -86,7 +86,7 @@ PAGES = {
         application="traffic: {prefix: /api/}",
         kinds=("VirtualService", "DestinationRule", "PeerAuthentication"),
     ),
-    "istio-gateways": Page("istio_gateways", fleet="mesh: {kind: istio}", kinds=("Gateway",)),
+    "istio-gateways": Page("istio_gateways", fleet="mesh: {kind: istio}", kinds=("Gateway", "PodDisruptionBudget")),
     "gateway-api": Page("gateway_api", fleet="mesh: {kind: gateway-api}"),
     "storage": Page("storage", kinds=("StorageClass",), always=True),
     "secrets": Page(
@@ -162,7 +162,9 @@ PAGES = {
     "cloudnative-pg": Page(
         "cloudnative_pg", application="database: {operator: cloudnative-pg, instances: 3}", kinds=("Cluster",)
     ),
-    "cockroachdb": Page("cockroachdb", application="database: {engine: cockroachdb}", kinds=("StatefulSet", "Service")),
+    "cockroachdb": Page(
+        "cockroachdb", application="database: {engine: cockroachdb}", kinds=("StatefulSet", "Service", "Job")
+    ),
 }
 
 

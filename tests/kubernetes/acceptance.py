@@ -6,7 +6,7 @@ from leeward.ports.cluster import KubeObject
 from tests.kubernetes.api import Api
 from tests.kubernetes.definitions import unchecked
 
-WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet")
+WORKLOADS = ("DaemonSet", "Deployment", "Job", "StatefulSet")
 
 
 def complaints(api: Api, items: Iterable[KubeObject]) -> list[str]:

@@ -3,18 +3,43 @@
 Every region's members join the others'; each knows its locality, so that replicas are spread over regions and the loss
 of one keeps a majority. There is no primary to move: Leeward moves the traffic only.
 
-Once, when the members of a new cluster are there: ``cockroach init`` in one of them, with the root's certificate.
+A job in one cluster, the placement's first, makes them a cluster once: ``cockroach init`` at that cluster's first
+member, with the root's certificate. Before that it asks all others, so that a member that has lost its volume joins
+again instead of starting a second cluster; done already is success. A change of the job is a job of another name.
 """
 
+import hashlib
+import json
+
 from leeward.compile import objects as k8s
+from leeward.compile.identity import DATABASE_INIT, cockroach_root_secret, starts_cockroach
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.target import DATABASE_VOLUME_DIR, Target
 from leeward.spec.application import Application
+from leeward.spec.platform import MeshKind
 from leeward.spec.spec import Spec
 
 IMAGE = "docker.io/cockroachdb/cockroach:v25.2.5"
 PORTS = {"sql": 26257, "http": 8080}
 CERTIFICATES_DIR = "/cockroach/certs"
+INIT = """\
+host=$1
+shift
+for other in "$@"; do
+  if timeout 20 /cockroach/cockroach node ls --host="$other" >/dev/null 2>&1; then
+    echo "$other is a member of a cluster: $host will join it"
+    exit 0
+  fi
+done
+said=$(/cockroach/cockroach init --host="$host" 2>&1)
+code=$?
+echo "$said"
+case $said in
+  *"cluster has already been initialized"*) exit 0 ;;
+esac
+exit $code
+"""
+"""Arguments: the member that starts the cluster, then all others. They are asked first; see above."""
 
 
 def cockroachdb(spec: Spec, application: Application, region: str, target: Target) -> list[KubeObject]:
@@ -89,5 +114,38 @@ def cockroachdb(spec: Spec, application: Application, region: str, target: Targe
         k8s.service(name, namespace, labels, selector, PORTS, headless=True),
         k8s.service(f"{name}-public", namespace, labels, selector, {"sql": PORTS["sql"]}),
         stateful_set,
+        *([_init(spec, application, region, members)] if starts_cockroach(spec, application, region) else []),
         budget,
     ]
+
+
+def _init(spec: Spec, application: Application, region: str, members: list[str]) -> KubeObject:
+    """Return the job. The first of ``members`` is this cluster's, since the placement's first region comes first."""
+    app, namespace = application.metadata.name, application.namespace
+    name = f"{app}-cockroachdb"
+    labels = labels_of(f"{name}-init", DATABASE_INIT, region, app)
+    container = k8s.container(
+        "init",
+        IMAGE,
+        ["/bin/sh", "-c", INIT, "init", *members],
+        ports={},
+        env=k8s.env(COCKROACH_CERTS_DIR=CERTIFICATES_DIR),
+        mounts=[k8s.mount("certificates", CERTIFICATES_DIR, read_only=True)],
+        resources={"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+    )
+    # Istio's proxy as an init container that goes on: as an ordinary one it would keep the job from ever ending.
+    meshed = spec.fleet.spec.mesh.kind is MeshKind.ISTIO
+    template = k8s.pod_template(
+        labels,
+        [container],
+        account=name,
+        grace_s=30,
+        volumes=[k8s.secret_volume("certificates", cockroach_root_secret(app))],
+        annotations={"sidecar.istio.io/nativeSidecar": "true"} if meshed else None,
+        restartPolicy="OnFailure",
+    )
+    # A job's template may not be changed in place.
+    digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
+    # Until the members are there and have addresses it starts again, after at most five minutes each.
+    job = {"backoffLimit": 20, "template": template}
+    return k8s.object_of("batch/v1", "Job", f"{name}-init-{digest}", namespace, labels, spec=job)

@@ -5,6 +5,7 @@ service), from cluster to cluster by a rolling sync, between regions by a branch
 ``git push origin main:main-us-east-1`` lets one region have it. Without ``promote`` all regions follow at once.
 """
 
+from leeward.compile.identity import DATABASE_INIT
 from leeward.compile.objects import KubeObject, object_of
 from leeward.compile.site import Site
 
@@ -42,12 +43,22 @@ WAVES = {
 
 def waved(item: KubeObject) -> KubeObject:
     """Return the object with the wave in which Argo CD applies it."""
-    wave = WAVES.get(item["kind"], 0)
+    wave = WAVES["StatefulSet"] if _with_the_members(item) else WAVES.get(item["kind"], 0)
     if wave == 0:
         return item
     metadata = item["metadata"]
     annotations = {**metadata.get("annotations", {}), WAVE: str(wave)}
     return {**item, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _with_the_members(item: KubeObject) -> bool:
+    """Return whether a database's members cannot be ready without an object.
+
+    A wave waits until the one before is healthy: a wave later the members' names, and what starts them, never came.
+    """
+    if item["kind"] == "Job":
+        return bool(item["metadata"]["labels"].get("app.kubernetes.io/component") == DATABASE_INIT)
+    return bool(item["kind"] == "Service" and item["spec"].get("clusterIP") == "None")
 
 
 def argo_cd(site: Site) -> list[KubeObject]:

@@ -8,6 +8,8 @@ from leeward.spec.spec import Spec
 IDENTITY_SECRET = "leeward-identity"
 CLUSTER_TOKEN_SECRET = "leeward-cluster-token"
 CLUSTER_TOKEN_KEY = "token"
+DATABASE_INIT = "database-init"
+"""The component of the job that starts a database whose members cannot be ready before."""
 OWNER_PASSWORD_KEY = "password"
 REPLICATION_PASSWORD_KEY = "replication-password"
 
@@ -17,14 +19,26 @@ def database_secret(app: str) -> str:
     return f"{app}-database"
 
 
-def operator_secrets(application: Application) -> dict[str, tuple[str, ...]]:
+def cockroach_root_secret(app: str) -> str:
+    """Return the name of the secret with the certificate of CockroachDB's root."""
+    return f"{app}-cockroachdb-root"
+
+
+def starts_cockroach(spec: Spec, application: Application, region: str) -> bool:
+    """Return whether a region is the one whose first cluster starts an application's CockroachDB."""
+    return application.spec.database.engine is Engine.COCKROACHDB and region == spec.placement(application)[0]
+
+
+def operator_secrets(spec: Spec, application: Application, region: str) -> dict[str, tuple[str, ...]]:
     """Return what a database that is not ours needs besides: each secret's name, and its keys.
 
     All regions' certificates are of one authority, so that members of one trust those of another.
     """
     app, wanted = application.metadata.name, application.spec.database
     if wanted.engine is Engine.COCKROACHDB:
-        return {f"{app}-cockroachdb-certificates": ("ca.crt", "node.crt", "node.key")}
+        members = {f"{app}-cockroachdb-certificates": ("ca.crt", "node.crt", "node.key")}
+        root = {cockroach_root_secret(app): ("ca.crt", "client.root.crt", "client.root.key")}
+        return {**members, **(root if starts_cockroach(spec, application, region) else {})}
     if wanted.operator is Operator.CLOUDNATIVE_PG:
         name = f"{app}-postgres"
         return {

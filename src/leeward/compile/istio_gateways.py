@@ -1,6 +1,7 @@
 """Istio's gateways of a cluster: one for users, one for the other clusters; and the root that all clusters trust."""
 
 from leeward.compile import objects as k8s
+from leeward.compile.disruption import one_at_a_time
 from leeward.compile.objects import KubeObject, object_of
 from leeward.compile.secrets import external_secret
 from leeward.compile.site import Site
@@ -91,4 +92,5 @@ def _gateway(site: Site, name: str, namespace: str, ports: dict[str, int], extra
             replicas=2,
             strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         ),
+        one_at_a_time(f"istio-{name}", namespace, labels, selector),
     ]

@@ -7,6 +7,7 @@ monitoring and DNS are what they need; more tiers are declared in the applicatio
 from collections.abc import Sequence
 from typing import Any
 
+from leeward.compile.identity import DATABASE_INIT, starts_cockroach
 from leeward.compile.objects import KubeObject, object_of, selector_of
 from leeward.compile.service import COCKROACH_PORT
 from leeward.compile.sidecars import ENVOY_METRICS_PORT
@@ -46,6 +47,8 @@ def network_policy(site: Site, application: Application, items: list[KubeObject]
     policies = [_deny(site, application), _names(site, application), _service(site, application)]
     if any(item["kind"] in ("StatefulSet", "Cluster") for item in items):
         policies.append(_database(site, application))
+    if any(item["kind"] == "Job" for item in items):
+        policies.append(_database_init(site, application))
     policies += _tiers(site, application)
     return [*items, *policies]
 
@@ -166,9 +169,11 @@ def _database(site: Site, application: Application) -> KubeObject:
     labels, app = _labels(site, application), application.metadata.name
     service = _tier(application, "service")
     if application.spec.database.engine == "cockroachdb":
-        blocks = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
-        members: list[Rule] = [([_tier(application, "database"), *blocks], [COCKROACH_PORT])]
-        ingress: list[Rule] = [([service], [COCKROACH_PORT]), *members]
+        members = _cockroach_members(site, application)
+        callers = [service]
+        if starts_cockroach(site.spec, application, site.region.name):
+            callers.append({"podSelector": {"matchLabels": _init_pods(application)}})
+        ingress: list[Rule] = [(callers, [COCKROACH_PORT]), *members]
         return _policy(
             "database",
             application.namespace,
@@ -201,6 +206,27 @@ def _database(site: Site, application: Application) -> KubeObject:
         ingress=[([service], [POSTGRES_PORT]), ([_leeward()], [POSTGRES_PORT, INSTANCE_PORT])],
         egress=[([_leeward()], egress_ports)],
     )
+
+
+def _database_init(site: Site, application: Application) -> KubeObject:
+    """Return what the job may do that starts CockroachDB: ask the members, in every region."""
+    return _policy(
+        DATABASE_INIT,
+        application.namespace,
+        _labels(site, application),
+        _init_pods(application),
+        ingress=[],
+        egress=_cockroach_members(site, application),
+    )
+
+
+def _cockroach_members(site: Site, application: Application) -> list[Rule]:
+    blocks = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
+    return [([_tier(application, "database"), *blocks], [COCKROACH_PORT])]
+
+
+def _init_pods(application: Application) -> dict[str, str]:
+    return selector_of(f"{application.metadata.name}-cockroachdb-init", DATABASE_INIT)
 
 
 def _tiers(site: Site, application: Application) -> list[KubeObject]:

@@ -1,8 +1,8 @@
 """What an application may use of a cluster: a quota that admits it at its maximum, and defaults for its containers.
 
 Always true: the quota covers the service at the autoscaler's maximum plus the pod a rollout adds (twice that while
-Flagger runs two versions), the database, and a mesh's sidecars. Everything a quota counts has a default, since a pod
-without the amount would be refused.
+Flagger runs two versions), the database with the job that starts it, and a mesh's sidecars. Everything a quota counts
+has a default, since a pod without the amount would be refused.
 """
 
 import math
@@ -109,7 +109,7 @@ def needs(site: Site, application: Application, items: list[KubeObject]) -> Need
 
 
 def _is_workload(item: KubeObject) -> bool:
-    return item["kind"] in ("Deployment", "StatefulSet") or _is_operated(item)
+    return item["kind"] in ("Deployment", "Job", "StatefulSet") or _is_operated(item)
 
 
 def _is_operated(item: KubeObject) -> bool:
@@ -128,6 +128,8 @@ def _pods(application: Application, item: KubeObject) -> int:
     if _is_operated(item):
         # A member joins by a job of its own.
         return int(item["spec"]["instances"]) + 1
+    if item["kind"] == "Job":
+        return 1
     if item["kind"] == "StatefulSet":
         return int(item["spec"]["replicas"])
     if item["metadata"]["name"] != application.metadata.name:

@@ -34,7 +34,8 @@ def secrets(site: Site, application: Application, items: list[KubeObject]) -> li
             site, f"{app}-tls", namespace, app, {key: (f"{app}/tls", key) for key in ("tls.crt", "tls.key")}
         )
     )
-    for name, keys in operator_secrets(application).items() if site.home else ():
+    operators = operator_secrets(site.spec, application, site.region.name) if site.home else {}
+    for name, keys in operators.items():
         remote = f"{app}/{name.removeprefix(f'{app}-')}"
         result.append(external_secret(site, name, namespace, app, {key: (remote, key) for key in keys}))
     by_name: dict[str, dict[str, tuple[str, str]]] = {}
