@@ -58,7 +58,7 @@ def _with_the_members(item: KubeObject) -> bool:
     """
     if item["kind"] == "Job":
         return bool(item["metadata"]["labels"].get("app.kubernetes.io/component") == DATABASE_INIT)
-    return bool(item["kind"] == "Service" and item["spec"].get("clusterIP") == "None")
+    return bool(item["kind"] == "Service" and item.get("spec", {}).get("clusterIP") == "None")
 
 
 def argo_cd(site: Site) -> list[KubeObject]:
