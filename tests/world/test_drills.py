@@ -96,6 +96,7 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
         pytest.param("slow-link", "sync", ONE, id="a standby that lags is not chosen, sync"),
         pytest.param("slow-link", "quorum", ONE, id="a standby that lags is not chosen, quorum"),
         pytest.param("second-loss", "sync", AT_MOST_ONE, id="nobody is promoted without a majority"),
+        pytest.param("second-loss", "quorum", AT_MOST_ONE, id="nobody is promoted without a majority, quorum"),
     ],
 )
 def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
