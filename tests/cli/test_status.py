@@ -130,13 +130,10 @@ def test_steady() -> None:
         "west     running   shop   standby             2      0B      200ms ago\n"
         "far      running   shop   standby             2      1000B   200ms ago\n"
         "\n"
-        "REGION   STATE     GATEWAY                  AGENT                     API-SERVER                DNS\n"
-        "east     running   http://127.0.0.1:18010   https://127.0.0.1:18011   "
-        "https://127.0.0.1:18012   127.0.0.1:18013\n"
-        "west     running   http://127.0.0.1:18020   https://127.0.0.1:18021   "
-        "https://127.0.0.1:18022   127.0.0.1:18023\n"
-        "far      running   http://127.0.0.1:18030   https://127.0.0.1:18031   "
-        "https://127.0.0.1:18032   127.0.0.1:18033"
+        "REGION   STATE     GATEWAY                  AGENT             API-SERVER        DNS\n"
+        "east     running   http://127.0.0.1:18010   127.0.0.1:18011   127.0.0.1:18012   -p 18013\n"
+        "west     running   http://127.0.0.1:18020   127.0.0.1:18021   127.0.0.1:18022   -p 18023\n"
+        "far      running   http://127.0.0.1:18030   127.0.0.1:18031   127.0.0.1:18032   -p 18033"
     )
 
 

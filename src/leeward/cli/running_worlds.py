@@ -97,7 +97,15 @@ def front_doors(world: WorldInfo) -> str:
     return table(
         ("REGION", "STATE", "GATEWAY", "AGENT", "API-SERVER", "DNS"),
         [
-            (each.name, each.state, each.gateway_url, each.agent_url, each.api_url, f"{each.dns_host}:{each.dns_port}")
+            (
+                each.name,
+                each.state,
+                each.gateway_url,
+                each.agent_url.removeprefix("https://"),
+                each.api_url.removeprefix("https://"),
+                # As dig wants it: dig +tcp @HOST -p PORT, on the gateway's host.
+                f"-p {each.dns_port}",
+            )
             for each in world.regions
         ],
     )

@@ -274,8 +274,9 @@ async def test_a_deposed_primary_that_lined_up_behind_one_that_was_passed_over(s
     async with c.leased(3):
         await c.settle(3, Role.PRIMARY)
         await pay(c, 2)
-        status = await a.settle(3, Role.STANDBY, c)
+        await a.settle(3, Role.STANDBY, c)
         await caught_up(a, 2)
+        status = await a.until(lambda status: status.settled)
     assert await payments(a) == [1, 2]
     assert [(o.epoch, o.transactions, o.rows) for o in status.orphans] == [(1, 1, 1)]
 

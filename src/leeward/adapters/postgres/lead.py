@@ -105,8 +105,7 @@ class Leader:
             await instance.say("starting in recovery")
             return _SOON_S
         if instance.guard.remaining_s(order.epoch) < _LEASE_MIN_S:
-            stopped = instance.progress.activity == "stopped by the guard"
-            await instance.say("stopped by the guard" if stopped else "waiting for a lease")
+            await self._say_why_it_waits()
             return _STEADY_S
         instance.remember(writable_epoch=order.epoch, initialised=True)
         instance.permit_writes()
@@ -141,7 +140,7 @@ class Leader:
         instance.permit_writes()
         await instance.adopt(Duty(synchronous=order.synchronous))
         if instance.guard.remaining_s(order.epoch) <= 0:
-            await instance.say("waiting for a lease")
+            await self._say_why_it_waits()
             return _SOON_S
         proved = instance.progress.proved_epoch == order.epoch
         if not proved:
@@ -149,6 +148,10 @@ class Leader:
         await instance.say("running", settled=proved)
         await instance.provide_slots()
         return _STEADY_S
+
+    async def _say_why_it_waits(self) -> None:
+        stopped = self._instance.progress.activity == "stopped by the guard"
+        await self._instance.say("stopped by the guard" if stopped else "waiting for a lease")
 
     def _prove(self, epoch: int) -> None:
         if self._proof is None or self._proof.done():
