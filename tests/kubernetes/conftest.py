@@ -11,28 +11,23 @@ from tests.kubernetes.api import Api
 from tests.kubernetes.controlplane import ControlPlane, control_plane
 from tests.kubernetes.definitions import definitions
 from tests.kubernetes.prepare import why_not
+from tests.left_out import leave_out, tell
 
 SERVED_S = 120.0
-LEFT_OUT = pytest.StashKey[tuple[int, str]]()
+WHAT = "real Kubernetes API server"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a control plane when there is none; the summary says so."""
     reason = why_not()
-    if reason is None:
-        return
-    left_out = [item for item in items if item.get_closest_marker("kubernetes")]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = len(left_out), reason
+    if reason is not None:
+        those = [item for item in items if item.get_closest_marker("kubernetes")]
+        leave_out(config, items, those, WHAT, reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say plainly what was left out, why, and how to have it."""
-    count, reason = config.stash.get(LEFT_OUT, (0, ""))
-    if count:
-        terminalreporter.section("real Kubernetes API server: left out", yellow=True)
-        terminalreporter.write_line(f"{count} tests did not run: {reason}")
+    tell(terminalreporter, config, WHAT)
 
 
 @pytest.fixture(scope="session")

@@ -5,23 +5,17 @@ from pathlib import Path
 import pytest
 
 from tests.compile.kustomize.prepare import why_not
+from tests.left_out import leave_out, tell
 
 HERE = Path(__file__).parent
-LEFT_OUT = pytest.StashKey[tuple[int, str]]()
+WHAT = "real kustomize"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reason = why_not()
-    if reason is None:
-        return
-    left_out = [item for item in items if HERE in item.path.parents]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-    config.stash[LEFT_OUT] = len(left_out), reason
+    if reason is not None:
+        leave_out(config, items, [item for item in items if HERE in item.path.parents], WHAT, reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    count, reason = config.stash.get(LEFT_OUT, (0, ""))
-    if count:
-        terminalreporter.section("real kustomize: left out", yellow=True)
-        terminalreporter.write_line(f"{count} tests did not run: {reason}")
+    tell(terminalreporter, config, WHAT)
