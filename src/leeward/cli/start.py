@@ -7,11 +7,13 @@ from pathlib import Path
 
 from leeward.adapters.kubernetes.client import KubernetesCluster
 from leeward.cli import assemble
+from leeward.cli.agents import Agents, Answer
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
 from leeward.cli.running_worlds import places_of
-from leeward.cli.worlds_here import cluster_in
+from leeward.cli.worlds_here import agents_of, cluster_in
+from leeward.core.dns.settings import Policy
 from leeward.core.values import App, Region
 from leeward.drill.access import FleetUnavailableError, unsettled
 from leeward.drill.agents import HttpFleet
@@ -23,6 +25,10 @@ from leeward.world.model import RegionInfo, RegionState, WorldInfo
 POLL_S = 0.2
 POD_POLL_S = 1.0
 CLUSTER_TIMEOUT_S = 2.0
+HOME_TIMEOUT_S = 20.0
+"""A region that lost its lease while all were starting gets its users back in a ramp: longer nobody waits for it."""
+HOMES = (Policy.LATENCY, Policy.GEOGRAPHIC)
+"""Policies that lead users to the region they are in."""
 RESTARTS_TOO_MANY = 4
 """A pod may fail while what it needs is starting; that often it will not come up."""
 LOG_LINES = 5
@@ -70,7 +76,10 @@ async def start(console: Console, directory: Path, name: str, timeout_s: float) 
 
 
 async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: float) -> None:
-    """Return when every application is steady in every region. Raises CommandError when that will not be."""
+    """Return when every application is steady, and users are led to the region they are in.
+
+    Raises CommandError when applications do not become steady; for users it waits a little only.
+    """
     info = await world.info()
     urls = {Region(region.name): region.agent_url for region in info.regions}
     said: Sequence[str] = ()
@@ -94,7 +103,8 @@ async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: floa
             await asyncio.wait([watching])
         if missing:
             raise CommandError(watching.result())
-    console.progress("everything is ready")
+        astray = await _astray(console, await stack.enter_async_context(agents_of(world, info)), spec)
+    console.progress("everything is ready" + (f", though {astray[0]}" if astray else ""))
 
 
 async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
@@ -115,6 +125,35 @@ async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
             if report is not None and 0 < report.pods_ready < pods:
                 lacking.append(f"{report.pods_ready} of {pods} pods of {app} are ready in {region}")
     return lacking
+
+
+async def _astray(console: Console, agents: Agents, spec: Spec) -> list[str]:
+    """Wait until users are led to the region they are in, and return what keeps some from it after a while."""
+    loop = asyncio.get_running_loop()
+    give_up_s = loop.time() + HOME_TIMEOUT_S
+    said = ""
+    while (astray := _led_elsewhere(spec, await agents.statuses())) and loop.time() < give_up_s:
+        if astray[0] != said:
+            said = astray[0]
+            console.progress(f"waiting: {said}")
+        await asyncio.sleep(POLL_S)
+    return astray
+
+
+def _led_elsewhere(spec: Spec, answers: Sequence[Answer]) -> list[str]:
+    """Return whom each region's own agent leaves out, and whose users it leads elsewhere."""
+    found: list[str] = []
+    placed = {application.metadata.name: spec.placement(application) for application in spec.applications}
+    for answer in answers:
+        if answer.status != 200:
+            found.append(f"the agent of {answer.region} does not answer yet")
+            continue
+        for app, name in (answer.body["names"] or {}).items():
+            found += [f"{answer.region} leads nobody to {region}: {why}" for region, why in name["left_out"].items()]
+            led_to = name["leads_to"][answer.region]
+            if name["policy"] in HOMES and answer.region in placed[app] and led_to != [answer.region]:
+                found.append(f"users of {app} in {answer.region} are still led to {', '.join(led_to)}")
+    return found
 
 
 async def _until_hopeless(world: World, clusters: dict[str, KubernetesCluster]) -> Problem:
