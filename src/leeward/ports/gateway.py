@@ -5,6 +5,9 @@ from typing import Protocol
 
 from leeward.core.values import App, Region
 
+CLUSTER_SET = "svc.clusterset.local"
+"""What names of services end with that several clusters offer together (the multi-cluster services API)."""
+
 
 class GatewayUnavailableError(TimeoutError):
     """The gateway did not confirm in time. What was asked stands: it follows as soon as it can."""
@@ -38,11 +41,30 @@ class Route:
     """Other regions fit to serve, nearest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """How this region's gateway treats one exported service: nearest first, and only regions that export it."""
+
+    name: str
+    namespace: str
+    pods: tuple[Address, ...]
+    """Ready pods of this region; none where it does not export the service."""
+    fallbacks: tuple[Region, ...]
+    """Other regions that export it and have somebody ready, nearest first."""
+
+    @property
+    def host(self) -> str:
+        """The name it goes by in every cluster of the fleet."""
+        return f"{self.name}.{self.namespace}.{CLUSTER_SET}"
+
+
 class Gateway(Protocol):
     """Configuration as a level: the whole of it, each time."""
 
-    async def apply(self, routes: tuple[Route, ...], *, timeout_s: float) -> None:
-        """Make the gateway serve exactly these routes; return when it does. Raises GatewayUnavailableError.
+    async def apply(self, routes: tuple[Route, ...], services: tuple[Exported, ...] = (), *, timeout_s: float) -> None:
+        """Make the gateway serve exactly these routes and exported services; return when it does.
+
+        Raises GatewayUnavailableError.
 
         Connections on the primary route that lead to a region that is no longer the primary are closed.
         """
