@@ -20,7 +20,9 @@ from leeward.ports.cluster import (
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
     NAMESPACES,
+    PODS,
     SECRETS,
+    BudgetError,
     Change,
     ClusterUnavailableError,
     ConflictError,
@@ -330,6 +332,28 @@ async def test_a_custom_kind_is_found_by_asking(ground: Ground) -> None:
     found = await ground.get(Resource(group, "v1", "widgets", "Widget"), "a")
     assert found["spec"] == {"size": 3}
     await ground.cluster.delete(CUSTOM_RESOURCE_DEFINITIONS, f"widgets.{group}", timeout_s=WAIT_S)
+
+
+async def test_an_eviction_that_the_budget_forbids_is_told_apart(ground: Ground) -> None:
+    # No controller counts for a real server here, so that its budget allows nothing.
+    metadata = {"name": "a", "namespace": ground.namespace, "labels": {"app": "a"}}
+    container = {"name": "main", "image": "none", "command": ["sleep", "1000"]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "a", "namespace": ground.namespace},
+        "spec": {"maxUnavailable": 0, "selector": {"matchLabels": {"app": "a"}}},
+    }
+    await ground.apply(budget)
+    await ground.apply(pod)
+    running = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    await ground.patch(PODS, "a", {"status": running}, subresource="status")
+    with pytest.raises(BudgetError):
+        await ground.cluster.evict("a", namespace=ground.namespace, timeout_s=WAIT_S)
+    with pytest.raises(NotFoundError):
+        await ground.cluster.evict("b", namespace=ground.namespace, timeout_s=WAIT_S)
+    await ground.cluster.delete(PODS, "a", namespace=ground.namespace, grace_s=0, timeout_s=WAIT_S)
 
 
 async def test_nobody_there_is_unavailable(ground: Ground) -> None:

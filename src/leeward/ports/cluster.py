@@ -23,6 +23,10 @@ class RejectedError(Exception):
     """The API server understood and refused: invalid, forbidden, unauthorized. Repeating does not help."""
 
 
+class BudgetError(Exception):
+    """A disruption budget forbids the eviction at this moment; later it may not."""
+
+
 class ExpiredError(Exception):
     """The resource version to watch from is gone: list again."""
 
@@ -193,6 +197,10 @@ class Cluster(Protocol):
         timeout_s: float,
     ) -> None:
         """Delete an object and, in the background, what it owns. Raises NotFoundError."""
+        ...
+
+    async def evict(self, name: str, *, namespace: str, timeout_s: float) -> None:
+        """Delete a pod, as its disruption budget allows. Raises NotFoundError; BudgetError when it does not now."""
         ...
 
     async def patch(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from leeward.adapters.embedded import garbage
 from leeward.adapters.embedded.deployments import reconcile_deployment, reconcile_replica_set
+from leeward.adapters.embedded.disruption import reconcile_budget
 from leeward.adapters.embedded.endpoints import reconcile_service
 from leeward.adapters.embedded.errors import ApiError
 from leeward.adapters.embedded.recorder import Recorder
@@ -17,6 +18,7 @@ from leeward.adapters.embedded.statefulsets import reconcile_stateful_set
 from leeward.ports.cluster import (
     DEPLOYMENTS,
     PERSISTENT_VOLUME_CLAIMS,
+    POD_DISRUPTION_BUDGETS,
     REPLICA_SETS,
     SERVICES,
     STATEFUL_SETS,
@@ -40,6 +42,7 @@ class Controllers:
             (STATEFUL_SETS, lambda item: reconcile_stateful_set(store, recorder, item)),
             (PERSISTENT_VOLUME_CLAIMS, self._bind),
             (SERVICES, lambda item: reconcile_service(store, item)),
+            (POD_DISRUPTION_BUDGETS, lambda item: reconcile_budget(store, item)),
         )
 
     async def run(self) -> None:

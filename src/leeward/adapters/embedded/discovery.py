@@ -60,4 +60,6 @@ def _entries(row: Resource) -> list[KubeObject]:
     ]
     if row.kind == "Pod":
         entries.append({"name": "pods/log", **common, "verbs": ["get"]})
+        eviction = {"kind": "Eviction", "group": "policy", "version": "v1", "verbs": ["create"]}
+        entries.append({**common, "name": "pods/eviction", **eviction})
     return entries

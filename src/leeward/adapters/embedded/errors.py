@@ -6,11 +6,12 @@ from leeward.ports.cluster import KubeObject, Resource
 class ApiError(Exception):
     """A request that fails: HTTP status, CamelCase reason, and a sentence."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, cause: KubeObject | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
+        self._details = {} if cause is None else {"details": {"causes": [cause]}}
 
     def status(self) -> KubeObject:
         """Return the ``Status`` object that is the response's body."""
@@ -22,6 +23,7 @@ class ApiError(Exception):
             "message": self.message,
             "reason": self.reason,
             "code": self.code,
+            **self._details,
         }
 
 
@@ -59,3 +61,14 @@ def bad_request(message: str) -> ApiError:
 def expired(version: int, oldest: int) -> ApiError:
     """Return the error for a history that is no longer kept."""
     return ApiError(410, "Expired", f"too old resource version: {version} ({oldest})")
+
+
+def over_budget(budget: str) -> ApiError:
+    """Return the error for an eviction that a disruption budget forbids for now."""
+    because = f"The disruption budget {budget} needs more healthy pods than there would be."
+    return ApiError(
+        429,
+        "TooManyRequests",
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        {"reason": "DisruptionBudget", "message": because},
+    )

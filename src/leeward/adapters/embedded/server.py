@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from leeward.adapters.embedded import discovery, errors, logs
+from leeward.adapters.embedded.disruption import evict
 from leeward.adapters.embedded.registry import Registry
 from leeward.adapters.embedded.selectors import matches_fields, matches_labels
 from leeward.adapters.embedded.store import StoredChange
@@ -90,6 +91,8 @@ class ApiServer:
                 return await self._collection(request, resource, namespace)
             case ["pods", name, "log"] if request.method == "GET" and not group:
                 return await self._log(request, namespace, name)
+            case ["pods", name, "eviction"] if request.method == "POST" and not group:
+                return await self._evict(request, namespace, name)
             case [plural, name] | [plural, name, "status"]:
                 resource = self._registry.resource(group, version, plural)
                 return await self._object(request, resource, namespace, name, "".join(rest[2:]))
@@ -213,6 +216,15 @@ class ApiServer:
                 if bookmarks:
                     mark = {"apiVersion": resource.api_version, "kind": resource.kind}
                     yield [_event("BOOKMARK", {**mark, "metadata": {"resourceVersion": str(version)}})]
+
+    async def _evict(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
+        body = await _body(request)
+        options = (body.get("deleteOptions") or {}) if isinstance(body, dict) else {}
+        grace = options.get("gracePeriodSeconds")
+        evict(self._registry, namespace, name, grace_s=None if grace is None else int(grace))
+        return _json(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
+        )
 
     async def _log(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
         pod = self._store.get(PODS, namespace, name)

@@ -15,6 +15,7 @@ import aiohttp
 from leeward.adapters.kubernetes.transport import Connection, Transport, error_of
 from leeward.ports.cluster import (
     BUILT_IN,
+    PODS,
     Change,
     ClusterUnavailableError,
     KubeObject,
@@ -164,6 +165,16 @@ class KubernetesCluster:
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
         await self._transport.json("DELETE", path_of(resource, namespace, name), body=options, timeout_s=timeout_s)
+
+    async def evict(self, name: str, *, namespace: str, timeout_s: float) -> None:
+        """Ask for the eviction of a pod."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        path = path_of(PODS, namespace, name, "eviction")
+        await self._transport.json("POST", path, body=body, timeout_s=timeout_s)
 
     async def patch(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from leeward.ports.cluster import (
+    BudgetError,
     ClusterUnavailableError,
     ConflictError,
     ExpiredError,
@@ -157,7 +158,10 @@ async def _status_of(response: aiohttp.ClientResponse) -> KubeObject:
 def error_of(code: int, status: KubeObject) -> Exception:
     """Return our error for a status of the API server."""
     message = f"{status.get('message') or 'no message'} ({status.get('reason') or code})"
+    causes = (status.get("details") or {}).get("causes") or ()
     match code:
+        case 429 if any(cause.get("reason") == "DisruptionBudget" for cause in causes):
+            return BudgetError(message)
         case 404:
             return NotFoundError(message)
         case 409:
