@@ -270,9 +270,10 @@ class Machine:
         self._trim()
 
     def _report(self, app: Application) -> InstanceReport:
-        status = app.instance
+        status, wanted = app.instance, app.settings.pods_wanted
         if status is None:
-            return InstanceReport(Role.STOPPED, 0, False, None, None, False, len(app.pods), problem="no answer")
+            pods = len(app.pods)
+            return InstanceReport(Role.STOPPED, 0, False, None, None, False, pods, (), (), "no answer", wanted)
         return InstanceReport(
             role=status.role,
             epoch=status.epoch,
@@ -284,6 +285,7 @@ class Machine:
             senders=status.senders,
             orphans=status.orphans,
             problem=status.problem,
+            pods_wanted=wanted,
         )
 
     def _feed(self, app: Application, view: View) -> None:
@@ -456,7 +458,7 @@ class Machine:
 
     def _record(self, app: App, epoch: int, note: Note) -> Put:
         self._numbers += 1
-        record = Record(self._unix_s, self.me, app, epoch, note.kind, note.because)
+        record = Record(self._unix_s, self.me, app, epoch, note.kind, note.because, note.took_s)
         key = keys.decision(self.settings.fleet, self._unix_s, self.me, note.kind, self._numbers)
         return Put(key, encode(record))
 

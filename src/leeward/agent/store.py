@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from leeward.core import keys
 from leeward.core.codec import DecodeError, decode
-from leeward.core.values import App, Heartbeat, Promise, Record, Region, Topology
+from leeward.core.values import App, Heartbeat, LastDrill, Promise, Record, Region, Topology
 from leeward.core.view import Fence, Seen
 from leeward.ports.quorum import Change, Snapshot
 
@@ -48,6 +48,7 @@ class StoreCopy:
     promises: dict[tuple[App, Region], Promise] = field(default_factory=dict)
     records: deque[tuple[int, Record]] = field(default_factory=lambda: deque(maxlen=RECORDS_KEPT))
     decision_keys: deque[str] = field(default_factory=deque)
+    drills: dict[App, LastDrill] = field(default_factory=dict)
     undecodable: dict[str, str] = field(default_factory=dict)
 
     def take(self, snapshot: Snapshot, now_s: float) -> None:
@@ -55,6 +56,7 @@ class StoreCopy:
         known = dict(self.seen)
         self.topologies.clear()
         self.promises.clear()
+        self.drills.clear()
         self.fences.clear()
         self.records.clear()
         self.decision_keys.clear()
@@ -88,6 +90,8 @@ class StoreCopy:
                     self.topologies[App(name)] = StoredTopology(decode(Topology, value), revision, now_s)
                 case ["apps", name, "promises", region]:
                     self.promises[(App(name), Region(region))] = decode(Promise, value)
+                case ["apps", name, "drill"]:
+                    self.drills[App(name)] = decode(LastDrill, value)
                 case ["decisions", _]:
                     self.decision_keys.append(key)
                     self.records.append((revision, decode(Record, value)))

@@ -14,7 +14,7 @@ from leeward.compile.target import (
 from leeward.core.settings import AgentSettings, AppSettings, RegionSettings
 from leeward.core.values import App, Region
 from leeward.spec.application import Application, Engine, Operator
-from leeward.spec.spec import Spec
+from leeward.spec.spec import Spec, pods_min
 
 
 def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
@@ -64,4 +64,6 @@ def _app(spec: Spec, application: Application, region: str, target: Target) -> A
         instance_url=f"https://{host}:{INSTANCE_PORT}" if host else None,
         instance_host=host,
         instance_port=POSTGRES_PORT,
+        pods_wanted=pods_min(application) if region in data_regions else 0,
+        deep_path=wanted.service.probes.deep,
     )

@@ -11,6 +11,8 @@ class Note:
 
     kind: str
     because: str
+    took_s: float | None = None
+    """How long it took to find out, where that was measured."""
 
 
 @dataclass(frozen=True, slots=True)

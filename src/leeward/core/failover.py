@@ -84,6 +84,7 @@ def _watch(view: View, topology: Topology, primary: Region) -> Decision:
                 because=verdict.because,
                 lease_over=True,
                 unless_heard=(primary, seen.revision),
+                silent_s=view.now_s - seen.at_s,
             ),
         ),
     )
@@ -98,6 +99,7 @@ def depose(
     unless_heard: tuple[Region, int] | None = None,
     request: str | None = None,
     target: Region | None = None,
+    silent_s: float | None = None,
 ) -> Propose:
     """Return the proposal that prepares an election: phase one."""
     assert topology.primary is not None
@@ -119,7 +121,7 @@ def depose(
     return Propose(
         electing,
         view.topology_revision,
-        (Note("PrimaryLost", because), Note("FailoverPrepared", prepared)),
+        (Note("PrimaryLost", because, silent_s), Note("FailoverPrepared", prepared)),
         bump_fence=topology.primary,
         unless_heard=unless_heard,
     )
@@ -221,7 +223,7 @@ def _heir_exists(view: View, topology: Topology) -> bool:
 def _give_up(view: View, topology: Topology, silent_s: float) -> Decision:
     """Depose ourselves. The agent stops feeding the lease of an instance that does not write, so it is over."""
     because = f"the database in {view.me} has not accepted writes for {silent_s:.1f} s; another region can"
-    return Decision(because, (depose(view, topology, because=because, lease_over=False),))
+    return Decision(because, (depose(view, topology, because=because, lease_over=False, silent_s=silent_s),))
 
 
 def _change_mode(view: View, topology: Topology) -> Decision | None:

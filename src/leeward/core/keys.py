@@ -28,6 +28,11 @@ def promise(fleet: str, app: App, region: Region) -> str:
     return f"{fleet_prefix(fleet)}apps/{app}/promises/{region}"
 
 
+def drill(fleet: str, app: App) -> str:
+    """Return the key of how an application's last drill ended."""
+    return f"{fleet_prefix(fleet)}apps/{app}/drill"
+
+
 def decisions(fleet: str) -> str:
     """Return the prefix of the decision log."""
     return f"{fleet_prefix(fleet)}decisions/"

@@ -22,6 +22,8 @@ class Timers:
     """How long a region that came back takes to get its full share of traffic."""
     hold_down_s: float
     """How long a region must be healthy before it gets traffic again."""
+    rtt_max_s: float
+    """The fleet's largest round trip: what all these are derived from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class AppSettings:
     """This region's instance manager; None where there is no replica."""
     instance_host: str | None
     instance_port: int
+    pods_wanted: int = 0
+    """How many ready pods this region must have at least."""
+    deep_path: str | None = None
+    """Where the service says whether it can do its work; None: nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,4 +90,5 @@ def derive(max_rtt_s: float) -> Timers:
         promise_wait_s=max(1.0, 4 * max_rtt_s),
         ramp_s=5 * lease_s,
         hold_down_s=2 * lease_s,
+        rtt_max_s=max_rtt_s,
     )

@@ -193,6 +193,8 @@ class InstanceReport:
     senders: tuple[Sender, ...] = ()
     orphans: tuple[Orphans, ...] = ()
     problem: str | None = None
+    pods_wanted: int = 0
+    """How many pods the region's files ask for at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,3 +268,18 @@ class Record:
     kind: str
     """CamelCase reason: PrimaryLost, FailoverPrepared, PrimaryElected, PrimaryPromoted..."""
     because: str
+    took_s: float | None = None
+    """PrimaryLost: since its last sign of life, on the clock of whoever decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastDrill:
+    """How the last drill of an application ended."""
+
+    drill: str
+    replication: str
+    verdict: str
+    """passed, failed or inconclusive."""
+    at_unix_s: float
+    passed_at_unix_s: float | None = None
+    """When one passed last."""

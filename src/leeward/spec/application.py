@@ -59,6 +59,9 @@ class Probes(Model):
     """Answers 200 when it can serve requests."""
     liveness: HttpPath = "/healthz"
     """Answers 200 unless only a restart would help."""
+    deep: HttpPath | None = None
+    """Answers 200 when it can do all its work, else 503 with reasons: agents ask, show and alert, and move nobody.
+    Left out: nobody asks."""
 
 
 class Service(Model):

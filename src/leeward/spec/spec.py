@@ -124,6 +124,12 @@ def is_synchronous(application: Application) -> bool:
     return application.spec.database.replication is not ReplicationMode.ASYNC
 
 
+def pods_min(application: Application) -> int:
+    """Return how many pods of the service a cluster runs at least."""
+    service = application.spec.service
+    return service.autoscaling.min if service.autoscaling else service.replicas
+
+
 def rollout_pods_max(application: Application) -> int:
     """Return how many pods of the service a cluster runs at most: a rollout starts one before it ends one."""
     service, canary = application.spec.service, application.spec.rollout.canary
