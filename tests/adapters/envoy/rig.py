@@ -316,8 +316,9 @@ class Node:
         await self.gateway.apply((route,), timeout_s=TIMEOUT_S)
         return time.monotonic() - began_s
 
-    async def request(self, method: str, path: str = "/x", **options: object) -> "Answer":
-        url = f"http://{self.settings.host}:{self.settings.users_port}{path}"
+    async def request(self, method: str, path: str = "/x", *, port: int | None = None, **options: object) -> "Answer":
+        """Ask the gateway, on its users' port unless told otherwise."""
+        url = f"http://{self.settings.host}:{port or self.settings.users_port}{path}"
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with self.session.request(method, url, timeout=timeout, **options) as response:  # type: ignore[arg-type]
             text = await response.text()

@@ -148,7 +148,7 @@ def test_a_fleet_of_one_region_opens_no_port_to_peers() -> None:
         region=US, app=PAY, host="127.10.1.2", peers={}, egress={US: 15001}, identity_dir="/i", config_dir="/c"
     )
     listeners = json.loads(render(alone, (route(),))["lds.json"])["resources"]
-    assert [each["name"] for each in listeners] == ["users", "primary", "egress.us"]
+    assert [each["name"] for each in listeners] == ["users", "services", "primary", "egress.us"]
 
 
 def test_bootstrap_watches_the_directory() -> None:

@@ -37,9 +37,9 @@ _TCP_OPTIONS = "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def pods_cluster(app: App) -> str:
-    """Return the name of the cluster of an application's pods of this region."""
-    return f"pods.{app}"
+def pods_cluster(key: str) -> str:
+    """Return the name of the cluster of an application's or service's pods of this region."""
+    return f"pods.{key}"
 
 
 def reads_cluster(app: App) -> str:
@@ -57,9 +57,14 @@ def postgres_peer(region: Region) -> str:
     return f"postgres.{region}"
 
 
-def pods_file(app: App) -> str:
-    """Return the name of the file with an application's ready pods."""
-    return f"eds.{app}.json"
+def pods_file(key: str) -> str:
+    """Return the name of the file with the ready pods of an application or service."""
+    return f"eds.{key}.json"
+
+
+def services_peer(region: Region) -> str:
+    """Return the name, as cluster and as SNI, of the services that a region exports, behind its gateway."""
+    return f"services.{region}"
 
 
 def spare_cluster(region: Region) -> str:
@@ -91,36 +96,38 @@ def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[
     """Return every cluster of this gateway."""
     result = [_static(NOWHERE, ())]
     for route in routes:
-        result += [_pods(settings, route.app), _reads(route)]
+        result.append(pods_of(settings, route.app))
+        result.append(in_order(reads_cluster(route.app), (pods_cluster(route.app), *map(http_peer, route.fallbacks))))
         if route.app == settings.app and route.instance is not None:
             result.append(_static(LOCAL_POSTGRES, (tcp_address(route.instance),)))
             result.append(_static(LATE_POSTGRES, (_internal(LATE_POSTGRES),)))
     for region, address in sorted(settings.peers.items()):
-        result.append(_peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
-        result.append(_peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
+        result.append(peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
+        result.append(peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
         result.append(_spare(region))
         result.append(_warm(settings, http_peer(region), {"http_health_check": {"host": WARM_HOST, "path": "/"}}))
         result.append(_warm(settings, postgres_peer(region), {"tcp_health_check": {}}))
     return result
 
 
-def pods(route: Route) -> dict[str, Any]:
-    """Return the ready pods of an application, as Envoy's endpoint discovery wants them."""
-    endpoints = [{"endpoint": {"address": tcp_address(pod)}} for pod in sorted(route.pods, key=str)]
+def pods(key: str, ready: tuple[Address, ...]) -> dict[str, Any]:
+    """Return the ready pods of an application or service, as Envoy's endpoint discovery wants them."""
+    endpoints = [{"endpoint": {"address": tcp_address(pod)}} for pod in sorted(ready, key=str)]
     return typed(
         "envoy.config.endpoint.v3.ClusterLoadAssignment",
-        cluster_name=pods_cluster(route.app),
+        cluster_name=pods_cluster(key),
         endpoints=[{"lb_endpoints": endpoints}] if endpoints else [],
         # One healthy pod keeps all reads here; the default would send a share abroad when a third is ejected.
         policy={"overprovisioning_factor": 10000},
     )
 
 
-def _pods(settings: GatewaySettings, app: App) -> dict[str, Any]:
+def pods_of(settings: GatewaySettings, key: str) -> dict[str, Any]:
+    """Return the cluster of the pods that ``pods`` lists."""
     return _cluster(
-        pods_cluster(app),
+        pods_cluster(key),
         type="EDS",
-        eds_cluster_config={"eds_config": config_source(settings.config_dir, pods_file(app))},
+        eds_cluster_config={"eds_config": config_source(settings.config_dir, pods_file(key))},
         lb_policy="LEAST_REQUEST",
         # Below the keep-alive of common servers (uvicorn: 5 s): a request must not meet a closing connection.
         typed_extension_protocol_options={
@@ -141,23 +148,22 @@ def _pods(settings: GatewaySettings, app: App) -> dict[str, Any]:
     )
 
 
-def _reads(route: Route) -> dict[str, Any]:
+def in_order(name: str, members: tuple[str, ...]) -> dict[str, Any]:
+    """Return a cluster that uses others: each while those before it have nobody."""
     return _cluster(
-        reads_cluster(route.app),
+        name,
         lb_policy="CLUSTER_PROVIDED",
         cluster_type={
             "name": "envoy.clusters.aggregate",
-            "typed_config": typed(
-                "envoy.extensions.clusters.aggregate.v3.ClusterConfig",
-                clusters=[pods_cluster(route.app), *(http_peer(region) for region in route.fallbacks)],
-            ),
+            "typed_config": typed("envoy.extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(members)),
         },
     )
 
 
-def _peer(
+def peer(
     settings: GatewaySettings, region: Region, name: str, address: Address, keepalive: dict[str, str]
 ) -> dict[str, Any]:
+    """Return the cluster of one of a region's doors; ``name`` is its SNI too."""
     tls = typed(
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         sni=name,

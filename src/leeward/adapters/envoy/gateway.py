@@ -11,7 +11,7 @@ import aiohttp
 from leeward.adapters.envoy.bootstrap import CLUSTERS_FILE, LISTENERS_FILE
 from leeward.adapters.envoy.render import render, version
 from leeward.adapters.envoy.settings import GatewaySettings
-from leeward.ports.gateway import GatewayUnavailableError, Route
+from leeward.ports.gateway import Exported, GatewayUnavailableError, Route
 
 POLL_S = 0.01
 REMIND_S = 1.0
@@ -29,12 +29,12 @@ class EnvoyGateway:
         self._directory = Path(settings.config_dir)
         self._turn = asyncio.Lock()
 
-    async def apply(self, routes: tuple[Route, ...], *, timeout_s: float) -> None:
-        """Make the gateway serve exactly these routes. Raises GatewayUnavailableError.
+    async def apply(self, routes: tuple[Route, ...], services: tuple[Exported, ...] = (), *, timeout_s: float) -> None:
+        """Make the gateway serve exactly these routes and exported services. Raises GatewayUnavailableError.
 
         When it raises, the files are written all the same: Envoy will follow them as soon as it can.
         """
-        files = render(self._settings, routes)
+        files = render(self._settings, routes, services)
         pending: dict[str, str] = {}
         try:
             async with asyncio.timeout(timeout_s), self._turn:

@@ -8,6 +8,7 @@ whether or not the old region still answers.
 from typing import Any
 
 from leeward.adapters.envoy import routes as tables
+from leeward.adapters.envoy import services
 from leeward.adapters.envoy.bootstrap import config_source
 from leeward.adapters.envoy.clusters import (
     HTTP_KEEPALIVE,
@@ -17,6 +18,7 @@ from leeward.adapters.envoy.clusters import (
     POSTGRES_KEEPALIVE,
     http_peer,
     postgres_peer,
+    services_peer,
     spare_cluster,
     tcp_address,
     tls_context,
@@ -43,7 +45,10 @@ def listeners(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict
     """Return every listener of this gateway."""
     mine = next((route for route in routes if route.app == settings.app), None)
     local = LOCAL_POSTGRES if mine is not None and mine.instance is not None else NOWHERE
-    result = [_users(settings)]
+    result = [
+        _requests(settings, tables.USERS, settings.users_port),
+        _requests(settings, services.SERVICES, settings.services_port),
+    ]
     if settings.peers:
         result += [_peers(settings), _late(local)]
     for region in sorted(settings.peers):
@@ -62,25 +67,28 @@ def _postgres_of(settings: GatewaySettings, region: Region | None, local: str) -
     return NOWHERE if region is None or region not in settings.peers else spare_cluster(region)
 
 
-def _users(settings: GatewaySettings) -> dict[str, Any]:
+def _requests(settings: GatewaySettings, table: str, port: int) -> dict[str, Any]:
     manager = _http(
         settings,
-        tables.USERS,
-        rds=_rds(settings, tables.USERS),
+        table,
+        rds=_rds(settings, table),
         use_remote_address=True,
         internal_address_config=_NOBODY_INTERNAL,
         request_headers_timeout="10s",
     )
-    return _listener("users", _at(settings, settings.users_port), [{"filters": [manager]}])
+    return _listener(table, _at(settings, port), [{"filters": [manager]}])
 
 
 def _peers(settings: GatewaySettings) -> dict[str, Any]:
-    requests = _http(
-        settings,
-        tables.PEERS,
-        codec_type="HTTP2",
-        rds=_rds(settings, tables.PEERS),
-        http2_protocol_options={"connection_keepalive": HTTP_KEEPALIVE},
+    requests, exported = (
+        _http(
+            settings,
+            table,
+            codec_type="HTTP2",
+            rds=_rds(settings, table),
+            http2_protocol_options={"connection_keepalive": HTTP_KEEPALIVE},
+        )
+        for table in (tables.PEERS, services.EXPORTS)
     )
     streams = _http(
         settings,
@@ -93,6 +101,7 @@ def _peers(settings: GatewaySettings) -> dict[str, Any]:
     chains = [
         _mutual_tls(settings, http_peer(settings.region), requests),
         _mutual_tls(settings, postgres_peer(settings.region), streams),
+        _mutual_tls(settings, services_peer(settings.region), exported),
     ]
     inspector = {
         "name": "envoy.filters.listener.tls_inspector",

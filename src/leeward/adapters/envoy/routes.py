@@ -25,9 +25,11 @@ PEERS = "peers"
 REGION_HEADER = "x-leeward-region"
 TIMEOUT = "15s"
 RETRY_AFTER_S = 1
+FIRST_WORD, LAST_WORD = "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD"
+"""Whether a header that is there already stays."""
 
 _READ = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}}
-_READ_RETRIES = {
+READ_RETRIES = {
     "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-status-codes",
     "retriable_status_codes": [503],
     "num_retries": 2,
@@ -44,7 +46,7 @@ _READ_RETRIES = {
 }
 _BACK_OFF = {"base_interval": "0.025s", "max_interval": "0.25s"}
 # Only failures that prove that no byte of the request was processed.
-_WRITE_RETRIES = {"retry_on": "connect-failure,refused-stream", "num_retries": 2, "retry_back_off": _BACK_OFF}
+WRITE_RETRIES = {"retry_on": "connect-failure,refused-stream", "num_retries": 2, "retry_back_off": _BACK_OFF}
 # A peer that cannot be connected to may be a black hole. A retry would go there again, whoever is primary by then;
 # the client's own finds the new one.
 _FORWARDED_RETRIES = {"retry_on": "refused-stream", "num_retries": 2, "retry_back_off": _BACK_OFF}
@@ -53,38 +55,38 @@ _FORWARDED_RETRIES = {"retry_on": "refused-stream", "num_retries": 2, "retry_bac
 def users(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any]:
     """Return the route table of the users' listener."""
     hosts = [
-        _host(
+        host(
             str(route.app),
             _domains(route.app, alone=len(routes) == 1),
             [
-                _forward(reads_cluster(route.app), _READ_RETRIES, read=True),
+                forward(reads_cluster(route.app), READ_RETRIES, read=True),
                 _write_from_users(settings.region, route),
             ],
         )
         for route in routes
     ]
-    return _table(USERS, settings.region, hosts, action="ADD_IF_ABSENT")
+    return table(USERS, settings.region, hosts, action=FIRST_WORD)
 
 
 def peers(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any]:
     """Return the route table of what other regions send for this region's pods."""
     hosts = [
-        _host(
+        host(
             str(route.app),
             _domains(route.app, alone=len(routes) == 1),
             [
-                _forward(pods_cluster(route.app), _READ_RETRIES, read=True),
+                forward(pods_cluster(route.app), READ_RETRIES, read=True),
                 _write_from_peers(settings.region, route),
             ],
         )
         for route in routes
     ]
-    return _table(PEERS, settings.region, [_warm_answer(), *hosts], action="OVERWRITE_IF_EXISTS_OR_ADD")
+    return table(PEERS, settings.region, [_warm_answer(), *hosts], action=LAST_WORD)
 
 
 def warm(peer: str) -> dict[str, Any]:
     """Return the route table through which this gateway keeps its connection to a peer open."""
-    return _inline("warm", _host("warm", ["*"], [_to(peer, {"timeout": "2s"})]))
+    return _inline("warm", host("warm", ["*"], [_to(peer, {"timeout": "2s"})]))
 
 
 def tunnel() -> dict[str, Any]:
@@ -98,26 +100,27 @@ def tunnel() -> dict[str, Any]:
             "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
         },
     }
-    return _inline("tunnel", _host("postgres", ["*"], [route]))
+    return _inline("tunnel", host("postgres", ["*"], [route]))
 
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
     if route.primary is None:
         because = f"{route.app} has no primary at this moment; nothing was written, try again"
-        return _refuse("no-primary", because)
+        return refuse("no-primary", because)
     if route.primary == here:
-        return _forward(pods_cluster(route.app), _WRITE_RETRIES, read=False)
-    return _forward(http_peer(route.primary), _FORWARDED_RETRIES, read=False)
+        return forward(pods_cluster(route.app), WRITE_RETRIES, read=False)
+    return forward(http_peer(route.primary), _FORWARDED_RETRIES, read=False)
 
 
 def _write_from_peers(here: Region, route: Route) -> dict[str, Any]:
     if route.primary != here:
         because = f"{here} is not the primary region of {route.app}; nothing was written, try again"
-        return _refuse("wrong-region", because)
-    return _forward(pods_cluster(route.app), _WRITE_RETRIES, read=False)
+        return refuse("wrong-region", because)
+    return forward(pods_cluster(route.app), WRITE_RETRIES, read=False)
 
 
-def _forward(cluster: str, retries: dict[str, Any], *, read: bool) -> dict[str, Any]:
+def forward(cluster: str, retries: dict[str, Any], *, read: bool) -> dict[str, Any]:
+    """Return a route to a cluster, for reads only or for everything."""
     route = _to(cluster, {"timeout": TIMEOUT, "retry_policy": retries})
     if read:
         route["match"]["headers"] = [_READ]
@@ -128,29 +131,32 @@ def _to(cluster: str, options: dict[str, Any]) -> dict[str, Any]:
     return {"match": {"prefix": "/"}, "route": {"cluster": cluster, **options}}
 
 
-def _refuse(code: str, because: str) -> dict[str, Any]:
+def refuse(code: str, because: str, *, status: int = 503) -> dict[str, Any]:
+    """Return a route that answers at once, with the reason."""
     body = json.dumps({"code": code, "because": because, "retry_after_s": RETRY_AFTER_S})
     return {
         "match": {"prefix": "/"},
-        "direct_response": {"status": 503, "body": {"inline_string": body}},
+        "direct_response": {"status": status, "body": {"inline_string": body}},
         "response_headers_to_add": [
-            _header("content-type", "application/json", "OVERWRITE_IF_EXISTS_OR_ADD"),
-            _header("retry-after", str(RETRY_AFTER_S), "OVERWRITE_IF_EXISTS_OR_ADD"),
+            _header("content-type", "application/json", LAST_WORD),
+            _header("retry-after", str(RETRY_AFTER_S), LAST_WORD),
         ],
     }
 
 
 def _warm_answer() -> dict[str, Any]:
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
-    return _host("warm", [WARM_HOST], [answer])
+    return host("warm", [WARM_HOST], [answer])
 
 
-def _table(name: str, region: Region, hosts: list[dict[str, Any]], *, action: str) -> dict[str, Any]:
+def table(name: str, region: Region, hosts: list[dict[str, Any]], *, action: str, **fields: Any) -> dict[str, Any]:
+    """Return a route table whose answers say which region gave them; ``action`` is whose word counts."""
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=name,
         virtual_hosts=hosts,
         response_headers_to_add=[_header(REGION_HEADER, str(region), action)],
+        **fields,
     )
 
 
@@ -159,7 +165,8 @@ def _inline(name: str, host: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "virtual_hosts": [host], "validate_clusters": False}
 
 
-def _host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[str, Any]:
+def host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a virtual host."""
     return {"name": name, "domains": domains, "routes": routes}
 
 

@@ -9,6 +9,7 @@ from leeward.ports.gateway import Address
 
 USERS_PORT = 8080
 PEERS_PORT = 8443
+SERVICES_PORT = 8081
 POSTGRES_PORT = 5432
 ADMIN_PORT = 9901
 EGRESS_PORT_BASE = 15000
@@ -33,6 +34,8 @@ class GatewaySettings:
     """The directory that Envoy watches and the agent writes."""
     users_port: int = USERS_PORT
     peers_port: int = PEERS_PORT
+    services_port: int = SERVICES_PORT
+    """Where this region's own pods ask for exported services. Users have no business there."""
     postgres_port: int = POSTGRES_PORT
     admin_port: int = ADMIN_PORT
     access_log: bool = False
