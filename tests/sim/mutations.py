@@ -13,7 +13,7 @@ from leeward.core.election import Choice
 from leeward.core.settings import AgentSettings
 from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, ReplicationMode, Role, Topology
 from leeward.core.view import View
-from leeward.sim import database
+from leeward.sim import database, postgres
 from leeward.sim.faults import Fault, Kind
 from leeward.sim.fleet import three
 from leeward.sim.plan import Focus, Plan, draw
@@ -184,6 +184,15 @@ def send_users_anywhere(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(routing, "has_pods", lambda view, region: True)
 
 
+def believe_claims(patch: pytest.MonkeyPatch) -> None:
+    """A standby's word about how much it holds is passed on, whatever history it holds it of."""
+
+    def all_of_it(held_lsn: int, sent_lsn: int) -> int:
+        return held_lsn
+
+    patch.setattr(postgres, "claim", all_of_it)
+
+
 ASYNC = (ReplicationMode.ASYNC,)
 QUORUM = (ReplicationMode.QUORUM,)
 US, EU, AP = Region("us"), Region("eu"), Region("ap")
@@ -191,11 +200,16 @@ UNHEARD_FAILOVER = (Fault(12.0, Kind.WATCH_STALL, US, None, 4.0), Fault(12.6, Ki
 UNHEARD_AND_THEN_SLOW = (*UNHEARD_FAILOVER, Fault(12.9, Kind.SLOW_LINK, US, EU, 6.0, 1.0))
 SLOW_THEN_GONE = (Fault(12.0, Kind.SLOW_LINK, US, None, 12.0, 0.8), Fault(16.0, Kind.ISOLATION, US, None, 6.0))
 BACK_WHILE_THE_NEXT_DIES = (Fault(12.0, Kind.ISOLATION, US, None, 13.5), Fault(25.2, Kind.REGION_LOSS, EU, None, 10.0))
+LAGS_AND_THEN_LEADS = (
+    Fault(12.0, Kind.SLOW_DISK, EU, None, 10.0, 0.3),
+    Fault(15.0, Kind.SLOW_LINK, EU, AP, 8.0, 0.5),
+    Fault(16.0, Kind.REGION_LOSS, US, None, 9.0),
+)
 NO_PODS_IN_TWO = tuple(Fault(12.0, Kind.SERVICE_LOSS, region, None, 25.0) for region in (US, EU))
 
 MUTATIONS = (
     Mutation("no lease margin", nothing, Focus((3,), rtts_s=(0.004,), kinds=LOSSES), make=no_margin),
-    Mutation("prepare is skipped", skip_prepare, Focus((3,), SAFE_MODES, (0.2,), LOSSES | SLOW)),
+    Mutation("prepare is skipped", skip_prepare, Focus(modes=QUORUM), script=LAGS_AND_THEN_LEADS),
     Mutation("standbys do not cut", standbys_do_not_cut, Focus(modes=QUORUM), script=UNHEARD_AND_THEN_SLOW),
     Mutation("R + W > N is ignored", ignore_the_quorum, Focus((3, 5), SAFE_MODES, (0.2,), LOSSES | SLOW)),
     Mutation("a lagging standby is promoted", promote_the_lagging, Focus((3,), SAFE_MODES, (0.2,), LOSSES | SLOW)),
@@ -213,5 +227,6 @@ MUTATIONS = (
     Mutation(
         "a switchover hands over too early", hand_over_early, Focus((3,), ASYNC, kinds=frozenset((Kind.SWITCHOVER,)))
     ),
+    Mutation("claims are believed", believe_claims, Focus((3,), SAFE_MODES, (0.2,), LOSSES)),
     Mutation("users go where there is no pod", send_users_anywhere, Focus(), script=NO_PODS_IN_TWO),
 )

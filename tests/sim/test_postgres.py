@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+import pytest
+
 from leeward.core.values import Region, Role, Synchronous, SynchronousMethod
+from leeward.sim import postgres
 from leeward.sim.network import Network
-from leeward.sim.postgres import Greeting, Postgres
+from leeward.sim.postgres import FOLLOW_ROUND_TRIPS, Greeting, Postgres
 from leeward.sim.process import Process
 from leeward.sim.schedule import Schedule
 
@@ -65,6 +68,17 @@ def led(synchronous: Synchronous | None, then: Callable[[Trio], None] = lambda t
     return trio
 
 
+def forked() -> Trio:
+    """US has ended; EU holds two writes of it that AP never saw."""
+    trio = led(None)
+    trio.servers[AP].disconnect()
+    trio.write(US, "a")
+    trio.write(US, "b")
+    trio.run(1.0)
+    trio.servers[US].end()
+    return trio
+
+
 def test_async_acknowledges_at_once() -> None:
     trio = led(None)
     trio.write(US, "a")
@@ -107,21 +121,51 @@ def test_a_retry_waits_for_the_standbys_like_a_write() -> None:
 
 
 def test_who_holds_more_than_a_new_primary_has_diverged_and_who_holds_less_is_welcome() -> None:
-    trio = led(None)
-    trio.servers[AP].disconnect()
-    trio.write(US, "a")
-    trio.run(1.0)
-    trio.servers[US].end()
+    trio = forked()
     trio.servers[AP].lead(2, lambda: None)
     trio.greetings.clear()
     trio.follow(EU, AP)
-    assert trio.greetings == [(AP, Greeting.DIVERGED)]
+    assert trio.greetings == [(AP, Greeting.WELCOME), (AP, Greeting.DIVERGED)]
+    assert trio.servers[AP].receivers == {}
     history = trio.servers[EU].history
     history.cut_at(history.common_with(trio.servers[AP].history))
     trio.follow(EU, AP)
     assert trio.greetings[-1] == (AP, Greeting.WELCOME)
     assert trio.servers[EU].role is Role.STANDBY
     assert history.records == trio.servers[AP].history.records
+
+
+@pytest.mark.parametrize("believed", [False, True])
+def test_a_standby_whose_history_forked_off_acknowledges_nothing(
+    believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if believed:
+        monkeypatch.setattr(postgres, "claim", lambda held_lsn, sent_lsn: held_lsn)
+    trio, proved = forked(), list[str]()
+    trio.servers[AP].enforce(Synchronous(SynchronousMethod.ANY, 1, (US, EU)))
+    trio.servers[AP].lead(2, lambda: proved.append("the record of the epoch"))
+    trio.follow(EU, AP)
+    assert bool(proved) is believed, "a claim is about positions: only the courier knows what was sent"
+
+
+def test_after_a_promotion_each_standby_in_the_cascade_asks_for_the_new_timeline() -> None:
+    trio = led(None)
+    trio.follow(AP, EU)
+    trio.servers[US].end()
+    trio.servers[EU].lead(2, lambda: None)
+    trio.write(EU, "a")
+    one_way_s = 0.05
+    trio.run(one_way_s * (1 + 2 * FOLLOW_ROUND_TRIPS) - 0.01)
+    assert len(trio.servers[AP].history) == 1
+    trio.run(0.02)
+    assert trio.servers[AP].history.records == trio.servers[EU].history.records
+
+
+def test_a_primary_that_goes_on_under_another_epoch_begins_no_timeline() -> None:
+    trio = led(None)
+    trio.servers[US].lead(2, lambda: None)
+    trio.run(0.06)
+    assert len(trio.servers[EU].history) == 2
 
 
 def test_a_cut_delivers_late_and_in_order() -> None:

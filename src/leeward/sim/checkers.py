@@ -37,6 +37,21 @@ class Writers:
         self.newest = found.epoch
 
 
+def check_replicated(sites: dict[Region, Site], app: App, found: Acknowledged) -> None:
+    """Check that an acknowledged write is where it must be, at the moment it is acknowledged. Raises ViolationError."""
+    server = sites[found.by].instances[app].postgres
+    asked = server.synchronous
+    if asked is None:
+        return
+    others = [(region, sites[region].instances[app].postgres.history) for region in asked.members]
+    holders = [region for region, history in others if history.shares(server.history, found.lsn)]
+    if len(holders) < asked.required:
+        raise ViolationError(
+            f"{found.by} acknowledged {found.key} under epoch {found.epoch} at {found.committed_at_s:.3f} s, and "
+            f"{', '.join(holders) or 'no standby'} holds it: {asked.required} of {', '.join(asked.members)} must"
+        )
+
+
 def check_deposed(sites: dict[Region, Site], topology: Topology) -> None:
     """Check that whoever is deposed because its lease is over writes no more. Raises ViolationError.
 

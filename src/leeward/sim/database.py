@@ -22,6 +22,8 @@ STOP_S = (0.03, 0.12)
 STOP_TIMEOUT_S = 15.0
 ADOPT_S = (0.01, 0.03)
 REWIND_S = (0.4, 1.0)
+# What comparing histories takes, after a standby did not stream for as long as one is patient with it.
+COMPARE_S = (0.05, 1.2)
 RETRY_S = 0.3
 CONNECT_TIMEOUT_S = 3.0
 POLL_S = 0.02
@@ -134,8 +136,9 @@ class Instance:
             replayed_lsn=len(server.history) if running else None,
             upstream=server.upstream,
             senders=tuple(
-                Sender(region, True, one.flushed, one.flushed, self._is_synchronous(region))
+                Sender(region, one.streaming, one.flushed, one.flushed, self._is_synchronous(region))
                 for region, one in server.receivers.items()
+                if one.flushed is not None
             ),
             lease_until_s=None if self.lease is None else self.lease.until_s,
             problem=self._problem,
@@ -349,7 +352,9 @@ class Instance:
                 self._settled = True
                 self._changed()
             case Greeting.DIVERGED:
-                self._leave_history(upstream)
+                self._settled = False
+                self._changed()
+                self._step(COMPARE_S, self._compare, upstream)
             case Greeting.BEHIND | Greeting.REFUSED:
                 self._step((RETRY_S, RETRY_S), self._retry)
 
@@ -361,6 +366,13 @@ class Instance:
         self._connecting = None
         self._changed()
         self._converge()
+
+    def _compare(self, upstream: Region) -> None:
+        """Leave our history if it forked off, and otherwise connect again."""
+        source, history = self._peers[upstream], self.postgres.history
+        common = history.common_with(source.history)
+        if source.reachable_from(self.region) and common < min(len(history), len(source.history)):
+            self._leave_history(upstream)
 
     def _leave_history(self, upstream: Region) -> None:
         """Save what only we have, then take the upstream's history."""

@@ -13,6 +13,8 @@ class WalRecord:
     number: int
     """Distinguishes records of an epoch: no two histories hold the same one by chance."""
     key: str | None
+    timeline: str
+    """Which timeline it is on: each promotion begins one."""
 
 
 class History:
@@ -29,6 +31,11 @@ class History:
     def position(self) -> WalPosition:
         """How much of history it holds."""
         return WalPosition(self.records[-1].epoch if self.records else 0, len(self.records))
+
+    @property
+    def timeline(self) -> str:
+        """The timeline of the last record; none before there is any."""
+        return self.records[-1].timeline if self.records else ""
 
     def append(self, record: WalRecord) -> int:
         """Add a record and return its LSN."""
@@ -49,6 +56,10 @@ class History:
             if record.key is not None and self._lsn_of.get(record.key, 0) > lsn:
                 del self._lsn_of[record.key]
         return lost
+
+    def shares(self, other: "History", lsn: int) -> bool:
+        """Whether both hold the same record there."""
+        return len(self) >= lsn and len(other) >= lsn and self.records[lsn - 1] == other.records[lsn - 1]
 
     def common_with(self, other: "History") -> int:
         """Return how many records the two share from the beginning."""

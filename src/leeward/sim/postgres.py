@@ -1,8 +1,11 @@
 """A simulated PostgreSQL server, with the semantics that failover depends on.
 
 A primary acknowledges in async at once, and otherwise when enough standbys flushed; it goes on doing so
-until it is stopped, whatever anybody believes. Standbys stream from their upstream over a connection, cascade,
-and can follow only a history that contains theirs.
+until it is stopped, whatever anybody believes. Standbys stream from their upstream over a connection, and cascade.
+
+Positions are compared, never contents. A standby whose history forked off is let in like any other one and says how
+far it has flushed; only when its timeline ends does it find the fork. A primary that believed it would acknowledge
+writes that nobody has. So the courier between the two lets a standby claim no more than was sent to it.
 """
 
 from collections import deque
@@ -16,6 +19,9 @@ from leeward.sim.network import Network
 from leeward.sim.process import Process
 
 CONNECT_ROUND_TRIPS = 2
+# From the end of a timeline, which is what a promotion does to those who stream, until WAL of the next one is sent.
+# PostgreSQL's WAL receiver takes four; with its questions asked ahead (decision 10) it is one.
+FOLLOW_ROUND_TRIPS = 1
 
 Answer = Callable[[int, int], None]
 
@@ -35,7 +41,17 @@ class Receiver:
 
     link: int
     sent: int
-    flushed: int
+    timeline: str
+    """Which it gets the WAL of, as far as that goes."""
+    flushed: int | None = None
+    """As far as it says; None before it said anything."""
+    ended: bool = False
+    """The timeline has ended here, and it has not asked for the next one yet."""
+
+    @property
+    def streaming(self) -> bool:
+        """Whether it gets WAL and has confirmed some."""
+        return self.flushed is not None and not self.ended
 
 
 @dataclass(slots=True)
@@ -44,6 +60,14 @@ class Pending:
 
     lsn: int
     answer: Callable[[], None]
+
+
+def claim(held_lsn: int, sent_lsn: int) -> int:
+    """Return how far a standby may say that it has flushed: what it holds, and no more than was sent to it.
+
+    The courier's part (``leeward.adapters.postgres.anticipation``).
+    """
+    return min(held_lsn, sent_lsn)
 
 
 class Postgres:
@@ -80,6 +104,13 @@ class Postgres:
         self._greeted = greeted
         self._hung_up = hung_up
         self._link = 0
+        self._sent_lsn = 0
+        """How far the upstream has sent, in this connection; all before it both had."""
+        self._timeline = ""
+        """Which its writes go to, while it is a primary."""
+        self._promotions = 0
+        self._released_lsn = 0
+        """Commits up to here were acknowledged by enough standbys, or so they said; it is never taken back."""
         self._unflushed: deque[tuple[int, int, list[WalRecord]]] = deque()
         self._flushed_at_s = 0.0
         """When the disk will have done what it was asked for."""
@@ -93,8 +124,14 @@ class Postgres:
         self.role, self.closing = Role.DETACHED, False
 
     def lead(self, epoch: int, proved: Callable[[], None]) -> None:
-        """Be a primary, and commit the record of the epoch: ``proved`` runs when it is acknowledged."""
+        """Be a primary, and commit the record of the epoch: ``proved`` runs when it is acknowledged.
+
+        Out of recovery that is a promotion, and begins a timeline; a primary started again goes on with its own.
+        """
         self.disconnect()
+        if self.role in (Role.DETACHED, Role.STANDBY):
+            self._promotions += 1
+            self._timeline = f"{self.region}-{self._promotions}"
         self.role, self.epoch, self.closing = Role.PRIMARY, epoch, False
         self._commit(None, proved)
 
@@ -105,14 +142,15 @@ class Postgres:
 
     @property
     def sent_out(self) -> bool:
-        """Whether every standby that is connected has confirmed everything."""
-        return all(receiver.flushed >= len(self.history) for receiver in self.receivers.values())
+        """Whether every standby that streams has confirmed everything."""
+        return all((one.flushed or 0) >= len(self.history) for one in self.receivers.values() if not one.ended)
 
     def end(self) -> None:
         """End now. Kernels tell the peers."""
         self.disconnect()
         self.role, self.closing = Role.STOPPED, False
         self._pending.clear()
+        self._released_lsn = 0
         self._unflushed.clear()
         for region, receiver in self.receivers.items():
             self._tell(region, "_reset", receiver.link)
@@ -154,26 +192,37 @@ class Postgres:
         common = peer.history.common_with(self.history)
         if self.role is Role.STOPPED or self.closing:
             greeting = Greeting.REFUSED
-        elif common == len(peer.history):
-            greeting = Greeting.WELCOME
-            self.receivers[region] = Receiver(link, common, common)
-        elif common == len(self.history):
+        elif common == len(self.history) < len(peer.history):
             # A prefix of theirs: not a fork, and a primary will soon have the record of its epoch.
             greeting = Greeting.BEHIND
         else:
-            greeting = Greeting.DIVERGED
-        self._tell(region, "_answered", self.region, link, greeting)
+            greeting = Greeting.WELCOME
+            self.receivers[region] = Receiver(link, common, peer.history.timeline)
+        self._tell(region, "_answered", self.region, link, greeting, common)
         if greeting is Greeting.WELCOME:
             self._push(region)
-            self._release()
             self._changed()
 
-    def _answered(self, upstream: Region, link: int, greeting: Greeting) -> None:
+    def _answered(self, upstream: Region, link: int, greeting: Greeting, from_lsn: int) -> None:
         if link != self._link or self.role is Role.STOPPED:
             return
         if greeting is Greeting.WELCOME:
-            self.role, self.upstream = Role.STANDBY, upstream
+            self.role, self.upstream, self._sent_lsn = Role.STANDBY, upstream, from_lsn
+            self._say_flushed(upstream)
         self._greeted(upstream, greeting)
+
+    def _say_flushed(self, upstream: Region) -> None:
+        self._tell(upstream, "_flushed", self.region, self._link, claim(len(self.history), self._sent_lsn))
+
+    def _ended(self, upstream: Region, link: int, fork_lsn: int, left: int) -> None:
+        """The upstream has no more of this timeline: ask for the next one, unless ours goes beyond the fork."""
+        if link != self._link or self.upstream is None:
+            return
+        if len(self.history) > fork_lsn:
+            self.disconnect()
+            self._greeted(upstream, Greeting.DIVERGED)
+        else:
+            self._tell(upstream, "_asked_on", self.region, link, left - 1)
 
     def _reset(self, link: int) -> None:
         if link == self._link and self.role is not Role.STOPPED:
@@ -185,6 +234,7 @@ class Postgres:
         if link != self._link:
             return
         now_s = self._network.now_s
+        self._sent_lsn = first + len(records)
         self._unflushed.append((link, first, records))
         if self.disk_s or len(self._unflushed) > 1:
             self._flushed_at_s = max(self._flushed_at_s, now_s + self.disk_s)
@@ -204,22 +254,46 @@ class Postgres:
             self.history.append(record)
         for region in self.receivers:
             self._push(region)
-        self._tell(self.upstream, "_flushed", self.region, link, len(self.history))
+        self._say_flushed(self.upstream)
 
     # -- as an upstream ---------------------------------------------------------------------------
 
     def _push(self, region: Region) -> None:
         receiver = self.receivers[region]
-        first = receiver.sent
-        if first < len(self.history):
-            receiver.sent = len(self.history)
-            self._tell(region, "_receive", receiver.link, first, self.history.records[first:])
+        first, records = receiver.sent, self.history.records
+        if first == len(records) or receiver.ended:
+            return
+        last = len(records)
+        if records[-1].timeline != receiver.timeline:
+            later = (at for at in range(first, last) if records[at].timeline != receiver.timeline)
+            last = next(later, last)
+        if first < last:
+            receiver.sent = last
+            self._tell(region, "_receive", receiver.link, first, records[first:last])
+        if last < len(records):
+            receiver.ended = True
+            self._end_timeline(region, receiver, FOLLOW_ROUND_TRIPS)
+
+    def _end_timeline(self, region: Region, receiver: Receiver, left: int) -> None:
+        if left > 0:
+            self._tell(region, "_ended", self.region, receiver.link, receiver.sent, left)
+        else:
+            receiver.timeline, receiver.ended = self.history.records[receiver.sent].timeline, False
+            self._push(region)
+            self._changed()
+
+    def _asked_on(self, region: Region, link: int, left: int) -> None:
+        receiver = self.receivers.get(region)
+        if receiver is not None and receiver.link == link:
+            self._end_timeline(region, receiver, left)
 
     def _flushed(self, region: Region, link: int, lsn: int) -> None:
         receiver = self.receivers.get(region)
         if receiver is not None and receiver.link == link:
-            receiver.flushed = lsn
+            is_first, receiver.flushed = receiver.flushed is None, lsn
             self._release()
+            if is_first:
+                self._changed()
 
     def _gone(self, region: Region, link: int) -> None:
         receiver = self.receivers.get(region)
@@ -250,7 +324,7 @@ class Postgres:
 
     def _commit(self, key: str | None, answer: Callable[[], None]) -> None:
         self._numbers += 1
-        lsn = self.history.append(WalRecord(self.epoch, self._numbers, key))
+        lsn = self.history.append(WalRecord(self.epoch, self._numbers, key, self._timeline))
         for region in self.receivers:
             self._push(region)
         if self.synchronous is None:
@@ -267,7 +341,10 @@ class Postgres:
     def _release(self) -> None:
         if self.role is not Role.PRIMARY or not self._pending:
             return
-        reached = len(self.history) if self.synchronous is None else self._acknowledged(self.synchronous)
+        if self.synchronous is None:
+            reached = len(self.history)
+        else:
+            reached = self._released_lsn = max(self._released_lsn, self._acknowledged(self.synchronous))
         ready = [pending for pending in self._pending if pending.lsn <= reached]
         if ready:
             self._pending = [pending for pending in self._pending if pending.lsn > reached]
@@ -276,7 +353,8 @@ class Postgres:
 
     def _acknowledged(self, synchronous: Synchronous) -> int:
         """Return the LSN up to which enough standbys have flushed."""
-        flushed = [self.receivers[region].flushed for region in synchronous.members if region in self.receivers]
+        known = (self.receivers[region].flushed for region in synchronous.members if region in self.receivers)
+        flushed = [lsn for lsn in known if lsn is not None]
         if len(flushed) < synchronous.required:
             return 0
         if synchronous.method is SynchronousMethod.FIRST:

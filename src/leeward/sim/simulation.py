@@ -111,6 +111,7 @@ class Simulation:
     def _acknowledged(self, found: Acknowledged) -> None:
         self.acknowledgements.append(found)
         self.writers.saw(found)
+        checkers.check_replicated(self.sites, self.fleet.app, found)
 
     @property
     def represented_s(self) -> float:
