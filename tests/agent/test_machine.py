@@ -39,7 +39,6 @@ def settings(me: Region) -> AgentSettings:
             agent_url="",
             gateway_host="",
             gateway_port=0,
-            egress_port=0,
             rtt_s=0.0 if region == me else 0.1,
         )
         for region in REGIONS

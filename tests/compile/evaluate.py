@@ -64,7 +64,10 @@ def _passes(policies: list[KubeObject], way: str, own: End, other: End, port: in
 
 def _port(rule: dict[str, Any], port: int, protocol: str) -> bool:
     ports = rule.get("ports")
-    return not ports or any(each["port"] == port and each.get("protocol", "TCP") == protocol for each in ports)
+    return not ports or any(
+        each["port"] <= port <= each.get("endPort", each["port"]) and each.get("protocol", "TCP") == protocol
+        for each in ports
+    )
 
 
 def _peer(peers: list[dict[str, Any]] | None, other: End, namespace: str) -> bool:

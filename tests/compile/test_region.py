@@ -1,6 +1,7 @@
 """Objects of every region: complete, consistent, and the same for the world and for Kubernetes."""
 
 import json
+from dataclasses import replace
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -161,14 +162,49 @@ def test_an_autoscaler_owns_the_number_of_pods_where_there_is_one() -> None:
     assert "replicas" not in there["spec"]
 
 
-def test_two_applications_are_refused_with_a_reason(tmp_path: Path) -> None:
-    for name in ("fleet.yaml", "application.yaml"):
-        (tmp_path / name).write_text((EXAMPLE / name).read_text("utf-8"), "utf-8")
-    other = (EXAMPLE / "application.yaml").read_text("utf-8").replace("name: payments", "name: other", 1)
-    (tmp_path / "other.yaml").write_text(other, "utf-8")
+def together(*names: str) -> Spec:
+    """Return the example's fleet with applications like its own, of these names."""
+    spec = load(EXAMPLE)
+    (application,) = spec.applications
+    return replace(
+        spec,
+        applications=tuple(
+            application.model_copy(update={"metadata": application.metadata.model_copy(update={"name": name})})
+            for name in names
+        ),
+    )
+
+
+def test_two_applications_fit_together() -> None:
+    spec = together("payments", "shop")
+    for region in REGIONS:
+        assert faults(world(spec, region)) == []
+        assert faults(kubernetes(spec, region), external=provided(spec)) == []
+
+
+def test_two_applications_share_no_door_and_no_address_in_the_world() -> None:
+    spec = together("payments", "shop")
+    apps = settings_in(world(spec, "us-east-1")).apps
+    assert [(app.instance_host, app.postgres_port, dict(app.egress_ports)) for app in apps] == [
+        ("127.10.1.5", 5432, {"us-east-1": 15001, "europe-west1": 15002, "japaneast": 15003}),
+        ("127.10.1.6", 5433, {"us-east-1": 15101, "europe-west1": 15102, "japaneast": 15103}),
+    ]
+
+
+def test_another_application_changes_nothing_of_those_there_are() -> None:
+    """In Kubernetes ports belong to services: only the gateway's pod, which is made anew, has others."""
+    alone, joined = kubernetes(together("payments"), "us-east-1"), kubernetes(together("a", "payments"), "us-east-1")
+    after = {key_of(item): item for item in joined}
+    changed = {key_of(item) for item in alone if after[key_of(item)] != item}
+    assert changed == {("ConfigMap", "leeward-system", "leeward-agent"), ("Deployment", "leeward-system", "leeward")}
+
+
+def test_a_world_says_how_many_databases_it_runs() -> None:
+    spec = together(*(f"shop-{number}" for number in range(6)))
     with pytest.raises(ProblemsError) as caught:
-        kubernetes(load(tmp_path), REGIONS[0])
-    assert [problem.code for problem in caught.value.problems] == ["several-applications"]
+        world(spec, REGIONS[0])
+    assert [problem.code for problem in caught.value.problems] == ["world-too-small"]
+    assert faults(kubernetes(spec, REGIONS[0]), external=provided(spec)) == []
 
 
 def test_a_region_there_is_not() -> None:
@@ -198,13 +234,11 @@ def test_the_instance_manager_understands_its_command(region: str) -> None:
 
 
 def test_layers_that_may_not_import_one_another_agree() -> None:
-    assert (target.USERS_PORT, target.PEERS_PORT, target.POSTGRES_PORT, target.GATEWAY_ADMIN_PORT) == (
+    assert (target.USERS_PORT, target.PEERS_PORT, target.GATEWAY_ADMIN_PORT) == (
         envoy.USERS_PORT,
         envoy.PEERS_PORT,
-        envoy.POSTGRES_PORT,
         envoy.ADMIN_PORT,
     )
-    assert target.EGRESS_PORT_BASE == envoy.EGRESS_PORT_BASE
     assert (objects.POD_ADDRESS, objects.PROBE_PERIOD) == (embedded_pods.POD_ADDRESS, embedded_pods.PROBE_PERIOD_S)
 
 

@@ -39,6 +39,9 @@ SETTINGS = AppSettings(
     instance_url="https://instance",
     instance_host="127.0.0.1",
     instance_port=5432,
+    host="payments.example.com",
+    postgres_port=5432,
+    egress_ports={US: 15001, EU: 15002, AP: 15003},
 )
 STEADY = Topology(
     app=APP,

@@ -406,7 +406,7 @@ class Machine:
             app=settings.name,
             epoch=view.topology.epoch if view.topology is not None else 0,
             pods=self.apps[settings.name].pods,
-            instance=Address(settings.instance_host or "", settings.instance_port),
+            instance=Address(settings.instance_host, settings.instance_port) if settings.instance_host else None,
             primary=routing.primary_route(view),
             fallbacks=routing.fallbacks(view, self._nearest, self.health),
         )

@@ -6,6 +6,7 @@ The agent may see which pods of its applications are ready; it may change nothin
 from collections.abc import Sequence
 
 from leeward.compile import objects as k8s
+from leeward.compile.doors import called, doors
 from leeward.compile.identity import CLUSTER_TOKEN_KEY, CLUSTER_TOKEN_SECRET, IDENTITY_SECRET
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.settings import agent_settings
@@ -14,16 +15,15 @@ from leeward.compile.target import (
     AGENT_SETTINGS_DIR,
     CLUSTER_TOKEN_DIR,
     DNS_PORT,
-    EGRESS_PORT_BASE,
     GATEWAY_ADMIN_PORT,
     GATEWAY_BOOTSTRAP_DIR,
     GATEWAY_DIR,
     IDENTITY_DIR,
     PEERS_PORT,
-    POSTGRES_PORT,
     SYSTEM_NAMESPACE,
     USERS_PORT,
     Target,
+    gateway_service,
 )
 from leeward.core import codec
 from leeward.spec.application import Application
@@ -60,7 +60,7 @@ def agent(spec: Spec, region: str, target: Target, granting: Sequence[Applicatio
         *(grant for application in granting for grant in grants(application, region)),
         k8s.config_map(SETTINGS_MAP, SYSTEM_NAMESPACE, labels, {SETTINGS_FILE: codec.encode(settings)}),
         k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
-        *_services(labels, selector, spec),
+        *_services(labels, selector, spec, target),
         *([_names(labels, selector)] if target.answers_dns else []),
         # Two agents of one region would overrule one another: the old one goes before the new one comes.
         k8s.deployment(NAME, SYSTEM_NAMESPACE, labels, selector, template, replicas=1, strategy={"type": "Recreate"}),
@@ -95,7 +95,7 @@ def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject
         "gateway",
         target.images.gateway,
         command,
-        ports={"users": USERS_PORT, "peers": PEERS_PORT, **_local_ports(spec), "admin": GATEWAY_ADMIN_PORT},
+        ports={"users": USERS_PORT, "peers": PEERS_PORT, **_database_ports(spec), "admin": GATEWAY_ADMIN_PORT},
         mounts=[
             k8s.mount("bootstrap", GATEWAY_BOOTSTRAP_DIR, read_only=True),
             k8s.mount("identity", IDENTITY_DIR, read_only=True),
@@ -112,13 +112,36 @@ def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject
     )
 
 
-def _local_ports(spec: Spec) -> dict[str, int]:
-    """Return the ports only this region's pods use: the primary route, and the way to each PostgreSQL."""
-    egress = {f"egress-{index}": EGRESS_PORT_BASE + index for index in range(1, len(spec.regions) + 1)}
-    return {"postgres": POSTGRES_PORT, **egress}
+def _database_ports(spec: Spec) -> dict[str, int]:
+    """Return the ports only this region's pods use: for each application the primary's, and one to each PostgreSQL."""
+    return {
+        name: port
+        for application in spec.applications
+        if (ports := doors(spec, application)) is not None
+        for name, port in ports.named(application).items()
+    }
 
 
-def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec) -> list[KubeObject]:
+def _database_service(
+    spec: Spec, application: Application, labels: dict[str, str], selector: dict[str, str], target: Target
+) -> list[KubeObject]:
+    """Return what leads one application's pods to the gateway's ports for its database."""
+    ports, listening = called(spec, application, target), doors(spec, application)
+    if ports is None or listening is None:
+        return []
+    service = k8s.service(gateway_service(application.metadata.name), SYSTEM_NAMESPACE, labels, selector, {})
+    service["spec"]["ports"] = [
+        {"name": name, "port": port, "targetPort": pod_port}
+        for (name, port), pod_port in zip(
+            [("postgres", ports.primary), *((f"egress-{each}", port) for each, port in ports.egress.items())],
+            listening.named(application),
+            strict=True,
+        )
+    ]
+    return [service]
+
+
+def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, target: Target) -> list[KubeObject]:
     return [
         k8s.service("leeward-agent", SYSTEM_NAMESPACE, labels, selector, {"agent": AGENT_PORT}, kind="LoadBalancer"),
         k8s.service(
@@ -129,7 +152,7 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec) -> l
             {"users": USERS_PORT, "peers": PEERS_PORT},
             kind="LoadBalancer",
         ),
-        k8s.service("leeward-gateway-local", SYSTEM_NAMESPACE, labels, selector, _local_ports(spec)),
+        *(item for each in spec.applications for item in _database_service(spec, each, labels, selector, target)),
     ]
 
 

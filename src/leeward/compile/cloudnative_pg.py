@@ -4,6 +4,7 @@ CloudNativePG keeps each region's members; which region leads is the field ``rep
 Certificates are brought, not made by the operator: each region's own authority would be a stranger to the others.
 """
 
+from leeward.compile.doors import called
 from leeward.compile.identity import database_secret
 from leeward.compile.objects import KubeObject, labels_of, object_of
 from leeward.compile.target import Target
@@ -17,7 +18,8 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
     """Return the region's cluster."""
     app, database = application.metadata.name, application.spec.database
     primary, *_ = regions = spec.placement(application)
-    name = f"{app}-postgres"
+    name, ports = f"{app}-postgres", called(spec, application, target)
+    assert ports is not None
 
     def named(each: str) -> str:
         return f"{name}-{each}"
@@ -32,8 +34,8 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
         {
             "name": named(each),
             "connectionParameters": {
-                "host": target.gateway_host,
-                "port": str(target.peers[each].egress_port),
+                "host": target.gateway_host(app),
+                "port": str(ports.egress[each]),
                 "user": "streaming_replica",
                 "dbname": "postgres",
                 "sslmode": "verify-ca",

@@ -4,6 +4,7 @@ Which region is the primary is no part of the objects: the agent orders it, unde
 """
 
 from leeward.compile import objects as k8s
+from leeward.compile.doors import called
 from leeward.compile.identity import (
     IDENTITY_SECRET,
     OWNER_PASSWORD_KEY,
@@ -55,7 +56,7 @@ def database(spec: Spec, application: Application, region: str, target: Target) 
             k8s.secret_volume("identity", IDENTITY_SECRET),
             k8s.secret_volume("passwords", database_secret(app)),
         ],
-        annotations=target.pod_annotations(lambda pods: pods.database),
+        annotations=target.pod_annotations(lambda pods: pods.database(app)),
     )
     return [
         k8s.service_account(name, namespace, labels),
@@ -73,14 +74,15 @@ def database(spec: Spec, application: Application, region: str, target: Target) 
 
 
 def _command(spec: Spec, application: Application, region: str, target: Target) -> list[str]:
-    app = application.metadata.name
+    app, ports = application.metadata.name, called(spec, application, target)
+    assert ports is not None
     others = [name for name in spec.placement(application) if name != region]
     command = ["python", "-m", "leeward.adapters.postgres.manager"]
     command += ["--region", region, "--app", app]
     command += ["--listen", f"$(POD_IP):{INSTANCE_PORT}", "--postgres", f"$(POD_IP):{POSTGRES_PORT}"]
     command += ["--data", f"{DATABASE_VOLUME_DIR}/pgdata", "--identity", IDENTITY_DIR]
     for other in others:
-        command += ["--upstream", f"{other}={target.gateway_host}:{target.peers[other].egress_port}"]
+        command += ["--upstream", f"{other}={target.gateway_host(app)}:{ports.egress[other]}"]
     command += ["--database", app, "--owner", app]
     command += ["--password-file", f"{DATABASE_SECRETS_DIR}/{OWNER_PASSWORD_KEY}"]
     command += ["--replication-password-file", f"{DATABASE_SECRETS_DIR}/{REPLICATION_PASSWORD_KEY}"]

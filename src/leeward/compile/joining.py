@@ -1,9 +1,11 @@
 """How clusters' networks become one: WireGuard tunnels, peered networks, names across clusters, exported services."""
 
 from leeward.compile import objects as k8s
+from leeward.compile.doors import has_doors
 from leeward.compile.objects import KubeObject, object_of, selector_of
 from leeward.compile.secrets import external_secret
 from leeward.compile.site import Site, all_clusters, find
+from leeward.compile.target import gateway_service
 from leeward.spec.application import Application
 from leeward.spec.fleet import Cluster, Provider
 from leeward.spec.platform import Join, SecretsBy
@@ -209,10 +211,11 @@ def exports(site: Site, application: Application, items: list[KubeObject]) -> li
 
 
 def system_exports(site: Site) -> list[KubeObject]:
-    """Return the export of the gateway, where further clusters of the region need it."""
+    """Return the exports of the gateway's services for databases, where further clusters of the region need them."""
     if not site.home or len(site.spec.clusters(site.region.name)) < 2:
         return []
-    labels = site.labels("leeward", "names", "leeward")
+    labels, group = site.labels("leeward", "names", "leeward"), "multicluster.x-k8s.io/v1alpha1"
     return [
-        object_of("multicluster.x-k8s.io/v1alpha1", "ServiceExport", "leeward-gateway-local", "leeward-system", labels)
+        object_of(group, "ServiceExport", gateway_service(each.metadata.name), "leeward-system", labels)
+        for each in filter(has_doors, site.spec.applications)
     ]

@@ -7,6 +7,7 @@ monitoring and DNS are what they need; more tiers are declared in the applicatio
 from collections.abc import Sequence
 from typing import Any
 
+from leeward.compile.doors import EGRESS_PORTS, PRIMARY_PORTS, doors, has_doors
 from leeward.compile.identity import DATABASE_INIT, starts_cockroach
 from leeward.compile.objects import KubeObject, object_of, selector_of
 from leeward.compile.service import COCKROACH_PORT
@@ -15,7 +16,6 @@ from leeward.compile.site import Site, pods_of
 from leeward.compile.target import (
     AGENT_PORT,
     DNS_PORT,
-    EGRESS_PORT_BASE,
     INSTANCE_PORT,
     PEERS_PORT,
     POSTGRES_PORT,
@@ -29,8 +29,10 @@ from leeward.spec.platform import MeshKind
 from leeward.spec.workload import Exposure
 
 Peer = dict[str, Any]
-Rule = tuple[Sequence[Peer] | None, Sequence[int]]
-"""Peers (None: anybody) and TCP ports."""
+Port = int | tuple[int, int]
+"""A TCP port, or the first and last of a range."""
+Rule = tuple[Sequence[Peer] | None, Sequence[Port]]
+"""Peers (None: anybody) and ports."""
 
 ISTIOD_PORT = 15012
 OTLP_PORT = 4317
@@ -58,9 +60,7 @@ def system_policies(site: Site) -> list[KubeObject]:
     if not site.home:
         return []
     labels = site.labels("leeward", "network", "leeward")
-    apps = [_namespace(each.namespace) for each in site.spec.applications]
     own: list[Peer] = [{"podSelector": {}}]
-    egress = [EGRESS_PORT_BASE + index for index in range(1, len(site.spec.regions) + 1)]
     monitoring = site.fleet.monitoring
     public: list[Rule] = [(None, [USERS_PORT, PEERS_PORT, AGENT_PORT])]
     if monitoring is not None:
@@ -70,7 +70,7 @@ def system_policies(site: Site) -> list[KubeObject]:
         SYSTEM_NAMESPACE,
         labels,
         selector_of("leeward", "agent"),
-        ingress=[*public, ([*apps, *own], [POSTGRES_PORT, *egress])],
+        ingress=[*public, *(rule for each in site.spec.applications for rule in _own_doors(site, each, own))],
         egress=None,
     )
     if site.target.answers_dns:
@@ -88,6 +88,14 @@ def system_policies(site: Site) -> list[KubeObject]:
             egress=None,
         ),
     ]
+
+
+def _own_doors(site: Site, application: Application, own: list[Peer]) -> list[Rule]:
+    """Return the way to the gateway's ports for an application's database: for its own namespace's pods only."""
+    ports = doors(site.spec, application)
+    if ports is None:
+        return []
+    return [([_namespace(application.namespace), *own], [ports.primary, *ports.egress.values()])]
 
 
 def _deny(site: Site, application: Application) -> KubeObject:
@@ -160,9 +168,11 @@ def _database_ways(site: Site, application: Application) -> list[Rule]:
     if not site.home:
         home = site.spec.clusters(site.region.name)[0]
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in (home.pod_cidr, home.service_cidr) if cidr]
-        return [(blocks, [POSTGRES_PORT])] if blocks else []
-    port = POSTGRES_PORT if application.spec.database.engine == "postgres" else COCKROACH_PORT
-    return [([_tier(application, "database")], [port]), ([_leeward()], [POSTGRES_PORT])]
+        return [(blocks, [PRIMARY_PORTS])] if blocks else []
+    if not has_doors(application):
+        return [([_tier(application, "database")], [COCKROACH_PORT])]
+    # Which port of the gateway's pod is the application's may change with its neighbours; the pod lets in only its own.
+    return [([_tier(application, "database")], [POSTGRES_PORT]), ([_leeward()], [PRIMARY_PORTS])]
 
 
 def _database(site: Site, application: Application) -> KubeObject:
@@ -182,7 +192,6 @@ def _database(site: Site, application: Application) -> KubeObject:
             ingress=[*ingress, *_monitored(site, [8080])],
             egress=members,
         )
-    egress_ports = [EGRESS_PORT_BASE + index for index in range(1, len(site.spec.regions) + 1)]
     if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
         own, operator = _tier(application, "database"), _namespace(CLOUDNATIVE_PG_NAMESPACE)
         return _policy(
@@ -196,7 +205,7 @@ def _database(site: Site, application: Application) -> KubeObject:
                 *_monitored(site, [CLOUDNATIVE_PG_METRICS_PORT]),
             ],
             # Members ask the API server who leads; where that is differs from cloud to cloud.
-            egress=[([_leeward()], egress_ports), ([own], [POSTGRES_PORT]), (None, API_SERVER_PORTS)],
+            egress=[([_leeward()], [EGRESS_PORTS]), ([own], [POSTGRES_PORT]), (None, API_SERVER_PORTS)],
         )
     return _policy(
         "database",
@@ -204,7 +213,7 @@ def _database(site: Site, application: Application) -> KubeObject:
         labels,
         selector_of(f"{app}-postgres", "database"),
         ingress=[([service], [POSTGRES_PORT]), ([_leeward()], [POSTGRES_PORT, INSTANCE_PORT])],
-        egress=[([_leeward()], egress_ports)],
+        egress=[([_leeward()], [EGRESS_PORTS])],
     )
 
 
@@ -290,7 +299,7 @@ def _namespace(name: str) -> Peer:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
-def _monitored(site: Site, ports: Sequence[int]) -> list[Rule]:
+def _monitored(site: Site, ports: Sequence[Port]) -> list[Rule]:
     monitoring = site.fleet.monitoring
     return [([_namespace(monitoring.namespace)], ports)] if monitoring is not None and ports else []
 
@@ -299,7 +308,9 @@ def _labels(site: Site, application: Application) -> dict[str, str]:
     return site.labels(application.metadata.name, "network", application.metadata.name)
 
 
-def _tcp(port: int) -> dict[str, Any]:
+def _tcp(port: Port) -> dict[str, Any]:
+    if isinstance(port, tuple):
+        return {"protocol": "TCP", "port": port[0], "endPort": port[1]}
     return {"protocol": "TCP", "port": port}
 
 

@@ -4,12 +4,13 @@ from leeward.compile.agent import agent, grants
 from leeward.compile.cloudnative_pg import cloudnative_pg
 from leeward.compile.cockroachdb import cockroachdb
 from leeward.compile.database import database
+from leeward.compile.doors import has_doors
 from leeward.compile.identity import secrets
 from leeward.compile.namespaces import application_namespace, namespaces, system_namespace
 from leeward.compile.objects import KubeObject
 from leeward.compile.quorum import quorum
 from leeward.compile.service import service
-from leeward.compile.target import Target
+from leeward.compile.target import DATABASE_ADDRESSES, Target
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.problem import Problem, ProblemsError
 from leeward.spec.spec import Spec
@@ -30,7 +31,7 @@ def compile_region(spec: Spec, region: str, target: Target) -> list[KubeObject]:
         *quorum(spec, region, target),
         *agent(spec, region, target, granting=placed),
         *(item for application in placed for item in _data(spec, application, region, target)),
-        *(item for application in placed for item in service(application, region, target)),
+        *(item for application in placed for item in service(spec, application, region, target)),
     ]
 
 
@@ -48,7 +49,7 @@ def compile_application(
         application_namespace(application, region),
         *(grants(application, region) if home else []),
         *(_data(spec, application, region, target) if home else []),
-        *service(application, region, target),
+        *service(spec, application, region, target),
     ]
 
 
@@ -76,16 +77,16 @@ def _check(spec: Spec, target: Target) -> None:
                     )
                 ]
             )
-    if len(spec.applications) > 1:
-        names = ", ".join(application.metadata.name for application in spec.applications)
+    databases = sum(map(has_doors, spec.applications))
+    if target.pods is not None and databases > len(DATABASE_ADDRESSES):
         raise ProblemsError(
             [
                 Problem(
-                    code="several-applications",
+                    code="world-too-small",
                     where=f"fleet {spec.fleet.metadata.name}",
-                    what=f"it is to run {len(spec.applications)} applications: {names}",
-                    why="a gateway has one route to one primary database so far",
-                    fix="put each application into a directory of its own, with its fleet",
+                    what=f"its applications have {databases} databases, and a world runs {len(DATABASE_ADDRESSES)}",
+                    why="each region of a world has that many addresses for databases",
+                    fix="put some of the applications into another directory, with a copy of the Fleet",
                 )
             ]
         )

@@ -1,10 +1,12 @@
 """An application's stateless part in one region: deployment, service, autoscaler."""
 
 from leeward.compile import objects as k8s
+from leeward.compile.doors import called
 from leeward.compile.identity import IDENTITY_SECRET, OWNER_PASSWORD_KEY, database_secret
 from leeward.compile.objects import KubeObject, labels_of, object_of, selector_of
 from leeward.compile.target import DATABASE_SECRETS_DIR, IDENTITY_DIR, POSTGRES_PORT, Target
-from leeward.spec.application import Application, Engine, Operator, Resources, Service
+from leeward.spec.application import Application, Operator, Resources, Service
+from leeward.spec.spec import Spec
 from leeward.spec.workload import AntiAffinity, Autoscaling, Exposure, SecretVariable
 
 PORT = "http"
@@ -16,13 +18,13 @@ LIVENESS_PERIODS = 4
 SCALE_DOWN_WINDOW_S = 300
 
 
-def service(application: Application, region: str, target: Target) -> list[KubeObject]:
+def service(spec: Spec, application: Application, region: str, target: Target) -> list[KubeObject]:
     """Return what runs and scales the service."""
     app, namespace, wanted = application.metadata.name, application.namespace, application.spec.service
     labels, selector = labels_of(app, "service", region, app), selector_of(app, "service")
     template = k8s.pod_template(
         labels,
-        [_container(application, region, target)],
+        [_container(spec, application, region, target)],
         account=app,
         grace_s=target.grace_s,
         volumes=[
@@ -84,7 +86,7 @@ def _secret_variable(variable: SecretVariable) -> KubeObject:
     return {"name": variable.env, "valueFrom": source}
 
 
-def _container(application: Application, region: str, target: Target) -> KubeObject:
+def _container(spec: Spec, application: Application, region: str, target: Target) -> KubeObject:
     app, wanted = application.metadata.name, application.spec.service
     probes, period_s = wanted.probes, target.probe_period_s
     return k8s.container(
@@ -98,7 +100,7 @@ def _container(application: Application, region: str, target: Target) -> KubeObj
                 REGION=region,
                 PORT=str(wanted.port),
                 EXAMPLE_DIR=target.source_dir,
-                **_database(application, target),
+                **_database(spec, application, target),
                 DATABASE_NAME=app,
                 DATABASE_USER=app,
                 PASSWORD_FILE=f"{DATABASE_SECRETS_DIR}/{OWNER_PASSWORD_KEY}",
@@ -121,21 +123,27 @@ def _container(application: Application, region: str, target: Target) -> KubeObj
     )
 
 
-def _database(application: Application, target: Target) -> dict[str, str]:
+def _database(spec: Spec, application: Application, target: Target) -> dict[str, str]:
     """Return where the service writes and reads: the primary through the gateway, and the region's own replica."""
     app, namespace, wanted = application.metadata.name, application.namespace, application.spec.database
-    primary, replica, port = target.gateway_host, target.database_host(app, namespace), POSTGRES_PORT
-    if wanted.engine is Engine.COCKROACHDB:
+    ports = called(spec, application, target)
+    if ports is None:
         # Any member takes reads and writes.
-        primary = replica = f"{app}-cockroachdb-public.{namespace}.svc"
-        port = COCKROACH_PORT
-    elif wanted.operator is Operator.CLOUDNATIVE_PG:
+        host, port = f"{app}-cockroachdb-public.{namespace}.svc", str(COCKROACH_PORT)
+        return {
+            "DATABASE_HOST": host,
+            "DATABASE_PORT": port,
+            "DATABASE_READ_HOST": host,
+            "DATABASE_READ_PORT": port,
+        }
+    replica = target.database_host(app, namespace)
+    if wanted.operator is Operator.CLOUDNATIVE_PG:
         replica = f"{app}-postgres-r.{namespace}.svc"
     return {
-        "DATABASE_HOST": primary,
-        "DATABASE_PORT": str(port),
+        "DATABASE_HOST": target.gateway_host(app),
+        "DATABASE_PORT": str(ports.primary),
         "DATABASE_READ_HOST": replica,
-        "DATABASE_READ_PORT": str(port),
+        "DATABASE_READ_PORT": str(POSTGRES_PORT),
     }
 
 

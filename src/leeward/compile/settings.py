@@ -1,6 +1,7 @@
 """The agent's settings, derived from the user's files."""
 
-from leeward.compile.names import dns_settings
+from leeward.compile.doors import doors
+from leeward.compile.names import dns_settings, host_of
 from leeward.compile.target import (
     AGENT_PORT,
     CLUSTER_TOKEN_DIR,
@@ -29,7 +30,6 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
                 agent_url=target.peers[each.name].agent_url,
                 gateway_host=target.peers[each.name].gateway_host,
                 gateway_port=PEERS_PORT,
-                egress_port=target.peers[each.name].egress_port,
                 rtt_s=spec.rtt_s(region, each.name),
             )
             for each in spec.regions
@@ -53,6 +53,7 @@ def _app(spec: Spec, application: Application, region: str, target: Target) -> A
     data_regions = spec.placement(application)
     # Only Leeward's own instance manager takes orders; others are told by their operators.
     ours = wanted.database.engine is Engine.POSTGRES and wanted.database.operator is Operator.LEEWARD
+    ports = doors(spec, application)
     host = target.database_host(name, application.namespace) if ours and region in data_regions else None
     return AppSettings(
         name=App(name),
@@ -64,6 +65,9 @@ def _app(spec: Spec, application: Application, region: str, target: Target) -> A
         instance_url=f"https://{host}:{INSTANCE_PORT}" if host else None,
         instance_host=host,
         instance_port=POSTGRES_PORT,
+        host=host_of(spec, application),
+        postgres_port=ports.primary if ports else None,
+        egress_ports={Region(each): port for each, port in ports.egress.items()} if ports else {},
         pods_wanted=pods_min(application) if region in data_regions else 0,
         deep_path=wanted.service.probes.deep,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from leeward.compile.names import domain_of, host_of
 from leeward.compile.objects import KubeObject, labels_of, selector_of
-from leeward.compile.target import SYSTEM_NAMESPACE, EngineCommands, Images, Target, kubernetes_target
+from leeward.compile.target import SYSTEM_NAMESPACE, EngineCommands, Images, Target, gateway_service, kubernetes_target
 from leeward.spec.application import Application
 from leeward.spec.fleet import Cluster, FleetSpec, Region
 from leeward.spec.spec import Spec
@@ -75,7 +75,7 @@ def site_of(spec: Spec, cluster: str, *, engines: EngineCommands, images: Images
     if not home:
         target = replace(
             target,
-            gateway_host=f"leeward-gateway-local.{SYSTEM_NAMESPACE}.svc.clusterset.local",
+            gateway_host=lambda app: f"{gateway_service(app)}.{SYSTEM_NAMESPACE}.svc.clusterset.local",
             database_host=lambda app, namespace: f"{app}-postgres.{namespace}.svc.clusterset.local",
         )
     return Site(own, region, found, target, home)

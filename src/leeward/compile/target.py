@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from leeward.compile.objects import POD_ADDRESS, PROBE_PERIOD
 from leeward.core.dns.zone import server_name
 from leeward.core.settings import AgentSettings
+from leeward.spec.application import Engine
 from leeward.spec.platform import DnsProvider
 from leeward.spec.spec import Spec
 
@@ -41,6 +42,9 @@ DNS_PORT = 8053
 INSTANCE_PORT = 8008
 CLUSTER_PORT = 6443
 
+DATABASE_ADDRESSES = (5, 6, 7, 8, 9)
+"""Of a world's region: the last bytes of its databases' addresses. Those of other pods come after."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
@@ -50,8 +54,6 @@ class Peer:
     quorum_peer_url: str
     gateway_host: str
     """Where its gateway listens for its peers."""
-    egress_port: int
-    """The port of the own gateway that leads to that region's PostgreSQL."""
     dns_host: str
     """Where its DNS server is."""
     networks: tuple[str, ...] = ()
@@ -66,7 +68,8 @@ class PodAddresses:
     gateway: str
     """The gateway shares the agent's pod, and has an address of its own all the same."""
     quorum: str
-    database: str
+    database: Callable[[str], str]
+    """By application."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +148,8 @@ class Target:
     """None: the network gives pods their addresses."""
     cluster_url: str
     quorum_url: str
-    gateway_host: str
-    """Where the region's own pods reach its gateway."""
+    gateway_host: Callable[[str], str]
+    """Where the region's own pods reach its gateway's ports for an application's database, by application."""
     database_host: Callable[[str, str], str]
     """Where the region's own pods reach an application's local PostgreSQL and its instance manager: by
     application and namespace."""
@@ -191,24 +194,29 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
     """Return region ``region`` of a world on one machine (docs/concepts/world.md). Raises KeyError."""
     indexes = {each.name: index for index, each in enumerate(spec.regions, start=1)}
     own = _World(indexes[region])
+    with_database = (each for each in spec.applications if each.spec.database.engine is Engine.POSTGRES)
+    places = {each.metadata.name: place for place, each in enumerate(with_database)}
+
+    def database(app: str) -> str:
+        return own.database(places[app])
+
     return Target(
         peers={
             name: Peer(
                 agent_url=f"https://{_World(index).agent}:{AGENT_PORT}",
                 quorum_peer_url=f"https://{_World(index).quorum}:{QUORUM_PEER_PORT}",
                 gateway_host=_World(index).gateway,
-                egress_port=EGRESS_PORT_BASE + index,
                 dns_host=_World(index).agent,
                 networks=(_World(index).network,),
             )
             for name, index in indexes.items()
         },
         listen_host=own.agent,
-        pods=PodAddresses(agent=own.agent, gateway=own.gateway, quorum=own.quorum, database=own.database),
+        pods=PodAddresses(agent=own.agent, gateway=own.gateway, quorum=own.quorum, database=database),
         cluster_url=f"https://{own.cluster}:{CLUSTER_PORT}",
         quorum_url=f"https://{own.quorum}:{QUORUM_CLIENT_PORT}",
-        gateway_host=own.gateway,
-        database_host=lambda _app, _namespace: own.database,
+        gateway_host=lambda _app: own.gateway,
+        database_host=lambda app, _namespace: database(app),
         autoscales=False,
         source_dir=source_dir,
         engines=engines,
@@ -234,16 +242,15 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
                 agent_url=f"https://agent.{each.name}.{domain}:{AGENT_PORT}",
                 quorum_peer_url=f"https://quorum.{each.name}.{domain}:{QUORUM_PEER_PORT}",
                 gateway_host=f"gateway.{each.name}.{domain}",
-                egress_port=EGRESS_PORT_BASE + index,
                 dns_host=server_name(each.name, domain),
             )
-            for index, each in enumerate(spec.regions, start=1)
+            for each in spec.regions
         },
         listen_host="0.0.0.0",
         pods=None,
         cluster_url="https://kubernetes.default.svc",
         quorum_url=f"https://etcd.{inside}:{QUORUM_CLIENT_PORT}",
-        gateway_host=f"leeward-gateway-local.{inside}",
+        gateway_host=lambda app: f"{gateway_service(app)}.{inside}",
         database_host=lambda app, namespace: f"{app}-postgres-0.{app}-postgres.{namespace}.svc",
         autoscales=True,
         source_dir="/app",
@@ -254,6 +261,11 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
         secrets=None,
         answers_dns=answers_dns(spec),
     )
+
+
+def gateway_service(app: str) -> str:
+    """Return the name of the service that leads an application's pods to the gateway's ports for its database."""
+    return f"gateway-{app}"
 
 
 def answers_dns(spec: Spec) -> bool:
@@ -283,9 +295,8 @@ class _World:
     def agent(self) -> str:
         return self._address(4)
 
-    @property
-    def database(self) -> str:
-        return self._address(5)
+    def database(self, place: int) -> str:
+        return self._address(DATABASE_ADDRESSES[place])
 
     @property
     def network(self) -> str:

@@ -1,5 +1,6 @@
 """What one region's agent is told when it starts: compiled from the user's files, one JSON document."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leeward.core.dns.settings import DnsSettings
@@ -36,8 +37,6 @@ class RegionSettings:
     gateway_host: str
     """Where its gateway listens for its peers."""
     gateway_port: int
-    egress_port: int
-    """The port of the reader's own gateway that leads to this region's PostgreSQL."""
     rtt_s: float
     """Round trip between the region that reads this and this one; 0 for itself."""
 
@@ -57,6 +56,12 @@ class AppSettings:
     """This region's instance manager; None where there is no replica."""
     instance_host: str | None
     instance_port: int
+    host: str
+    """Its public name, by which gateways tell its requests from those for others."""
+    postgres_port: int | None
+    """The port of this region's gateway that leads to its primary; None where gateways do not lead to its database."""
+    egress_ports: Mapping[Region, int]
+    """The ports of this region's gateway that lead to its PostgreSQL in each region that has one."""
     pods_wanted: int = 0
     """How many ready pods this region must have at least."""
     deep_path: str | None = None

@@ -41,6 +41,9 @@ class Fleet:
             instance_url="simulated" if holds else None,
             instance_host="simulated" if holds else None,
             instance_port=5432,
+            host=self.app,
+            postgres_port=None,
+            egress_ports={},
         )
         return AgentSettings(
             fleet="simulated",
@@ -52,7 +55,6 @@ class Fleet:
                     agent_url="",
                     gateway_host="",
                     gateway_port=0,
-                    egress_port=0,
                     rtt_s=0.0 if region == me else self.rtt_s[frozenset((me, region))],
                 )
                 for region in self.regions

@@ -23,6 +23,8 @@ FIBRE_KM_PER_S = 200_000.0
 DETOUR = 1.5
 RTT_MIN_S = 0.001
 DNS_TTL_MAX_S = 30.0
+DATABASES_MAX = 200
+"""Of a fleet: each has ports of its own on every gateway."""
 
 
 @dataclass(frozen=True, slots=True)

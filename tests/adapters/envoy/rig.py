@@ -19,13 +19,14 @@ from cryptography.x509.oid import NameOID
 
 from leeward.adapters.envoy.bootstrap import bootstrap, command
 from leeward.adapters.envoy.gateway import EnvoyGateway
-from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 US, EU = Region("us"), Region("eu")
 PAY = App("payments")
 NUMBERS = {US: 201, EU: 202}
+POSTGRES_PORT = 5432
 EGRESS = {US: 15001, EU: 15002}
 TIMEOUT_S = 10.0
 
@@ -251,10 +252,9 @@ class Node:
         self.link = Link(address(region, 9, 8443), address(other(region), 2, 8443))
         self.settings = GatewaySettings(
             region=region,
-            app=PAY,
+            apps=(GatewayApp(name=PAY, host="pay.example", postgres_port=POSTGRES_PORT, egress=EGRESS),),
             host=f"127.10.{NUMBERS[region]}.2",
             peers={other(region): self.link.listen},
-            egress=EGRESS,
             identity_dir=str(directory / "identity" / region),
             config_dir=str(self.directory / "config"),
         )

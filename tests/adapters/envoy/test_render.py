@@ -1,6 +1,7 @@
 """What the files say, without Envoy."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,21 @@ import pytest
 
 from leeward.adapters.envoy.bootstrap import bootstrap, command
 from leeward.adapters.envoy.render import render, version
-from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 GOLDEN = Path(__file__).with_name("golden_primary_eu.json")
 US, EU, JP = Region("us"), Region("eu"), Region("jp")
 PAY, SHOP = App("payments"), App("shop")
+PAYMENTS = GatewayApp(name=PAY, host="pay.example.com", postgres_port=5432, egress={US: 15001, EU: 15002, JP: 15003})
+# It has no database in the United States.
+SHOPPING = GatewayApp(name=SHOP, host="shop.example.com", postgres_port=5433, egress={EU: 15102, JP: 15103})
 SETTINGS = GatewaySettings(
     region=US,
-    app=PAY,
+    apps=(PAYMENTS,),
     host="127.10.1.2",
     peers={EU: Address("127.10.2.2", 8443), JP: Address("127.10.3.2", 8443)},
-    egress={US: 15001, EU: 15002, JP: 15003},
     identity_dir="/etc/leeward/identity",
     config_dir="/var/gateway",
 )
@@ -28,12 +31,16 @@ POD = Address("127.10.1.10", 8000)
 POSTGRES = Address("127.10.1.5", 5432)
 
 
+BOTH = replace(SETTINGS, apps=(PAYMENTS, SHOPPING))
+
+
 def route(primary: Region | None = US, *, app: App = PAY, instance: Address | None = POSTGRES) -> Route:
     return Route(app, 7, (POD,), instance, primary, (EU, JP))
 
 
 def resources(*routes: Route, file: str) -> list[Any]:
-    return list(json.loads(render(SETTINGS, routes)[file])["resources"])
+    settings = BOTH if {each.app for each in routes} == {PAY, SHOP} else SETTINGS
+    return list(json.loads(render(settings, routes)[file])["resources"])
 
 
 def listener(name: str, *routes: Route) -> Any:
@@ -61,7 +68,7 @@ def test_golden_files() -> None:
 
 def test_same_routes_give_the_same_files_in_any_order() -> None:
     one, two = route(), route(app=SHOP)
-    assert render(SETTINGS, (one, two)) == render(SETTINGS, (two, one))
+    assert render(BOTH, (one, two)) == render(BOTH, (two, one))
 
 
 def test_a_change_of_primary_touches_only_routes_and_the_primary_listener() -> None:
@@ -70,7 +77,7 @@ def test_a_change_of_primary_touches_only_routes_and_the_primary_listener() -> N
     assert changed == ["rds.users.json", "rds.peers.json", "lds.json"]
     assert version(before["lds.json"]) != version(after["lds.json"])
     old, new = resources(route(US), file="lds.json"), resources(route(EU), file="lds.json")
-    assert [b["name"] for a, b in zip(old, new, strict=True) if a != b] == ["primary"]
+    assert [b["name"] for a, b in zip(old, new, strict=True) if a != b] == ["primary.payments"]
 
 
 def test_ready_pods_touch_only_their_own_file() -> None:
@@ -82,26 +89,58 @@ def test_ready_pods_touch_only_their_own_file() -> None:
 @pytest.mark.parametrize(
     ("primary", "target"),
     [
-        pytest.param(US, "postgres", id="here: directly"),
-        pytest.param(EU, "spare.eu", id="elsewhere: through a tunnel"),
+        pytest.param(US, "local.payments", id="here: directly"),
+        pytest.param(EU, "spare.payments.eu", id="elsewhere: through a tunnel"),
         pytest.param(None, "nowhere", id="nobody: closed at once"),
         pytest.param(Region("mars"), "nowhere", id="a region that is no peer"),
     ],
 )
 def test_primary_port(primary: Region | None, target: str) -> None:
-    assert tcp_target("primary", route(primary)) == target
+    assert tcp_target("primary.payments", route(primary)) == target
 
 
 def test_a_region_without_replica_has_no_local_postgres() -> None:
-    assert tcp_target("egress.us", route(EU, instance=None)) == "nowhere"
-    assert tcp_target("egress.eu", route(EU, instance=None)) == "spare.eu"
+    assert tcp_target("egress.payments.us", route(EU, instance=None)) == "nowhere"
+    assert tcp_target("egress.payments.eu", route(EU, instance=None)) == "spare.payments.eu"
     names = [cluster["name"] for cluster in resources(route(EU, instance=None), file="cds.json")]
-    assert "postgres" not in names
+    assert not {"local.payments", "late.payments"} & set(names)
 
 
-def test_tcp_ports_belong_to_the_application_of_the_settings() -> None:
-    assert tcp_target("primary", route(EU), route(US, app=SHOP)) == "spare.eu"
-    assert tcp_target("primary", route(US, app=SHOP)) == "nowhere"
+def test_each_application_has_ports_that_lead_to_its_own_database() -> None:
+    both = (route(EU), route(JP, app=SHOP, instance=None))
+    ports = {
+        each["address"]["socket_address"]["port_value"]: tcp_target(each["name"], *both)
+        for each in resources(*both, file="lds.json")
+        if each["name"].startswith(("primary.", "egress."))
+    }
+    assert ports == {
+        5432: "spare.payments.eu",
+        15001: "local.payments",
+        15002: "spare.payments.eu",
+        15003: "spare.payments.jp",
+        5433: "spare.shop.jp",
+        15102: "spare.shop.eu",
+        15103: "spare.shop.jp",
+    }
+
+
+def test_a_tunnel_asks_for_its_application_and_ends_at_no_other() -> None:
+    both = (route(EU), route(JP, app=SHOP, instance=None))
+    proxy = listener("tunnel.shop.eu", *both)["filter_chains"][0]["filters"][0]["typed_config"]
+    assert (proxy["cluster"], proxy["tunneling_config"]["hostname"]) == ("postgres.eu", "shop.postgres")
+    (streams,) = (
+        chain["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+        for chain in listener("peers", *both)["filter_chains"]
+        if chain["name"] == "postgres.us"
+    )
+    ends = [(host["domains"], host["routes"][0]["route"]["cluster"]) for host in streams]
+    assert ends == [(["payments.postgres"], "late.payments")]  # shop has no database here
+
+
+def test_a_failover_of_one_leaves_the_others_listeners_alone() -> None:
+    other = route(EU, app=SHOP, instance=None)
+    old, new = (resources(route(primary), other, file="lds.json") for primary in (US, EU))
+    assert [b["name"] for a, b in zip(old, new, strict=True) if a != b] == ["primary.payments"]
 
 
 @pytest.mark.parametrize("table", ["users", "peers"])
@@ -129,7 +168,7 @@ def test_peers_never_make_this_gateway_forward() -> None:
 def test_several_applications_are_told_apart_by_host() -> None:
     (config,) = resources(route(), route(EU, app=SHOP), file="rds.users.json")
     assert [host["domains"] for host in config["virtual_hosts"]] == [
-        ["payments", "payments.*", "payments:*"],
+        ["payments", "payments.*", "payments:*", "pay.example.com", "pay.example.com:*"],
         ["shop", "shop.*", "shop:*"],
     ]
     assert writes("users", route(), route(EU, app=SHOP), app=SHOP)["route"]["cluster"] == "http.eu"
@@ -144,11 +183,10 @@ def test_only_peers_certificates_are_accepted() -> None:
 
 
 def test_a_fleet_of_one_region_opens_no_port_to_peers() -> None:
-    alone = GatewaySettings(
-        region=US, app=PAY, host="127.10.1.2", peers={}, egress={US: 15001}, identity_dir="/i", config_dir="/c"
-    )
+    only = replace(PAYMENTS, egress={US: 15001})
+    alone = GatewaySettings(region=US, apps=(only,), host="127.10.1.2", peers={}, identity_dir="/i", config_dir="/c")
     listeners = json.loads(render(alone, (route(),))["lds.json"])["resources"]
-    assert [each["name"] for each in listeners] == ["users", "services", "primary", "egress.us"]
+    assert [each["name"] for each in listeners] == ["users", "services", "primary.payments", "egress.payments.us"]
 
 
 def test_bootstrap_watches_the_directory() -> None:

@@ -131,7 +131,10 @@ async def test_tunnels_in_reserve_do_not_touch_postgres_and_stay_few(pair: Pair)
         stream.writer.close()
 
     async def few() -> bool:
-        return await pair.eu.stat("cluster.spare.us.upstream_cx_active") <= 10 and pair.us.postgres.connections == 0
+        return (
+            await pair.eu.stat("cluster.spare.payments.us.upstream_cx_active") <= 10
+            and pair.us.postgres.connections == 0
+        )
 
     await eventually(few)
 

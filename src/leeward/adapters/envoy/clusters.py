@@ -6,10 +6,11 @@ finds its connections open. For that, ``warm.X`` checks X's health *through* thi
 a loss. It says nothing of the peer's fitness and nothing is decided by it.
 """
 
+import hashlib
 from typing import Any
 
 from leeward.adapters.envoy.bootstrap import config_source
-from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
@@ -18,9 +19,6 @@ WARM_HOST = "warm.leeward"
 WARM_INTERVAL = "2s"
 NOWHERE = "nowhere"
 """A cluster without endpoints: a connection routed here is closed at once."""
-LOCAL_POSTGRES = "postgres"
-LATE_POSTGRES = "postgres.late"
-"""This region's PostgreSQL, connected to only when the client has said something."""
 # Each new stream, and each check of ``warm``, opens this many tunnels. Envoy does not count those that wait, so
 # the idle timeout is what bounds them: about six per peer. Each is but an HTTP/2 stream; PostgreSQL sees it only
 # when it is used.
@@ -53,8 +51,18 @@ def http_peer(region: Region) -> str:
 
 
 def postgres_peer(region: Region) -> str:
-    """Return the name, as cluster and as SNI, of a region's PostgreSQL behind its gateway."""
+    """Return the name, as cluster and as SNI, of a region's databases behind its gateway: one connection for all."""
     return f"postgres.{region}"
+
+
+def local_postgres(app: App) -> str:
+    """Return the name of the cluster of an application's PostgreSQL of this region."""
+    return f"local.{app}"
+
+
+def late_postgres(app: App) -> str:
+    """Return the name, as cluster and listener, of the same, connected to only when the client has said something."""
+    return f"late.{app}"
 
 
 def pods_file(key: str) -> str:
@@ -62,24 +70,36 @@ def pods_file(key: str) -> str:
     return f"eds.{key}.json"
 
 
+def tunnel_host(app: App) -> str:
+    """Return whom a tunnel asks for at its end."""
+    return f"{app}.postgres"
+
+
 def services_peer(region: Region) -> str:
     """Return the name, as cluster and as SNI, of the services that a region exports, behind its gateway."""
     return f"services.{region}"
 
 
-def spare_cluster(region: Region) -> str:
-    """Return the name of the cluster of a region's tunnels, some of them opened in advance."""
-    return f"spare.{region}"
+def spare_cluster(app: App, region: Region) -> str:
+    """Return the name of the cluster of tunnels to an application's PostgreSQL, some of them opened in advance."""
+    return f"spare.{app}.{region}"
 
 
-def tunnel_listener(region: Region) -> str:
+def tunnel_listener(app: App, region: Region) -> str:
     """Return the name of the internal listener that wraps a stream in a tunnel to a region's PostgreSQL."""
-    return f"tunnel.{region}"
+    return f"tunnel.{app}.{region}"
+
+
+def abroad(settings: GatewaySettings, app: GatewayApp) -> list[Region]:
+    """Return the other regions that have an application's PostgreSQL."""
+    return sorted(region for region in app.egress if region in settings.peers)
 
 
 def warm_address(settings: GatewaySettings, name: str) -> dict[str, Any]:
     """Return the address of a listener for warming: an abstract socket, so it needs no port and no file."""
-    return {"pipe": {"path": f"@leeward-warm-{settings.host}:{settings.admin_port}/{name}"}}
+    # A socket's name has 107 bytes at most, and two names of the user's are in this one.
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return {"pipe": {"path": f"@leeward-warm-{settings.host}:{settings.admin_port}/{digest}"}}
 
 
 def tcp_address(address: Address) -> dict[str, Any]:
@@ -98,15 +118,17 @@ def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[
     for route in routes:
         result.append(pods_of(settings, route.app))
         result.append(in_order(reads_cluster(route.app), (pods_cluster(route.app), *map(http_peer, route.fallbacks))))
-        if route.app == settings.app and route.instance is not None:
-            result.append(_static(LOCAL_POSTGRES, (tcp_address(route.instance),)))
-            result.append(_static(LATE_POSTGRES, (_internal(LATE_POSTGRES),)))
+        if route.instance is not None:
+            result.append(_static(local_postgres(route.app), (tcp_address(route.instance),)))
+            result.append(_static(late_postgres(route.app), (_internal(late_postgres(route.app)),)))
     for region, address in sorted(settings.peers.items()):
         result.append(peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
         result.append(peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
-        result.append(_spare(region))
         result.append(_warm(settings, http_peer(region), {"http_health_check": {"host": WARM_HOST, "path": "/"}}))
-        result.append(_warm(settings, postgres_peer(region), {"tcp_health_check": {}}))
+    for app in settings.apps:
+        for region in abroad(settings, app):
+            result.append(_spare(app.name, region))
+            result.append(_warm(settings, spare_cluster(app.name, region), {"tcp_health_check": {}}))
     return result
 
 
@@ -177,9 +199,9 @@ def peer(
     }
 
 
-def _spare(region: Region) -> dict[str, Any]:
+def _spare(app: App, region: Region) -> dict[str, Any]:
     return {
-        **_static(spare_cluster(region), (_internal(tunnel_listener(region)),)),
+        **_static(spare_cluster(app, region), (_internal(tunnel_listener(app, region)),)),
         "preconnect_policy": {"per_upstream_preconnect_ratio": SPARE_RATIO},
         "typed_extension_protocol_options": {_TCP_OPTIONS: typed(_TCP_OPTIONS, idle_timeout=SPARE_IDLE_TIMEOUT)},
     }

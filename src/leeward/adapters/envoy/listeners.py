@@ -1,6 +1,6 @@
 """Envoy's listeners: who may say what to the gateway, and on which port. Pure.
 
-Only the primary's TCP listener ever changes with a failover. Its filter chain is replaced in place,
+Only an application's ``primary`` listener ever changes with a failover. Its filter chain is replaced in place,
 and with a drain time of zero (``bootstrap.command``) Envoy closes the connections of the old chain at once,
 whether or not the old region still answers.
 """
@@ -12,22 +12,24 @@ from leeward.adapters.envoy import services
 from leeward.adapters.envoy.bootstrap import config_source
 from leeward.adapters.envoy.clusters import (
     HTTP_KEEPALIVE,
-    LATE_POSTGRES,
-    LOCAL_POSTGRES,
     NOWHERE,
     POSTGRES_KEEPALIVE,
+    abroad,
     http_peer,
+    late_postgres,
+    local_postgres,
     postgres_peer,
     services_peer,
     spare_cluster,
     tcp_address,
     tls_context,
+    tunnel_host,
     tunnel_listener,
     typed,
     warm_address,
 )
-from leeward.adapters.envoy.settings import GatewaySettings
-from leeward.core.values import Region
+from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
+from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 _HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -43,28 +45,40 @@ def routes_file(table: str) -> str:
 
 def listeners(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[str, Any]]:
     """Return every listener of this gateway."""
-    mine = next((route for route in routes if route.app == settings.app), None)
-    local = LOCAL_POSTGRES if mine is not None and mine.instance is not None else NOWHERE
     result = [
         _requests(settings, tables.USERS, settings.users_port),
         _requests(settings, services.SERVICES, settings.services_port),
     ]
     if settings.peers:
-        result += [_peers(settings), _late(local)]
-    for region in sorted(settings.peers):
-        result += [_tunnel(region), *_warm(settings, region)]
-    primary = _postgres_of(settings, mine.primary if mine else None, local)
-    result.append(_tcp(settings, "primary", settings.postgres_port, primary))
-    for region, port in sorted(settings.egress.items()):
-        target = _postgres_of(settings, region, local)
-        result.append(_tcp(settings, f"egress.{region}", port, target))
+        result.append(_peers(settings))
+    result += [_warm_requests(settings, http_peer(region)) for region in sorted(settings.peers)]
+    by_app = {route.app: route for route in routes}
+    for app in settings.apps:
+        if app.postgres_port is not None:
+            result += _database(settings, app, app.postgres_port, by_app.get(app.name))
     return result
 
 
-def _postgres_of(settings: GatewaySettings, region: Region | None, local: str) -> str:
-    if region == settings.region:
-        return local
-    return NOWHERE if region is None or region not in settings.peers else spare_cluster(region)
+def _database(
+    settings: GatewaySettings, app: GatewayApp, primary_port: int, route: Route | None
+) -> list[dict[str, Any]]:
+    """Return what leads to one application's PostgreSQL, here and elsewhere, and nowhere else."""
+    here = route is not None and route.instance is not None
+    local = local_postgres(app.name) if here else NOWHERE
+    elsewhere = abroad(settings, app)
+
+    def to(region: Region | None) -> str:
+        if region == settings.region:
+            return local
+        return spare_cluster(app.name, region) if region in elsewhere else NOWHERE
+
+    result = [_late(app.name, local)] if here and settings.peers else []
+    for region in elsewhere:
+        result += [_tunnel(app.name, region), _warm_streams(settings, spare_cluster(app.name, region))]
+    result.append(_tcp(settings, f"primary.{app.name}", primary_port, to(route.primary if route else None)))
+    for region, port in sorted(app.egress.items()):
+        result.append(_tcp(settings, f"egress.{app.name}.{region}", port, to(region)))
+    return result
 
 
 def _requests(settings: GatewaySettings, table: str, port: int) -> dict[str, Any]:
@@ -94,7 +108,7 @@ def _peers(settings: GatewaySettings) -> dict[str, Any]:
         settings,
         "tunnel",
         codec_type="HTTP2",
-        route_config=tables.tunnel(),
+        route_config=tables.tunnel(settings),
         stream_idle_timeout="0s",
         http2_protocol_options={"allow_connect": True, "connection_keepalive": POSTGRES_KEEPALIVE},
     )
@@ -125,28 +139,26 @@ def _mutual_tls(settings: GatewaySettings, name: str, network_filter: dict[str, 
     }
 
 
-def _warm(settings: GatewaySettings, region: Region) -> list[dict[str, Any]]:
-    requests, streams = http_peer(region), postgres_peer(region)
-    manager = _http(settings, f"warm.{requests}", route_config=tables.warm(requests))
-    proxy = _proxy(f"warm.{streams}", spare_cluster(region))
-    return [
-        _listener(f"warm.{name}", warm_address(settings, name), [{"filters": [network_filter]}])
-        for name, network_filter in ((requests, manager), (streams, proxy))
-    ]
+def _warm_requests(settings: GatewaySettings, peer: str) -> dict[str, Any]:
+    manager = _http(settings, f"warm.{peer}", route_config=tables.warm(peer))
+    return _listener(f"warm.{peer}", warm_address(settings, peer), [{"filters": [manager]}])
 
 
-def _tunnel(region: Region) -> dict[str, Any]:
-    name = tunnel_listener(region)
-    proxy = _proxy(name, postgres_peer(region), tunneling_config={"hostname": postgres_peer(region)})
+def _warm_streams(settings: GatewaySettings, spare: str) -> dict[str, Any]:
+    return _listener(f"warm.{spare}", warm_address(settings, spare), [{"filters": [_proxy(f"warm.{spare}", spare)]}])
+
+
+def _tunnel(app: App, region: Region) -> dict[str, Any]:
+    name = tunnel_listener(app, region)
+    proxy = _proxy(name, postgres_peer(region), tunneling_config={"hostname": tunnel_host(app)})
     return _internal_listener(name, proxy)
 
 
-def _late(local: str) -> dict[str, Any]:
+def _late(app: App, local: str) -> dict[str, Any]:
     # A tunnel kept in reserve must not occupy a backend of PostgreSQL, where it would also time out unauthenticated.
-    proxy = _proxy(
-        LATE_POSTGRES, local, upstream_connect_mode="ON_DOWNSTREAM_DATA", max_early_data_bytes=EARLY_BYTES_MAX
-    )
-    return _internal_listener(LATE_POSTGRES, proxy)
+    name = late_postgres(app)
+    proxy = _proxy(name, local, upstream_connect_mode="ON_DOWNSTREAM_DATA", max_early_data_bytes=EARLY_BYTES_MAX)
+    return _internal_listener(name, proxy)
 
 
 def _tcp(settings: GatewaySettings, name: str, port: int, cluster: str) -> dict[str, Any]:

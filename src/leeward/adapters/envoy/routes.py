@@ -9,11 +9,12 @@ import json
 from typing import Any
 
 from leeward.adapters.envoy.clusters import (
-    LATE_POSTGRES,
     WARM_HOST,
     http_peer,
+    late_postgres,
     pods_cluster,
     reads_cluster,
+    tunnel_host,
     typed,
 )
 from leeward.adapters.envoy.settings import GatewaySettings
@@ -57,7 +58,7 @@ def users(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any
     hosts = [
         host(
             str(route.app),
-            _domains(route.app, alone=len(routes) == 1),
+            _domains(settings, route.app),
             [
                 forward(reads_cluster(route.app), READ_RETRIES, read=True),
                 _write_from_users(settings.region, route),
@@ -73,7 +74,7 @@ def peers(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any
     hosts = [
         host(
             str(route.app),
-            _domains(route.app, alone=len(routes) == 1),
+            _domains(settings, route.app),
             [
                 forward(pods_cluster(route.app), READ_RETRIES, read=True),
                 _write_from_peers(settings.region, route),
@@ -89,18 +90,22 @@ def warm(peer: str) -> dict[str, Any]:
     return _inline("warm", host("warm", ["*"], [_to(peer, {"timeout": "2s"})]))
 
 
-def tunnel() -> dict[str, Any]:
-    """Return the route table that ends a peer's CONNECT at this region's PostgreSQL."""
+def tunnel(settings: GatewaySettings) -> dict[str, Any]:
+    """Return the route table that ends a peer's CONNECT at the PostgreSQL of the application that it asks for."""
+    return _inline("tunnel", *(_tunnel_end(app.name) for app in settings.apps if settings.region in app.egress))
+
+
+def _tunnel_end(app: App) -> dict[str, Any]:
     route = {
         "match": {"connect_matcher": {}},
         "route": {
-            "cluster": LATE_POSTGRES,
+            "cluster": late_postgres(app),
             "timeout": "0s",
             "idle_timeout": "0s",
             "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
         },
     }
-    return _inline("tunnel", host("postgres", ["*"], [route]))
+    return host(str(app), [tunnel_host(app)], [route])
 
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
@@ -160,9 +165,9 @@ def table(name: str, region: Region, hosts: list[dict[str, Any]], *, action: str
     )
 
 
-def _inline(name: str, host: dict[str, Any]) -> dict[str, Any]:
+def _inline(name: str, *hosts: dict[str, Any]) -> dict[str, Any]:
     # Listeners may be read before the clusters; Envoy would reject them for good.
-    return {"name": name, "virtual_hosts": [host], "validate_clusters": False}
+    return {"name": name, "virtual_hosts": list(hosts), "validate_clusters": False}
 
 
 def host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,8 +175,13 @@ def host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[st
     return {"name": name, "domains": domains, "routes": routes}
 
 
-def _domains(app: App, *, alone: bool) -> list[str]:
-    return ["*"] if alone else [str(app), f"{app}.*", f"{app}:*"]
+def _domains(settings: GatewaySettings, app: App) -> list[str]:
+    """Return the hosts that are the application's: any when it is alone, else its name and its public name."""
+    if len(settings.apps) == 1:
+        return ["*"]
+    (host,) = (each.host for each in settings.apps if each.name == app)
+    public = [] if host.startswith(f"{app}.") or host == app else [host, f"{host}:*"]
+    return [str(app), f"{app}.*", f"{app}:*", *public]
 
 
 def _header(key: str, value: str, action: str) -> dict[str, Any]:
