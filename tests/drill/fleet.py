@@ -43,6 +43,9 @@ class MiniFleet:
         self.away: dict[Region, Mood] = {}
         self.slow: set[Region] = set()
         self.done: list[str] = []
+        self.pods = {region: [f"{region}-1", f"{region}-2"] for region in self.regions}
+        self.mean = False
+        """No pod is ever let go."""
         self.log: list[Record] = []
         self.topology = Topology(
             app=APP,
@@ -123,6 +126,25 @@ class MiniFleet:
             self.away[region] = mood
         self._mood()
 
+    # -- pods -------------------------------------------------------------------------------------
+
+    async def ready(self, region: Region) -> tuple[str, ...]:
+        return tuple(self.pods[region])
+
+    async def kill_pod(self, region: Region, pod: str) -> Moment:
+        self.pods[region].remove(pod)
+        self.pods[region].append(f"{pod}+")
+        return self._note(f"kill pod {pod}")
+
+    async def evict(self, region: Region, pod: str) -> Moment | None:
+        """Every other one is refused at first, as if the one before were not replaced yet."""
+        if self.mean or (self.done and self.done[-1].startswith("evict")):
+            self._note(f"refuse {pod}")
+            return None
+        self.pods[region].remove(pod)
+        self.pods[region].append(f"{pod}+")
+        return self._note(f"evict {pod}")
+
     # -- agents -----------------------------------------------------------------------------------
 
     async def view(self, of: Region | None = None) -> FleetView:
@@ -200,3 +222,12 @@ class MiniFleet:
         served = self.topology.primary not in self.away
         for region, gateway in self.gateways.items():
             gateway.mood = self.away.get(region, Mood.GOOD if served else Mood.FAILS)
+
+
+class MiniPods:
+    """The pods of a fleet in miniature, apart: to kill a pod and to kill a region are different things."""
+
+    def __init__(self, fleet: MiniFleet) -> None:
+        self.ready = fleet.ready
+        self.kill = fleet.kill_pod
+        self.evict = fleet.evict

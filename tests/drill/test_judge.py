@@ -8,7 +8,7 @@ from leeward.drill.ledger import Reconciliation
 from leeward.drill.measure import RunFacts, Span, measure
 from leeward.drill.orphans import OrphansFound
 
-from .builders import EU, FAULT_S, US, facts, record, write
+from .builders import EU, FAILED, FAULT_S, US, facts, record, write
 
 ANYTHING = Expectation(failovers_max=9, recovers=False)
 LOST = Reconciliation(acknowledged=3, lost=("a", "b"), lost_at_s=(101.0, 104.0))
@@ -96,6 +96,18 @@ HELD_UP = [write("b", FAULT_S + 0.1, took_s=3.9)]
         ),
         pytest.param(facts(), Expectation(), ["not acknowledged again"], id="no recovery"),
         pytest.param(facts(), Expectation(recovers=False, explains=True), ["no agent said why"], id="silent agents"),
+        pytest.param(
+            facts([write("k", FAULT_S + 1, FAILED), write("k", FAULT_S + 4)]),
+            Expectation(spares=True, recovers=False),
+            ["1 requests failed although clients repeated them for 2 s"],
+            id="a request that failed",
+        ),
+        pytest.param(
+            facts([write("k", FAULT_S + 1, FAILED), write("k", FAULT_S + 2)]),
+            Expectation(spares=True, recovers=False),
+            [],
+            id="a request whose repetition came through",
+        ),
         pytest.param(facts(explained="waiting"), Expectation(recovers=False, explains=True), [], id="explained"),
     ],
 )

@@ -1,33 +1,36 @@
 """Whole drills against a fleet in miniature: what is done, in which order, what is undone, and what is found."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from leeward.core.values import Region, ReplicationMode
-from leeward.drill import faults as injuries
 from leeward.drill import load as loading
+from leeward.drill import podfaults, scene
 from leeward.drill import run as running
-from leeward.drill.faults import FAULTS, SetupError
-from leeward.drill.run import Plan, run_drill
-from leeward.drill.summary import Targets, exit_status
+from leeward.drill.faults import FAULTS
+from leeward.drill.run import Plan
+from leeward.drill.run import run_drill as run_in
+from leeward.drill.scene import SetupError
+from leeward.drill.summary import Result, Targets, exit_status
 
 from .builders import APP, EU, JP, US
 from .conftest import Gateway, Mood, Open
-from .fleet import LEASE_S, MiniFleet
+from .fleet import LEASE_S, MiniFleet, MiniPods
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "KNOWN_AGE_S", 0.1)
     monkeypatch.setattr(loading, "REQUEST_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(injuries, "FLOWING_S", 0.5)
+    monkeypatch.setattr(scene, "FLOWING_S", 0.5)
     monkeypatch.setattr(running, "WARM_REQUESTS", 2)
     monkeypatch.setattr(running, "TAIL_S", 0.1)
 
 
 def plan(drill: str, gateways: dict[Region, Gateway], **others: object) -> Plan:
-    given: dict[str, object] = {"mode": None, "runs": 1, "blip_s": 0.5, **others}
+    given: dict[str, object] = {"mode": None, "runs": 1, "lasts_s": 0.5, "every_s": 0.1, **others}
     return Plan(
         drill=drill,
         app=APP,
@@ -41,12 +44,16 @@ def plan(drill: str, gateways: dict[Region, Gateway], **others: object) -> Plan:
     )
 
 
+async def run_drill(wanted: Plan, fleet: MiniFleet, say: Callable[[str], None]) -> Result:
+    return await run_in(wanted, fleet, fleet, MiniPods(fleet), say)
+
+
 @pytest.mark.parametrize("drill", FAULTS)
 async def test_every_drill_passes_on_a_sound_fleet_and_leaves_it_whole(drill: str, gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     story: list[str] = []
     async with MiniFleet(opened) as fleet:
-        result = await run_drill(plan(drill, opened), fleet, fleet, story.append)
+        result = await run_drill(plan(drill, opened), fleet, story.append)
         assert fleet.topology.primary == US, "the primary is home again"
         assert not fleet.away
         assert not fleet.slow
@@ -63,7 +70,7 @@ async def test_a_region_loss_is_told_step_by_step(gateways: Open) -> None:
     story: list[str] = []
     async with MiniFleet(opened) as fleet:
         wanted = plan("region-loss", opened, runs=2, mode=ReplicationMode.QUORUM)
-        result = await run_drill(wanted, fleet, fleet, story.append)
+        result = await run_drill(wanted, fleet, story.append)
     assert (result.replication, result.runs, result.failovers) == (ReplicationMode.QUORUM, 2, 2)
     for run in result.timeline:
         steps = [run.detected, run.fenced, run.elected, run.promoted, run.routed, run.first_write]
@@ -78,7 +85,7 @@ async def test_a_region_loss_is_told_step_by_step(gateways: Open) -> None:
 async def test_a_lost_write_fails_the_drill(gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened, forgets=8) as fleet:
-        result = await run_drill(plan("region-loss", opened), fleet, fleet, lambda _: None)
+        result = await run_drill(plan("region-loss", opened), fleet, lambda _: None)
     assert result.lost >= 1
     assert (result.passed, exit_status(result)) == (False, 1)
     assert [objective.name for objective in result.objectives if not objective.met] == ["lost"]
@@ -87,9 +94,51 @@ async def test_a_lost_write_fails_the_drill(gateways: Open) -> None:
 async def test_a_needless_failover_fails_the_drill(gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened, nervous=True) as fleet:
-        result = await run_drill(plan("blip", opened), fleet, fleet, lambda _: None)
+        result = await run_drill(plan("blip", opened), fleet, lambda _: None)
     assert result.passed is False
     assert [sentence for sentence in result.broken if "at most 0 may" in sentence]
+
+
+async def test_a_drain_takes_one_pod_after_the_other_as_the_budget_says(gateways: Open) -> None:
+    opened = await gateways(US, EU, JP)
+    async with MiniFleet(opened) as fleet:
+        await run_drill(plan("node-drain", opened), fleet, lambda _: None)
+        assert fleet.pods[US] == ["us-1+", "us-2+"]
+    assert fleet.done == ["evict us-1", "refuse us-2", "evict us-2"]
+
+
+async def test_a_budget_that_lets_nobody_go_fails_the_drill(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podfaults, "BACK_TIMEOUT_S", 0.5)
+    opened = await gateways(US, EU, JP)
+    async with MiniFleet(opened) as fleet:
+        fleet.mean = True
+        result = await run_drill(plan("node-drain", opened), fleet, lambda _: None)
+    assert "run 1: the disruption budget did not let us-1 go for 0.5 s" in result.broken
+
+
+async def test_pods_are_killed_alike_for_the_same_seed_and_never_the_last_one(gateways: Open) -> None:
+    opened = await gateways(US, EU, JP)
+    killed = []
+    for _ in range(2):
+        async with MiniFleet(opened) as fleet:
+            fleet.pods[EU] = ["eu-1"]
+            await run_drill(plan("pod-kill", opened, seed=7), fleet, lambda _: None)
+            assert fleet.pods[EU] == ["eu-1"]
+        killed.append(fleet.done)
+    assert len(killed[0]) >= 1
+    assert all(first == second for first, second in zip(*killed, strict=False))
+
+
+async def test_the_only_pods_there_are_not_killed(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podfaults, "BACK_TIMEOUT_S", 0.3)
+    opened = await gateways(US, EU, JP)
+    async with MiniFleet(opened) as fleet:
+        for region in (US, EU, JP):
+            del fleet.pods[region][1:]
+        for drill, because in (("pod-kill", "no region had two pods ready"), ("node-drain", "would leave none")):
+            result = await run_drill(plan(drill, opened), fleet, lambda _: None)
+            assert because in result.inconclusive[0]
+    assert fleet.done == []
 
 
 async def test_an_unsound_fleet_is_not_drilled(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +147,7 @@ async def test_an_unsound_fleet_is_not_drilled(gateways: Open, monkeypatch: pyte
     async with MiniFleet(opened) as fleet:
         await fleet.kill(JP)
         with pytest.raises(SetupError, match="jp is not heard; the standby in jp does not stream from us"):
-            await run_drill(plan("region-loss", opened), fleet, fleet, lambda _: None)
+            await run_drill(plan("region-loss", opened), fleet, lambda _: None)
     assert fleet.done == ["kill jp"]
 
 
@@ -109,7 +158,7 @@ async def test_without_traffic_beforehand_a_run_is_inconclusive(
     opened = await gateways(US, EU, JP)
     opened[US].mood = opened[EU].mood = opened[JP].mood = Mood.FAILS
     async with MiniFleet(opened) as fleet:
-        result = await run_drill(plan("region-loss", opened), fleet, fleet, lambda _: None)
+        result = await run_drill(plan("region-loss", opened), fleet, lambda _: None)
     assert (result.passed, result.runs, exit_status(result)) == (None, 0, 4)
     assert "no steady traffic from us" in result.inconclusive[0]
     assert fleet.done == []
@@ -119,7 +168,7 @@ async def test_without_traffic_beforehand_a_run_is_inconclusive(
 async def test_interrupted_it_mends_what_it_broke(drill: str, undone: str, gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened) as fleet:
-        task = asyncio.create_task(run_drill(plan(drill, opened), fleet, fleet, lambda _: None))
+        task = asyncio.create_task(run_drill(plan(drill, opened), fleet, lambda _: None))
         async with asyncio.timeout(20):
             while True:
                 if fleet.done:

@@ -41,10 +41,9 @@ class World:
             check=False,
         )
 
-    def drill(self, name: str, mode: str) -> dict[str, Any]:
-        result = self.run(
-            "drill", name, "--region", PRIMARY, "--replication", mode, "--runs", "1", "-o", "json", "--world", "drills"
-        )
+    def drill(self, name: str, mode: str, *options: str) -> dict[str, Any]:
+        where = ("--region", PRIMARY, "--world", "drills")
+        result = self.run("drill", name, *where, "--replication", mode, "--runs", "1", "-o", "json", *options)
         assert result.returncode in (0, 1), f"exit status {result.returncode}\n{result.stderr}"
         document: dict[str, Any] = json.loads(result.stdout)
         document["told"] = result.stderr
@@ -67,6 +66,7 @@ def world() -> Iterator[World]:
     assert left == [], "down leaves nothing"
 
 
+OPTIONS = {"pod-kill": ("--every", "3s", "--duration", "15s")}
 ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
 
 
@@ -75,6 +75,8 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
     [
         pytest.param("blip", "async", NONE, id="blips move nothing"),
         pytest.param("agent-kill", "async", NONE, id="agents restart and nothing moves"),
+        pytest.param("pod-kill", "sync", NONE, id="pods are killed and nobody notices"),
+        pytest.param("node-drain", "async", NONE, id="pods are evicted one by one and nobody notices"),
         pytest.param("quorum-leader-loss", "async", NONE, id="the store's leader alone moves nothing"),
         pytest.param("database-crash", "async", AT_MOST_ONE, id="a crashed database restarts or moves"),
         pytest.param(
@@ -89,6 +91,7 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
         pytest.param("partition", "sync", ONE, id="a partition with clients inside, sync"),
         pytest.param("partition", "quorum", ONE, id="a partition with clients inside, quorum"),
         pytest.param("region-freeze", "sync", ONE, id="a frozen region acknowledges nothing when it wakes, sync"),
+        pytest.param("asymmetric-partition", "async", AT_MOST_ONE, id="heard by nobody, async"),
         pytest.param("asymmetric-partition", "quorum", AT_MOST_ONE, id="heard by nobody, quorum"),
         pytest.param("asymmetric-partition", "sync", AT_MOST_ONE, id="heard by nobody, sync"),
         pytest.param("quorum-leader-and-region-loss", "quorum", ONE, id="the store's leader dies too, quorum"),
@@ -100,7 +103,7 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
     ],
 )
 def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
-    result = world.drill(name, mode)
+    result = world.drill(name, mode, *OPTIONS.get(name, ()))
     told = result["told"]
     assert result["inconclusive"] == [], told
     assert result["broken"] == [], told

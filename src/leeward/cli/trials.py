@@ -5,8 +5,8 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -19,17 +19,20 @@ from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
 from leeward.cli.standing import Standing, record
-from leeward.cli.worlds_here import choose, region_of
+from leeward.cli.worlds_here import choose, cluster_in, region_of
 from leeward.compile.names import host_of
+from leeward.compile.site import pods_of
 from leeward.compile.target import answers_dns
 from leeward.core.values import App, Region, ReplicationMode
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
 from leeward.drill.agents import HttpFleet
 from leeward.drill.ending import kill_supervisor
-from leeward.drill.faults import FAULTS, SUPERVISOR_KILL, SetupError
+from leeward.drill.faults import FAULTS, SUPERVISOR_KILL
 from leeward.drill.names import Names
+from leeward.drill.pods import ClusterPods
 from leeward.drill.report import render, verdict
 from leeward.drill.run import Plan, run_drill
+from leeward.drill.scene import SetupError
 from leeward.drill.summary import Result, Targets, document, exit_status
 from leeward.spec import Problem, Spec, load
 from leeward.world.client import World, list_worlds
@@ -40,8 +43,8 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 120.0
 REPORT_WIDTH = 100
-BLIP = "blip"
-BLIPS_S = 30.0
+POD_KILL = "pod-kill"
+POD_KILL_EVERY_S = 30.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
@@ -57,7 +60,10 @@ class Wish:
     """None: as it is."""
     runs: int
     duration: str | None = None
-    """How long blips go on, with its unit; None: BLIPS_S."""
+    """How long a fault that strikes again and again goes on, with its unit; None: as long as it says itself."""
+    every: str | None = None
+    """How often pods are killed, with its unit; None: POD_KILL_EVERY_S."""
+    seed: int = 1
 
 
 def names(console: Console) -> None:
@@ -71,7 +77,8 @@ def drill(console: Console, world: str | None, directory: Path | None, wish: Wis
     """Run the drill and print its result."""
     if wish.drill not in FAULTS and wish.drill != SUPERVISOR_KILL:
         raise CommandError(_unknown(wish.drill))
-    blips_s(wish)
+    lasts_s(wish)
+    every_s(wish)
     name = f"drill-{os.getpid()}"
     work = _drill(console, world, directory, wish, temporary=name)
     result = run(work, console, leftover=f"leeward down --world {name}")
@@ -105,13 +112,23 @@ def as_text(console: Console, report: "RenderableType") -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def blips_s(wish: Wish) -> float:
-    """Return for how long blips go on. Raises CommandError for a duration that is none, or of another drill."""
-    if wish.duration is None:
-        return BLIPS_S
-    found = _DURATION.fullmatch(wish.duration)
-    if found is None or wish.drill != BLIP:
-        raise CommandError(_no_duration(wish))
+def lasts_s(wish: Wish) -> float | None:
+    """Return for how long it goes on, if asked. Raises CommandError for what is no duration, or of another drill."""
+    lasting = [fault.name for fault in FAULTS.values() if fault.lasts_s is not None]
+    return _seconds(wish, "--duration", wish.duration, lasting)
+
+
+def every_s(wish: Wish) -> float:
+    """Return how often pods are killed. Raises CommandError for a time that is none, or of another drill."""
+    return _seconds(wish, "--every", wish.every, [POD_KILL]) or POD_KILL_EVERY_S
+
+
+def _seconds(wish: Wish, option: str, text: str | None, drills: Sequence[str]) -> float | None:
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text)
+    if found is None or float(found[1]) == 0 or wish.drill not in drills:
+        raise CommandError(_no_duration(wish, option, text, drills))
     return float(found[1]) * _UNITS_S[found[2]]
 
 
@@ -145,7 +162,7 @@ async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Res
     info = await world.info()
     app = App(spec.applications[0].metadata.name)
     urls = {Region(region.name): region.agent_url for region in info.regions}
-    async with HttpFleet(urls, world.operator_directory) as fleet:
+    async with HttpFleet(urls, world.operator_directory) as fleet, AsyncExitStack() as stack:
         try:
             view = await fleet.view()
             region = Region(region_of(info, wish.region).name) if wish.region else _primary(view, app)
@@ -153,7 +170,12 @@ async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Res
                 mode = view.topologies[app].mode
                 return await kill_supervisor(world, app, region, mode, console.progress)
             plan = plan_of(spec, info, app, region, wish)
-            result = await run_drill(plan, world, fleet, console.progress)
+            clusters = {
+                Region(each.name): await stack.enter_async_context(cluster_in(world, each)) for each in info.regions
+            }
+            application = spec.application(app)
+            pods = ClusterPods(clusters, application.namespace, pods_of(application))
+            result = await run_drill(plan, world, fleet, pods, console.progress)
             ended = Standing(wish.drill, result.replication, verdict(result), time.time())
             record(world.directory, app, ended)
             return result
@@ -177,7 +199,9 @@ def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -
         budget=spec.budget(application),
         gateways={Region(each.name): each.gateway_url for each in info.regions if each.name in placed},
         names=names_of(spec, info, app),
-        blip_s=blips_s(wish),
+        lasts_s=lasts_s(wish),
+        every_s=every_s(wish),
+        seed=wish.seed,
         round_trips_s={(Region(a), Region(b)): spec.rtt_s(a, b) for a, b in combinations(placed, 2)},
     )
 
@@ -211,13 +235,13 @@ def _unknown(name: str) -> Problem:
     )
 
 
-def _no_duration(wish: Wish) -> Problem:
+def _no_duration(wish: Wish, option: str, text: str, drills: Sequence[str]) -> Problem:
     return Problem(
         code="bad-duration",
         where="command line",
-        what=f"--duration {wish.duration} makes no sense for {wish.drill}",
-        why=f"only {BLIP} has a duration, and it needs a unit",
-        fix=f"leeward drill {BLIP} --duration 90s; or 10m, or 1h",
+        what=f"{option} {text} makes no sense for {wish.drill}",
+        why=f"it is for {', '.join(drills)}, and needs a number above 0 with a unit",
+        fix=f"leeward drill {drills[0]} {option} 90s; or 10m, or 1h",
     )
 
 

@@ -9,7 +9,7 @@ from leeward.core.values import App, Heartbeat, Record, Region, ReplicationMode,
 
 
 class FleetUnavailableError(Exception):
-    """No agent answered in time."""
+    """Nobody answered in time: no agent, or not a region's API server."""
 
 
 class RefusedError(Exception):
@@ -64,6 +64,22 @@ class Faults(Protocol):
         rate_kib_s: float | None = ...,
     ) -> Applied:
         """Change a link, or both directions of it; what is not given stays, None is as configured."""
+        ...
+
+
+class Pods(Protocol):
+    """The application's pods in each region, not those of its database. All raise FleetUnavailableError."""
+
+    async def ready(self, region: Region) -> tuple[str, ...]:
+        """Return the names of the pods that are ready and stay, oldest first."""
+        ...
+
+    async def kill(self, region: Region, pod: str) -> Applied:
+        """End a pod at once, without any grace. What controls it makes another one."""
+        ...
+
+    async def evict(self, region: Region, pod: str) -> Applied | None:
+        """Ask a pod to go, as a drain of its node does; None while its disruption budget forbids it."""
         ...
 
 

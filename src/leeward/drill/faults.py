@@ -4,159 +4,43 @@ A fault strikes, is held, and is undone. What strikes also says how to undo itse
 interrupted leaves a whole world.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from leeward.core.values import App, Region
-from leeward.drill.access import Applied, Faults, Fleet, FleetUnavailableError
+from leeward.core.values import Region
+from leeward.drill.access import FleetUnavailableError
 from leeward.drill.judge import Expectation
-from leeward.drill.ledger import Operation, Outcome
-from leeward.drill.load import Load
-from leeward.drill.measure import Moment, Span
-from leeward.ports.clock import Clock
+from leeward.drill.measure import Moment
+from leeward.drill.podfaults import drain, kill_pods
+from leeward.drill.scene import POLL_S, Fault, Injury, Scene, SetupError, moment, until_writes_go_on
 
-RECOVERY_TIMEOUT_S = 30.0
-FLOWING_S = 1.5
-"""Writes go on when acknowledgements kept coming for this long."""
-FLOW_GAP_S = 0.6
-POLL_S = 0.05
 AGENT_RESTART_TIMEOUT_S = 30.0
 FENCE_S = 0.05
 """What the guard may need to end PostgreSQL once the lease is over; a write sent later may not be acknowledged."""
 BLIP_SHARE = 0.5
 """A blip is this part of the lease."""
+BLIPS_S = 30.0
+"""For how long blips, and the deaths of pods, go on unless the user says otherwise."""
+PODS_S = 120.0
 SLOW_RATE_KIB_S = 4.0
-
-Undo = Callable[[], Awaitable[object]]
-
-
-class SetupError(Exception):
-    """The fleet is not such that this fault could be tried; the run says nothing."""
-
-
-@dataclass(slots=True)
-class Scene:
-    """Where a fault strikes, and with what."""
-
-    faults: Faults
-    fleet: Fleet
-    load: Load
-    clock: Clock
-    app: App
-    primary: Region
-    regions: tuple[Region, ...]
-    """Every region, nearest to the primary first, the primary's own left out."""
-    lease_s: float
-    blip_s: float
-    """For how long blips go on."""
-    say: Callable[[str], None]
-    undo: list[Undo] = field(default_factory=list)
-
-    async def mend(self) -> None:
-        """Undo what was done and not undone yet, the last first."""
-        while self.undo:
-            await self.undo.pop()()
-
-    async def wait(self, seconds: float) -> None:
-        """Let the fault work, and notice when the load has died."""
-        until_s = self.clock.now_s() + seconds
-        while (left_s := until_s - self.clock.now_s()) > 0:
-            self.load.check()
-            await asyncio.sleep(min(left_s, POLL_S))
-
-    async def writes_go_on(self, since_s: float, without: frozenset[Region]) -> bool:
-        """Wait until writes that began since are acknowledged again and again; False when they are not."""
-        give_up_s = self.clock.now_s() + RECOVERY_TIMEOUT_S
-        while self.clock.now_s() < give_up_s:
-            if self._flowing(since_s, without):
-                return True
-            await self.wait(POLL_S)
-        return False
-
-    def _flowing(self, since_s: float, without: frozenset[Region]) -> bool:
-        now_s = self.clock.now_s()
-        earlier_s = now_s
-        for attempt in reversed(self.load.attempts):
-            if attempt.done_s < since_s or earlier_s - attempt.done_s > FLOW_GAP_S:
-                break
-            if (
-                attempt.operation is Operation.WRITE
-                and attempt.outcome is Outcome.ACKNOWLEDGED
-                and attempt.gateway not in without
-                and attempt.sent_s >= since_s
-            ):
-                earlier_s = attempt.done_s
-        return now_s - earlier_s >= FLOWING_S
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Injury:
-    """What was done, as the measurement needs it."""
-
-    fault: Moment
-    lost_regions: frozenset[Region] = frozenset()
-    woke_s: float | None = None
-    silent_from_s: float | None = None
-    """From here until mending nobody may acknowledge a write."""
-    fenced_from_s: float | None = None
-    """From here until mending nobody inside the lost regions may acknowledge a write."""
-    ineligible: frozenset[Region] = frozenset()
-    explained: str | None = None
-    recurring: bool = False
-    """It struck again and again."""
-    broken: tuple[str, ...] = ()
-    """Rules that were seen broken while the fault lasted."""
-
-    def silence(self, healing_s: float) -> Span | None:
-        """Return while nobody may have acknowledged a write."""
-        return None if self.silent_from_s is None else Span(self.silent_from_s, healing_s)
-
-    def fenced(self, healing_s: float) -> Span | None:
-        """Return while nobody inside the lost regions may have acknowledged a write."""
-        return None if self.fenced_from_s is None else Span(self.fenced_from_s, healing_s)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One fault."""
-
-    name: str
-    summary: str
-    """What is done."""
-    must: str
-    """What must be true."""
-    expected: Expectation
-    strike: Callable[[Scene], Awaitable[Injury]]
-    hold: Callable[[Scene, Injury], Awaitable[Injury]]
-    """Wait as long as the fault is to last; undo it where waking up is part of it."""
-
-
-def _moment(applied: Applied) -> Moment:
-    return Moment(applied.at_unix_s, applied.at_boot_s)
-
-
-async def _until_writes_go_on(scene: Scene, injury: Injury) -> Injury:
-    await scene.writes_go_on(injury.fault.at_boot_s, injury.lost_regions)
-    return injury
 
 
 async def _beyond_the_lease(scene: Scene, injury: Injury) -> Injury:
     """Hold it long enough that whoever must act has acted, whatever went on at first."""
     await scene.wait(2 * scene.lease_s)
-    return await _until_writes_go_on(scene, injury)
+    return await until_writes_go_on(scene, injury)
 
 
 async def _lose_region(scene: Scene) -> Injury:
     applied = await scene.faults.kill(scene.primary)
     scene.undo.append(lambda: scene.faults.start(scene.primary))
-    return Injury(fault=_moment(applied), lost_regions=frozenset({scene.primary}))
+    return Injury(fault=moment(applied), lost_regions=frozenset({scene.primary}))
 
 
 async def _freeze_region(scene: Scene) -> Injury:
     applied = await scene.faults.freeze(scene.primary)
     scene.undo.append(lambda: scene.faults.thaw(scene.primary))
-    return Injury(fault=_moment(applied), lost_regions=frozenset({scene.primary}))
+    return Injury(fault=moment(applied), lost_regions=frozenset({scene.primary}))
 
 
 async def _hold_then_wake(scene: Scene, injury: Injury) -> Injury:
@@ -173,7 +57,7 @@ def _cut(*, both: bool) -> Callable[[Scene], Awaitable[Injury]]:
         applied = await scene.faults.set_link(scene.primary, "*", both=both, cut=True)
         scene.undo.append(lambda: scene.faults.set_link(scene.primary, "*", both=both, cut=False))
         return Injury(
-            fault=_moment(applied),
+            fault=moment(applied),
             lost_regions=frozenset({scene.primary}),
             fenced_from_s=applied.at_boot_s + scene.lease_s + FENCE_S,
         )
@@ -191,7 +75,7 @@ async def _quorum_leader(scene: Scene) -> Region:
 async def _lose_quorum_leader(scene: Scene) -> Injury:
     leader = await _quorum_leader(scene)
     scene.say(f"the quorum store's leader is in {leader}")
-    return Injury(fault=_moment(await scene.faults.signal(leader, "etcd")))
+    return Injury(fault=moment(await scene.faults.signal(leader, "etcd")))
 
 
 async def _lose_quorum_leader_and_region(scene: Scene) -> Injury:
@@ -214,7 +98,7 @@ async def _until_the_store_is_led(scene: Scene, injury: Injury) -> Injury:
 
 def _signal(match: str) -> Callable[[Scene], Awaitable[Injury]]:
     async def strike(scene: Scene) -> Injury:
-        return Injury(fault=_moment(await scene.faults.signal(scene.primary, match)))
+        return Injury(fault=moment(await scene.faults.signal(scene.primary, match)))
 
     return strike
 
@@ -224,7 +108,7 @@ async def _kill_agents(scene: Scene) -> Injury:
     for region in (*scene.regions, scene.primary):
         before_s = scene.clock.now_s()
         applied = await scene.faults.signal(region, "agent")
-        first = first or _moment(applied)
+        first = first or moment(applied)
         scene.say(f"the agent of {region} was killed")
         await _agent_answers(scene, region, before_s + AGENT_RESTART_TIMEOUT_S)
     assert first is not None, "there is at least the primary's region"
@@ -244,12 +128,12 @@ async def _agent_answers(scene: Scene, region: Region, give_up_s: float) -> None
 
 async def _blips(scene: Scene) -> Injury:
     first: Moment | None = None
-    until_s = scene.clock.now_s() + scene.blip_s
+    until_s = scene.clock.now_s() + scene.lasts_s
     blips = 0
     while scene.clock.now_s() < until_s:
         blips += 1
         applied = await scene.faults.set_link(scene.primary, "*", both=True, cut=True)
-        first = first or _moment(applied)
+        first = first or moment(applied)
         scene.undo.append(lambda: scene.faults.set_link(scene.primary, "*", both=True, cut=False))
         await scene.wait(BLIP_SHARE * scene.lease_s)
         await scene.mend()
@@ -309,7 +193,7 @@ _ALL = (
         must="one failover; writes and reads go on elsewhere; the region rejoins as a standby",
         expected=FAILS_OVER,
         strike=_lose_region,
-        hold=_until_writes_go_on,
+        hold=until_writes_go_on,
     ),
     Fault(
         name="region-freeze",
@@ -349,7 +233,7 @@ _ALL = (
         must="one failover; writes go on",
         expected=FAILS_OVER,
         strike=_lose_quorum_leader_and_region,
-        hold=_until_writes_go_on,
+        hold=until_writes_go_on,
     ),
     Fault(
         name="database-crash",
@@ -373,7 +257,7 @@ _ALL = (
         must="agents restart; nothing moves",
         expected=Expectation(failovers_max=0),
         strike=_kill_agents,
-        hold=_until_writes_go_on,
+        hold=until_writes_go_on,
     ),
     Fault(
         name="blip",
@@ -381,7 +265,25 @@ _ALL = (
         must="nothing moves",
         expected=Expectation(failovers_max=0),
         strike=_blips,
-        hold=_until_writes_go_on,
+        hold=until_writes_go_on,
+        lasts_s=BLIPS_S,
+    ),
+    Fault(
+        name="pod-kill",
+        summary="a random pod of the application is killed again and again, wherever it runs",
+        must="nothing moves, and no request fails that a client repeats for 2 s",
+        expected=Expectation(failovers_max=0, spares=True),
+        strike=kill_pods,
+        hold=until_writes_go_on,
+        lasts_s=PODS_S,
+    ),
+    Fault(
+        name="node-drain",
+        summary="every pod of the application in the primary's region is evicted, as draining its nodes does",
+        must="one goes at a time, as the disruption budget says; nothing moves, and no request fails",
+        expected=Expectation(failovers_max=0, spares=True),
+        strike=drain,
+        hold=until_writes_go_on,
     ),
     Fault(
         name="slow-link",
@@ -389,7 +291,7 @@ _ALL = (
         must="writes go on meanwhile; the standby that lags is not chosen",
         expected=FAILS_OVER,
         strike=_slow_then_lose,
-        hold=_until_writes_go_on,
+        hold=until_writes_go_on,
     ),
     Fault(
         name="second-loss",

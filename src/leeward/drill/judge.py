@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from leeward.core.values import ReplicationMode
 from leeward.drill.ledger import Attempt, Operation, Outcome
-from leeward.drill.measure import RunFacts, RunMeasure
+from leeward.drill.measure import RETRY_FOR_S, RunFacts, RunMeasure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,8 @@ class Expectation:
     """Writes are acknowledged again while the fault lasts."""
     explains: bool = False
     """While nobody may write, an agent says why."""
+    spares: bool = False
+    """No request fails that a client repeats for a while."""
 
 
 def broken_rules(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> tuple[str, ...]:
@@ -111,6 +113,8 @@ def _unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) ->
         found.append(f"{measured.failovers} failovers happened, at most {expected.failovers_max} may")
     if expected.recovers and measured.rto_write_s is None:
         found.append("writes were not acknowledged again while the fault lasted")
+    if expected.spares and measured.failed_requests:
+        found.append(f"{measured.failed_requests} requests failed although clients repeated them for {RETRY_FOR_S:g} s")
     if expected.explains and not facts.explained:
         found.append("no agent said why there is no primary")
     return found

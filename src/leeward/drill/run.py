@@ -5,6 +5,7 @@ A run whose set-up was not sound is inconclusive: it says nothing, and counts fo
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,8 @@ from functools import partial
 from leeward.core.timers import Budget
 from leeward.core.values import App, Region, ReplicationMode
 from leeward.drill import orphans, readback
-from leeward.drill.access import Faults, Fleet, FleetUnavailableError, FleetView, RefusedError, unsettled
-from leeward.drill.faults import FAULTS, Fault, Injury, Scene, SetupError
+from leeward.drill.access import Faults, Fleet, FleetUnavailableError, FleetView, Pods, RefusedError, unsettled
+from leeward.drill.faults import FAULTS
 from leeward.drill.judge import broken_rules
 from leeward.drill.ledger import Operation, reconcile
 from leeward.drill.load import Load, populations
@@ -22,6 +23,7 @@ from leeward.drill.measure import Moment, RunFacts, Span, measure
 from leeward.drill.names import Names, watching
 from leeward.drill.narrate import Narrator
 from leeward.drill.readback import ReadBackError
+from leeward.drill.scene import Fault, Injury, Scene, SetupError
 from leeward.drill.summary import Result, Run, Targets, summarise
 from leeward.ports.clock import Clock, SystemClock
 
@@ -57,21 +59,30 @@ class Plan:
     """The HTTP Host of the application, where gateways need it."""
     names: Names | None = None
     """Where the application's name is answered; None: not by the agents."""
-    blip_s: float = 30.0
-    """How long the drill ``blip`` goes on."""
+    lasts_s: float | None = None
+    """How long a fault that strikes again and again goes on; None: as long as it says itself."""
+    every_s: float = 30.0
+    """How often the drill ``pod-kill`` strikes."""
+    seed: int = 1
+    """What chance decides is the same for the same seed and number of the run."""
     writers: int = 2
     """Per region."""
     readers: int = 1
 
 
 async def run_drill(
-    plan: Plan, faults: Faults, fleet: Fleet, say: Callable[[str], None], clock: Clock | None = None
+    plan: Plan,
+    faults: Faults,
+    fleet: Fleet,
+    pods: Pods,
+    say: Callable[[str], None],
+    clock: Clock | None = None,
 ) -> Result:
     """Run the drill and return its result; ``say`` gets the story, line by line, while it happens.
 
     Raises KeyError for an unknown drill; SetupError, RefusedError, FleetUnavailableError when it cannot even begin.
     """
-    return await _Drill(plan, FAULTS[plan.drill], faults, fleet, say, clock or SystemClock()).run()
+    return await _Drill(plan, FAULTS[plan.drill], faults, fleet, pods, say, clock or SystemClock()).run()
 
 
 class _Drill:
@@ -81,6 +92,7 @@ class _Drill:
         fault: Fault,
         faults: Faults,
         fleet: Fleet,
+        pods: Pods,
         say: Callable[[str], None],
         clock: Clock,
     ) -> None:
@@ -88,6 +100,7 @@ class _Drill:
         self._fault = fault
         self._faults = faults
         self._fleet = fleet
+        self._pods = pods
         self._say = say
         self._clock = clock
         self._crowd = populations(plan.gateways, plan.round_trips_s)
@@ -139,7 +152,10 @@ class _Drill:
                 primary=plan.region,
                 regions=self._others(),
                 lease_s=plan.lease_s,
-                blip_s=plan.blip_s,
+                lasts_s=plan.lasts_s or self._fault.lasts_s or 0.0,
+                every_s=plan.every_s,
+                pods=self._pods,
+                chance=random.Random(f"{plan.seed}-{number}"),
                 say=self._say,
             )
             async with (

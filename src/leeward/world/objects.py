@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from leeward.adapters.envoy.bootstrap import bootstrap
@@ -21,6 +21,9 @@ from leeward.compile import (
     compile_region,
     world_target,
 )
+from leeward.compile.disruption import one_at_a_time
+from leeward.compile.objects import labels_of
+from leeward.compile.site import pods_of
 from leeward.compile.target import GATEWAY_BOOTSTRAP_DIR
 from leeward.core.settings import AgentSettings
 from leeward.spec import Spec
@@ -51,7 +54,16 @@ def region_objects(
         databases=databases,
     )
     target = world_target(spec, region, engines=commands, secrets=secrets, source_dir=str(source_dir))
-    return compile_region(spec, region, target)
+    return [*compile_region(spec, region, target), *_budgets(spec, region)]
+
+
+def _budgets(spec: Spec, region: str) -> Iterator[KubeObject]:
+    """Yield the disruption budgets of the services, the same as in a cluster: drains are drilled here."""
+    for application in spec.applications:
+        if region in spec.placement(application):
+            app = application.metadata.name
+            labels = labels_of(app, "service", region, app)
+            yield one_at_a_time(app, application.namespace, labels, pods_of(application))
 
 
 def engine_commands(*, etcd: str = "etcd", envoy: str = "envoy") -> EngineCommands:

@@ -66,8 +66,17 @@ def drill(
     runs: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="TIME", show_default="30s", help="For how long blips go on: 90s, 10m, 1h. Only for blip."),
+        typer.Option(
+            metavar="TIME",
+            show_default="blip 30s, pod-kill 120s",
+            help="For how long blips, or the deaths of pods, go on: 90s, 10m, 1h.",
+        ),
     ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", show_default="30s", help="How often pod-kill kills a pod."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="What pod-kill picks by chance is the same for the same seed.")] = 1,
     output: Annotated[
         DrillOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
     ] = DrillOutput.TABLE,
@@ -87,13 +96,14 @@ def drill(
       leeward drill list
       leeward drill region-loss --region us-east-1 --replication sync --runs 20
       leeward drill blip -f examples/payments --duration 10m -o json | jq .failovers
+      leeward drill pod-kill --every 10s --duration 5m --seed 7
     """
     from leeward.cli import trials
 
     if name == "list":
         trials.names(console(context))
         return
-    wish = trials.Wish(name, region, replication, runs, duration)
+    wish = trials.Wish(name, region, replication, runs, duration, every, seed)
     raise typer.Exit(trials.drill(console(context), world, directory, wish, output))
 
 
