@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
+import re
 import ssl
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from aiohttp import web
 
 from leeward.agent.__main__ import _client_tls, _server_tls
 from leeward.agent.api import application
+from leeward.agent.conditions import Conditions
+from leeward.agent.deep import DeepHealths
 from leeward.agent.machine import Machine
 from leeward.agent.peers import HttpPeers
 from leeward.agent.runtime import Runtime
 from leeward.core import keys
 from leeward.core.codec import encode
-from leeward.core.values import App, Promise, WalPosition
+from leeward.core.conditions.values import Type
+from leeward.core.values import App, LastDrill, Promise, WalPosition
 from leeward.ports.clock import SystemClock
 from leeward.ports.gateway import Address, Route
 from leeward.ports.quorum import Put
@@ -98,7 +103,11 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
             peers=_Silent(),
             pods=OnePod(),
         )
-        runner = web.AppRunner(application(runtime, peers), access_log=None)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        machine = runtime.machine
+        conditions = Conditions(machine, runtime.clock)
+        deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
+        runner = web.AppRunner(application(runtime, peers, conditions, deep), access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_server_tls(tmp_path / EU)).start()
@@ -110,6 +119,10 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+def _knows(drills: Mapping[App, LastDrill], name: str) -> bool:
+    return APP in drills and drills[APP].drill == name
 
 
 class _Silent:
@@ -184,3 +197,41 @@ async def test_metrics_are_prometheus_text(agent: Agent) -> None:
     assert 'leeward_primary{application="payments",region="us"} 1.0' in text
     assert 'leeward_epoch{application="payments"} 1.0' in text
     assert "leeward_lease_remaining_seconds" in text
+    assert re.search(r'leeward_build_info{version="[^"]+"} 1.0', text)
+    assert 'leeward_condition{application="payments",status="True",type="QuorumAvailable"} 1.0' in text
+    assert 'leeward_condition{application="payments",status="False",type="QuorumAvailable"} 0.0' in text
+    assert "leeward_drill_last_success_timestamp_seconds{" not in text, "nothing is made up"
+
+
+async def test_conditions_are_all_there_from_the_first_look(agent: Agent) -> None:
+    async with agent.session("operator") as session, session.get("/v1/status", server_hostname=EU) as response:
+        body = await response.json()
+    found = body["conditions"][APP]
+    assert [each["type"] for each in found] == list(Type)
+    for each in found:
+        assert each.keys() == {"type", "status", "reason", "message", "lastTransitionTime", "observedGeneration"}
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["lastTransitionTime"])
+    assert body["last_failovers"] == {APP: None}
+    assert (body["drills"], body["deep"]) == ({}, {})
+
+
+async def test_a_drill_is_kept_in_the_store_with_the_last_success(agent: Agent) -> None:
+    drills = agent.runtime.machine.store.drills
+    passed = LastDrill("region-loss", "async", "passed", 1000.0)
+    failed = LastDrill("partition", "sync", "failed", 2000.0)
+    stranger, drill_of = agent.session(AP), f"/v1/apps/{APP}/drill"
+    async with stranger as session, session.post(drill_of, data=encode(passed), server_hostname=EU) as response:
+        assert response.status == 403, "only the operator says how a drill ended"
+    async with agent.session("operator") as session:
+        for name, body, status in (("other", encode(passed), 404), (APP, "{}", 400)):
+            async with session.post(f"/v1/apps/{name}/drill", data=body, server_hostname=EU) as response:
+                assert response.status == status
+        for drill in (passed, failed):
+            async with session.post(drill_of, data=encode(drill), server_hostname=EU) as response:
+                assert response.status == 200
+            await agent.until(functools.partial(_knows, drills, drill.drill))
+        assert drills[APP] == replace(failed, passed_at_unix_s=1000.0)
+        async with session.get("/metrics", server_hostname=EU) as response:
+            text = await response.text()
+        assert 'leeward_drill_last_success_timestamp_seconds{application="payments"} 1000.0' in text
+        assert 'leeward_condition{application="payments",status="False",type="LastDrillSucceeded"} 1.0' in text

@@ -21,6 +21,8 @@ from leeward.adapters.etcd.quorum import connect
 from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
 from leeward.adapters.postgres.client import InstanceManager
 from leeward.agent.api import application
+from leeward.agent.conditions import Conditions
+from leeward.agent.deep import DeepHealths
 from leeward.agent.machine import Machine
 from leeward.agent.naming import Naming
 from leeward.agent.peers import HttpPeers
@@ -87,7 +89,8 @@ async def _run(settings: AgentSettings) -> None:
             pods=ClusterPods(cluster, {app.name: app.namespace for app in settings.apps}),
         )
         naming = None if settings.dns is None else Naming(settings.dns, machine, clock)
-        runner = web.AppRunner(application(runtime, peers, naming), access_log=None)
+        conditions, deep = Conditions(machine, clock), DeepHealths(settings.apps, machine.apps, session, clock)
+        runner = web.AppRunner(application(runtime, peers, conditions, deep, naming), access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, settings.listen_host, settings.listen_port, ssl_context=_server_tls(identity))
@@ -95,6 +98,8 @@ async def _run(settings: AgentSettings) -> None:
         log.info("agent started", region=settings.region, fleet=settings.fleet, incarnation=machine.incarnation)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runtime.run(), name="runtime")
+            tasks.create_task(conditions.run(), name="conditions")
+            tasks.create_task(deep.run(), name="deep health")
             if naming is not None:
                 tasks.create_task(naming.run(), name="naming")
 

@@ -5,18 +5,23 @@ Other regions' agents may probe and promise; only the operator may change anythi
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from leeward.agent import events as on
+from leeward.agent.conditions import Conditions
+from leeward.agent.deep import DeepHealths
 from leeward.agent.metrics import exposition
 from leeward.agent.naming import Naming
 from leeward.agent.peers import HttpPeers
 from leeward.agent.runtime import Runtime
+from leeward.core import failovers
 from leeward.core.codec import DecodeError, decode, plain
-from leeward.core.values import App, Promise, Region, ReplicationMode
+from leeward.core.values import App, LastDrill, Promise, Region, ReplicationMode
+from leeward.ports.quorum import QuorumUnavailableError
 
 API_VERSION = "leeward.dev/v1alpha1"
 OPERATOR = "operator"
@@ -25,9 +30,11 @@ FORWARDED = "X-Leeward-Forwarded"
 PROBLEM_STATUS = {True: 200, False: 409}
 
 
-def application(runtime: Runtime, peers: HttpPeers, naming: Naming | None = None) -> web.Application:
+def application(
+    runtime: Runtime, peers: HttpPeers, conditions: Conditions, deep: DeepHealths, naming: Naming | None = None
+) -> web.Application:
     """Return the web application that serves one agent."""
-    api = _Api(runtime, peers, naming)
+    api = _Api(runtime, peers, conditions, deep, naming)
     app = web.Application(middlewares=[_authorize])
     app.add_routes(
         [
@@ -37,6 +44,7 @@ def application(runtime: Runtime, peers: HttpPeers, naming: Naming | None = None
             web.get("/v1/vantage", api.vantage),
             web.get("/v1/records", api.records),
             web.put("/v1/promises", api.promise),
+            web.post("/v1/apps/{app}/drill", api.drill),
             web.post("/v1/apps/{app}/{verb:switchover|failover|mode|pause|resume}", api.change),
         ]
     )
@@ -69,10 +77,14 @@ def _problem(status: int, code: str, because: str) -> web.Response:
 
 
 class _Api:
-    def __init__(self, runtime: Runtime, peers: HttpPeers, naming: Naming | None) -> None:
+    def __init__(
+        self, runtime: Runtime, peers: HttpPeers, conditions: Conditions, deep: DeepHealths, naming: Naming | None
+    ) -> None:
         self._runtime = runtime
         self._machine = runtime.machine
         self._peers = peers
+        self._conditions = conditions
+        self._deep = deep
         self._naming = naming
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -80,7 +92,8 @@ class _Api:
         return web.Response(text="ok\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=exposition(self._machine, self._runtime.clock.now_s()), content_type="text/plain")
+        text = exposition(self._machine, self._runtime.clock.now_s(), self._deep.known)
+        return web.Response(body=text, content_type="text/plain")
 
     async def vantage(self, request: web.Request) -> web.Response:
         return web.json_response(plain(self._machine.serving(self._runtime.clock.now_s())))
@@ -107,6 +120,16 @@ class _Api:
             "pods_ready": {name: len(app.pods) for name, app in machine.apps.items()},
             "instances": {name: plain(app.instance) for name, app in machine.apps.items()},
             "lags_s": {name: app.lags_s(now_s) for name, app in machine.apps.items()},
+            "conditions": self._conditions.documents(),
+            "last_failovers": {
+                name: plain(failovers.last((record for _, record in store.records), name, machine.me))
+                for name in machine.apps
+            },
+            "drills": plain(store.drills),
+            "deep": {
+                name: {"healthy": deep.healthy, "because": deep.because, "age_s": round(now_s - deep.at_s, 3)}
+                for name, deep in self._deep.known.items()
+            },
             "names": None if self._naming is None else plain(self._naming.names()),
         }
         return web.json_response(body)
@@ -131,6 +154,24 @@ class _Api:
             return _problem(403, "not-yours", f"only {promise.region} can promise for itself")
         self._runtime.post(on.PromiseReceived(promise))
         return web.Response(status=204)
+
+    async def drill(self, request: web.Request) -> web.Response:
+        """Take in how a drill ended; when one passed last is kept."""
+        app = App(request.match_info["app"])
+        if app not in self._machine.apps:
+            return _problem(404, "no-such-application", f"there is no application {app}")
+        try:
+            drill = decode(LastDrill, await request.text())
+        except DecodeError as error:
+            return _problem(400, "not-a-drill", str(error))
+        before = self._machine.store.drills.get(app)
+        passed_at_s = drill.at_unix_s if drill.verdict == "passed" else before.passed_at_unix_s if before else None
+        try:
+            kept = replace(drill, passed_at_unix_s=passed_at_s)
+            await self._runtime.record_drill(app, kept, timeout_s=REQUEST_TIMEOUT_S)
+        except QuorumUnavailableError as error:
+            return _problem(504, "no-answer", f"the quorum store did not answer: {error}")
+        return web.json_response({"apiVersion": API_VERSION, "accepted": True, "because": f"{drill.drill} is kept"})
 
     async def change(self, request: web.Request) -> web.Response:
         text = await request.text()

@@ -14,11 +14,12 @@ from leeward.agent import actions as do
 from leeward.agent import events as on
 from leeward.agent.machine import Machine
 from leeward.core import keys
-from leeward.core.values import App, Promise, Region, Vantage
+from leeward.core.codec import encode
+from leeward.core.values import App, LastDrill, Promise, Region, Vantage
 from leeward.ports.clock import Clock
 from leeward.ports.database import Database, InstanceUnavailableError, StaleEpochError
 from leeward.ports.gateway import Address, Gateway
-from leeward.ports.quorum import CompactedError, Quorum, QuorumUnavailableError
+from leeward.ports.quorum import CompactedError, Put, Quorum, QuorumUnavailableError
 
 log = structlog.get_logger()
 
@@ -113,6 +114,11 @@ class Runtime:
                 return await future
         finally:
             del self._replies[request.request]
+
+    async def record_drill(self, app: App, drill: LastDrill, *, timeout_s: float) -> None:
+        """Keep how a drill ended, for every agent and the next ones. Raises QuorumUnavailableError."""
+        key = keys.drill(self.machine.settings.fleet, app)
+        await self._quorum.transact((), (Put(key, encode(drill)),), timeout_s=timeout_s)
 
     # -- the loop ---------------------------------------------------------------------------------
 

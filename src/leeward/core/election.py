@@ -97,8 +97,8 @@ def unfit(view: View, topology: Topology, region: Region) -> str | None:
         return f"the replica in {region} does not say what it holds"
     others = [r for r in topology.data_regions if r not in (region, topology.primary) and view.alive(r)]
     if topology.mode is ReplicationMode.ASYNC:
-        loss_s = _reported_loss_s(view, region)
-        better = [(r, _reported_loss_s(view, r)) for r in others]
+        loss_s = reported_loss_s(view, region)
+        better = [(r, reported_loss_s(view, r)) for r in others]
         spared = [f"{r} {seconds_text(s)}" for r, s in better if s <= view.app.rpo_s]
         if loss_s > view.app.rpo_s and spared:
             return (
@@ -130,7 +130,8 @@ def _held(view: View, topology: Topology) -> dict[Region, WalPosition]:
     return {region: report.wal for region, report in reports if report is not None and report.wal is not None}
 
 
-def _reported_loss_s(view: View, region: Region) -> float:
+def reported_loss_s(view: View, region: Region) -> float:
+    """Return by how many seconds a replica's latest word is behind the primary's; infinity when it said nothing."""
     report = view.report(region)
     if report is None or report.wal is None:
         return math.inf

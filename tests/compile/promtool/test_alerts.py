@@ -195,7 +195,7 @@ def test_a_wrong_threshold_is_heard(tmp_path: Path) -> None:
 def test_the_agents_show_what_the_alerts_ask_for() -> None:
     spec = spec_of(sidecar=True)
     target = kubernetes_target(spec, "us-east-1", engines=COMMANDS, images=Images())
-    shown = exposition(Machine(agent_settings(spec, "us-east-1", target), incarnation="test"), 0.0).decode()
+    shown = exposition(Machine(agent_settings(spec, "us-east-1", target), incarnation="test"), 0.0, {}).decode()
     asked = set(
         re.findall(r"\bleeward_[a-z_]+", json.dumps([rule["expr"] for rule in rules_of()["groups"][0]["rules"]]))
     )

@@ -1,0 +1,254 @@
+"""Tell how an application stands, from what one agent knows. Pure; nothing is guessed: what is not known is Unknown."""
+
+from dataclasses import dataclass
+
+from leeward.core import election, timers
+from leeward.core.conditions.catalogue import ELSEWHERE, NOT_FOUNDED, UNHEARD, condition
+from leeward.core.conditions.values import Condition, Status, Type
+from leeward.core.values import LastDrill, Phase, Region, ReplicationMode, Topology
+from leeward.core.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What conditions are told from."""
+
+    view: View
+    because: str
+    """The agent's last decision about the application, in a sentence."""
+    quorum_age_s: float | None
+    """Since the store was last heard; None when it never was."""
+    drill: LastDrill | None = None
+
+
+PHASES = {Phase.ELECTING: "Electing", Phase.PROMOTING: "Promoting", Phase.SWITCHING: "SwitchingOver"}
+
+
+def conditions(facts: Facts) -> tuple[Condition, ...]:
+    """Return every condition, in the order of the types."""
+    drill = _drill(facts.drill)
+    blind = _blind(facts)
+    if blind is not None:
+        reason, message = blind
+        return tuple(drill if each is Type.LAST_DRILL_SUCCEEDED else condition(each, reason, message) for each in Type)
+    view, topology = facts.view, facts.view.topology
+    assert topology is not None, "a view without one is blind"
+    writable = _writable(view, topology)
+    return (
+        _ready(view, topology, writable),
+        writable,
+        _replicating(view, topology),
+        _objectives(view, topology),
+        _capacity(view, topology),
+        _quorum(view),
+        drill,
+        _paused(topology),
+        _reconciling(view, topology),
+        _stalled(facts, topology),
+    )
+
+
+def _blind(facts: Facts) -> tuple[str, str] | None:
+    """Return why next to nothing is known, if so."""
+    view = facts.view
+    if facts.quorum_age_s is None:
+        return UNHEARD, f"{view.me} has not heard the quorum store yet"
+    if facts.quorum_age_s > view.timers.lease_s + view.timers.margin_s:
+        return UNHEARD, f"{view.me} last heard the quorum store {facts.quorum_age_s:.1f} s ago"
+    if view.topology is None:
+        if view.me in view.app.data_regions and view.app.instance_url is None:
+            return ELSEWHERE, f"the database of {view.app.name} is run by its own operator"
+        return NOT_FOUNDED, facts.because or f"{view.app.name} has not been founded yet"
+    return None
+
+
+def _ready(view: View, topology: Topology, writable: Condition) -> Condition:
+    if writable.status is not Status.TRUE:
+        return condition(Type.READY, "NotWritable", writable.message)
+    serving = [region for region in topology.data_regions if _pods(view, region)[0] > 0]
+    if not serving:
+        return condition(Type.READY, "NoPods", f"no pod of {topology.app} is ready in a region that is heard")
+    return condition(Type.READY, "Serving", f"{writable.message}; pods serve in {_all(serving)}")
+
+
+def _writable(view: View, topology: Topology) -> Condition:
+    of, primary = Type.PRIMARY_WRITABLE, topology.primary
+    if primary is None:
+        return condition(of, "Electing", topology.because)
+    if not view.alive(primary):
+        return condition(of, "PrimaryUnheard", f"{primary} has not been heard for longer than its lease")
+    report = view.report(primary)
+    if report is not None and report.writable and report.epoch == topology.epoch:
+        return condition(of, "AcceptsWrites", f"{primary} accepts writes under epoch {topology.epoch}")
+    if topology.phase is not Phase.STEADY:
+        return condition(of, PHASES[topology.phase], topology.because)
+    problem = report.problem if report is not None else None
+    return condition(of, "DatabaseNotWritable", f"{primary}: {problem or 'its database does not accept writes'}")
+
+
+def _streaming(view: View, topology: Topology) -> frozenset[Region] | None:
+    """Return who streams from the primary, by its own word; None while it is not heard."""
+    report = view.report(topology.primary) if topology.primary and view.alive(topology.primary) else None
+    return None if report is None else frozenset(sender.region for sender in report.senders if sender.streaming)
+
+
+def _replicating(view: View, topology: Topology) -> Condition:
+    of, streaming = Type.REPLICATING, _streaming(view, topology)
+    standbys = [region for region in topology.data_regions if region != topology.primary]
+    if not standbys:
+        return condition(of, "NothingToReplicate", f"{topology.primary} is the only data region")
+    if streaming is None:
+        return condition(of, "NoPrimary", "no primary is heard")
+    missing = [region for region in standbys if region not in streaming]
+    if missing:
+        told = "; ".join(f"{region}: {_why_apart(view, region)}" for region in missing)
+        return condition(of, "StandbysMissing", f"{_do(missing)} not stream from {topology.primary} ({told})")
+    return condition(of, "AllStream", f"{_all(standbys)} {'streams' if len(standbys) == 1 else 'stream'} from it")
+
+
+def _why_apart(view: View, region: Region) -> str:
+    if not view.alive(region):
+        return "not heard for longer than a lease"
+    report = view.report(region)
+    return "no word of its database" if report is None else report.problem or f"it is {report.role}"
+
+
+def _objectives(view: View, topology: Topology) -> Condition:
+    """Whether the loss of the primary's region at this moment could be borne."""
+    of, primary, app = Type.OBJECTIVES_FEASIBLE, topology.primary, view.app
+    asynchronous = topology.mode is ReplicationMode.ASYNC
+    budget = timers.budget(view.timers.lease_s, view.timers.rtt_max_s, synchronous=not asynchronous)
+    # Rounded: files that are just feasible must not be refused by the last bit of a sum.
+    if round(budget.total_s - app.rto_s, 6) > 0:
+        return condition(of, "RtoTooShort", f"the RTO is {app.rto_s:g} s, and in {topology.mode} {budget.arithmetic()}")
+    if asynchronous and app.rpo_s < view.timers.lease_s:
+        lease_s = view.timers.lease_s
+        return condition(of, "RpoTooStrict", f"the RPO is {app.rpo_s:g} s, and async may lose a lease of {lease_s:g} s")
+    if primary is None or not view.alive(primary):
+        return condition(of, "NoPrimary", "no primary is heard")
+    if topology.paused:
+        return condition(of, "FailoverPaused", f"were {primary} lost, nobody would take over: failover is paused")
+    left = [region for region in view.regions if region != primary and view.alive(region)]
+    needed = len(view.regions) // 2 + 1
+    if len(left) < needed:
+        return condition(
+            of,
+            "MajorityWouldBeLost",
+            f"were {primary} lost, {_all(left) or 'nobody'} would be left of {len(view.regions)} regions; "
+            f"{needed} are needed to decide",
+        )
+    return _succession(view, topology, primary, budget.total_s)
+
+
+def _succession(view: View, topology: Topology, primary: Region, takes_s: float) -> Condition:
+    of, app = Type.OBJECTIVES_FEASIBLE, view.app
+    reports = ((region, view.report(region)) for region in topology.data_regions if region != primary)
+    heirs = [region for region, report in reports if report is not None and report.wal and view.alive(region)]
+    data = len(topology.data_regions)
+    heir = election.heir(view, topology)
+    # As elections have it: in async one replica will do, else any two quorums must meet.
+    needed = 1 if topology.mode is ReplicationMode.ASYNC else data - topology.acks_required
+    if heir is None or len(heirs) < needed:
+        return condition(
+            of,
+            "NobodyToTakeOver",
+            f"were {primary} lost, {_all(heirs) or 'no replica'} would be left of {data} replicas, and an election in "
+            f"{topology.mode} needs {needed}",
+        )
+    told = f"were {primary} lost, {heir} could take over within {takes_s:.2f} s"
+    if topology.mode is not ReplicationMode.ASYNC:
+        return condition(of, "WithinObjectives", f"{told} and lose nothing acknowledged")
+    loss_s = election.reported_loss_s(view, heir)
+    behind = election.seconds_text(loss_s)
+    # One that is behind all this agent remembers may be so because the agent has just begun.
+    remembered_s = view.progress[-1].at_s - view.progress[0].at_s if view.progress else 0.0
+    if min(loss_s, remembered_s) > app.rpo_s:
+        return condition(
+            of, "BehindRpo", f"were {primary} lost, {behind} of writes would be; the RPO is {app.rpo_s:g} s"
+        )
+    return condition(of, "WithinObjectives", f"{told} and lose {behind} of writes (RPO {app.rpo_s:g} s)")
+
+
+def _pods(view: View, region: Region) -> tuple[int, int]:
+    """Return a region's ready pods and those that its files ask for; what is not heard has none."""
+    report = view.report(region)
+    if region == view.me:
+        return view.pods_ready, view.app.pods_wanted
+    if report is None or not view.alive(region):
+        return 0, max(1, report.pods_wanted if report is not None else 1)
+    return report.pods_ready, report.pods_wanted
+
+
+def _capacity(view: View, topology: Topology) -> Condition:
+    of = Type.CAPACITY_SUFFICIENT
+    counts = [(region, *_pods(view, region)) for region in topology.data_regions]
+    told = ", ".join(f"{ready} of {wanted} in {region}" for region, ready, wanted in counts)
+    unheard = [region for region in topology.data_regions if not view.alive(region)]
+    if unheard:
+        return condition(of, "RegionUnheard", f"{_all(unheard)} not heard: ready pods: {told}")
+    few = any(ready < wanted for _, ready, wanted in counts)
+    return condition(of, "PodsMissing" if few else "EnoughPods", f"ready pods: {told}")
+
+
+def _quorum(view: View) -> Condition:
+    of, every = Type.QUORUM_AVAILABLE, len(view.regions)
+    unheard = [region for region in view.regions if not view.alive(region)]
+    if not unheard:
+        return condition(of, "AllHeard", f"all {every} regions are heard")
+    return condition(of, "MajorityHeard", f"the quorum store answers; {_all(unheard)} not heard, of {every} regions")
+
+
+def _drill(drill: LastDrill | None) -> Condition:
+    of = Type.LAST_DRILL_SUCCEEDED
+    if drill is None:
+        return condition(of, "NoDrill", "no drill is on record")
+    reasons = {"passed": "DrillPassed", "failed": "DrillFailed"}
+    told = f"{drill.drill} in {drill.replication}: {drill.verdict}"
+    return condition(of, reasons.get(drill.verdict, "DrillInconclusive"), told)
+
+
+def _paused(topology: Topology) -> Condition:
+    if topology.paused:
+        return condition(Type.PAUSED, "PausedByOperator", "an operator forbade automatic failover")
+    return condition(Type.PAUSED, "AutomaticFailover", "a lost primary is replaced without anybody's help")
+
+
+def _reconciling(view: View, topology: Topology) -> Condition:
+    of = Type.RECONCILING
+    if topology.phase is not Phase.STEADY:
+        return condition(of, PHASES[topology.phase], topology.because)
+    if topology.requested_mode is not None:
+        return condition(of, "ChangingMode", f"from {topology.mode} to {topology.requested_mode}, as asked")
+    streaming = _streaming(view, topology)
+    if streaming is not None:
+        apart = [
+            region
+            for region in topology.data_regions
+            if region != topology.primary and region not in streaming and view.alive(region)
+        ]
+        if apart:
+            told = "; ".join(f"{region}: {_why_apart(view, region)}" for region in apart)
+            return condition(of, "Rejoining", f"{_do(apart)} not stream yet ({told})")
+    return condition(of, "Settled", "all is as ordered")
+
+
+def _stalled(facts: Facts, topology: Topology) -> Condition:
+    of, view = Type.STALLED, facts.view
+    if topology.paused and topology.primary is not None and not view.alive(topology.primary):
+        return condition(of, "PausedWithoutPrimary", f"{topology.primary} is not heard, and failover is paused")
+    lasted_s = view.now_s - view.topology_seen_at_s
+    if topology.phase is not Phase.STEADY and lasted_s > view.app.rto_s:
+        why = facts.because or topology.because
+        return condition(of, "TakesTooLong", f"{topology.phase} for longer than the RTO of {view.app.rto_s:g} s: {why}")
+    return condition(of, "NothingStuck", "nothing waits for help")
+
+
+def _all(regions: list[Region]) -> str:
+    """Return names as a list of words: ``a, b and c``."""
+    if len(regions) < 2:
+        return "".join(regions)
+    return f"{', '.join(regions[:-1])} and {regions[-1]}"
+
+
+def _do(regions: list[Region]) -> str:
+    return f"{_all(regions)} {'does' if len(regions) == 1 else 'do'}"

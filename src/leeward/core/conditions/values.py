@@ -1,0 +1,53 @@
+"""The words of conditions (``metav1.Condition``)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Type(StrEnum):
+    """What is told. Every application has all of them from the first look."""
+
+    READY = "Ready"
+    PRIMARY_WRITABLE = "PrimaryWritable"
+    REPLICATING = "Replicating"
+    OBJECTIVES_FEASIBLE = "ObjectivesFeasible"
+    CAPACITY_SUFFICIENT = "CapacitySufficient"
+    QUORUM_AVAILABLE = "QuorumAvailable"
+    LAST_DRILL_SUCCEEDED = "LastDrillSucceeded"
+    PAUSED = "Paused"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+class Status(StrEnum):
+    """Whether it is so."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+WORRYING = {
+    Type.READY: Status.FALSE,
+    Type.PRIMARY_WRITABLE: Status.FALSE,
+    Type.REPLICATING: Status.FALSE,
+    Type.OBJECTIVES_FEASIBLE: Status.FALSE,
+    Type.CAPACITY_SUFFICIENT: Status.FALSE,
+    Type.QUORUM_AVAILABLE: Status.FALSE,
+    Type.LAST_DRILL_SUCCEEDED: Status.FALSE,
+    Type.PAUSED: Status.TRUE,
+    Type.STALLED: Status.TRUE,
+}
+"""The status of a type that a person should see. ``Reconciling`` never worries: it ends by itself, or is stalled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One state of one application, as one agent knows it."""
+
+    type: Type
+    status: Status
+    reason: str
+    """CamelCase; each stands in the catalogue."""
+    message: str
+    """Because: a sentence for people. It may change while the state does not."""

@@ -1,0 +1,54 @@
+"""The last failover of an application and where its time went, out of the decision log. Pure.
+
+The stages lie between records of several machines: they are as exact as those machines' clocks agree.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from leeward.core.values import App, Record, Region
+
+DETECTED, ELECTED, PROMOTED, ROUTED = "detected", "elected", "promoted", "routed"
+STAGES = (DETECTED, ELECTED, PROMOTED, ROUTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """One failover; a stage that has not ended, or was not measured, is missing."""
+
+    epoch: int
+    at_unix_s: float
+    """When the primary was given up."""
+    to: Region | None
+    """Who accepts writes since; None while nobody does."""
+    because: str
+    """Why the primary was given up."""
+    stages_s: Mapping[str, float]
+    """detected: since the old primary's last sign of life. elected, promoted: since the stage before. routed: from the
+    promotion until the gateway of the region that tells this sent writes there."""
+
+
+def last(records: Iterable[Record], app: App, me: Region) -> Failover | None:
+    """Return an application's last failover as region ``me`` tells it; None when none is on record."""
+    by_epoch: dict[int, list[Record]] = {}
+    for record in records:
+        if record.app == app:
+            by_epoch.setdefault(record.epoch, []).append(record)
+    for epoch in sorted(by_epoch, reverse=True):
+        kinds = {record.kind: record for record in by_epoch[epoch] if record.kind != "PrimaryRouted"}
+        lost = kinds.get("PrimaryLost")
+        if lost is None:
+            continue
+        elected, promoted = kinds.get("PrimaryElected"), kinds.get("PrimaryPromoted")
+        own = (record for record in by_epoch[epoch] if record.kind == "PrimaryRouted" and record.region == me)
+        routed = next(own, None)
+        stages = {DETECTED: lost.took_s} if lost.took_s is not None else {}
+        for stage, begun, ended in (
+            (ELECTED, lost, elected),
+            (PROMOTED, elected, promoted),
+            (ROUTED, promoted, routed),
+        ):
+            if begun is not None and ended is not None:
+                stages[stage] = max(0.0, ended.at_unix_s - begun.at_unix_s)
+        return Failover(epoch, lost.at_unix_s, promoted.region if promoted else None, lost.because, stages)
+    return None
