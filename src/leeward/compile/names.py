@@ -7,7 +7,7 @@ from leeward.core.dns.settings import DnsSettings, NamedApp, NamedRegion, Policy
 from leeward.core.values import App, Region
 from leeward.spec import fleet
 from leeward.spec.application import Application
-from leeward.spec.spec import Spec, estimated_rtt_s
+from leeward.spec.spec import Spec, estimated_rtt_s, public_name
 from leeward.spec.traffic import DnsPolicy
 
 DEFAULT_WEIGHT = 100
@@ -15,12 +15,12 @@ DEFAULT_WEIGHT = 100
 
 def domain_of(spec: Spec) -> str:
     """Return the fleet's domain."""
-    return spec.fleet.spec.domain or f"{spec.fleet.metadata.name}.internal"
+    return spec.domain
 
 
 def host_of(spec: Spec, application: Application) -> str:
     """Return an application's public name."""
-    return application.spec.traffic.host or f"{application.metadata.name}.{domain_of(spec)}"
+    return public_name(spec.fleet, application)
 
 
 def ttl_s(spec: Spec, application: Application) -> int:

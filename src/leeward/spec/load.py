@@ -5,6 +5,7 @@ from pathlib import Path
 from leeward.spec.application import Application
 from leeward.spec.check_application import check_application, check_unique
 from leeward.spec.check_fleet import check_fleet
+from leeward.spec.check_together import check_together
 from leeward.spec.check_variants import check_variants
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
@@ -70,6 +71,7 @@ def resolve(where: str, documents: list[Document], problems: list[Problem]) -> S
         for application in applications:
             problems += check_application(application, fleets[0].model)
             problems += check_variants(application, fleets[0].model)
+        problems += check_together(applications, fleets[0].model)
     # What is missing altogether is only worth saying when nothing broken could have been it.
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if not errors:

@@ -81,6 +81,11 @@ class Spec:
         return rtt_s(self.fleet, first, second)
 
     @property
+    def domain(self) -> str:
+        """What its names end with."""
+        return domain_of(self.fleet)
+
+    @property
     def rtt_max_s(self) -> float:
         """The fleet's largest round trip: what its timers are derived from."""
         return rtt_max_s(self.fleet)
@@ -113,6 +118,16 @@ def placement(fleet: Fleet, application: Application) -> tuple[str, ...]:
     names = wanted.regions or tuple(region.name for region in fleet.spec.regions if not region.witness)
     primary = wanted.primary or names[0]
     return (primary, *(name for name in names if name != primary))
+
+
+def domain_of(fleet: Fleet) -> str:
+    """Return the fleet's domain."""
+    return fleet.spec.domain or f"{fleet.metadata.name}.internal"
+
+
+def public_name(fleet: Fleet, application: Application) -> str:
+    """Return what users call the application."""
+    return application.spec.traffic.host or f"{application.metadata.name}.{domain_of(fleet)}"
 
 
 def budget(fleet: Fleet, application: Application) -> Budget:

@@ -9,7 +9,8 @@ pods, ``postgres.R``, streams to R's databases inside HTTP/2 CONNECT that name t
 requests for services that R exports (``services``). The first two travel over connections that are kept open, and for
 each application a few tunnels wait in reserve, so a new stream to a peer gets its first byte after one round trip.
 Measured at 200 ms: 205 ms, against 610 ms for plain TLS streams and 407 ms for tunnels opened on demand. Preconnected
-streams (``preconnect_policy``, TLS) also reach 205 ms, but not the first, and each one occupies a backend of PostgreSQL.
+streams (``preconnect_policy``, TLS) also reach 205 ms, but not the first, and each one occupies a backend of
+PostgreSQL.
 
 Known limit: a server that closes first while its client still has a backlog to read cuts the end of it off, with a
 reset (Envoy issue 28329). In PostgreSQL's protocol the client closes first, but for FATAL errors.
