@@ -14,7 +14,6 @@ from aiohttp import web
 from leeward.agent import events as on
 from leeward.agent.conditions import Conditions
 from leeward.agent.deep import DeepHealths
-from leeward.agent.metrics import exposition
 from leeward.agent.naming import Naming
 from leeward.agent.peers import HttpPeers
 from leeward.agent.runtime import Runtime
@@ -92,6 +91,9 @@ class _Api:
         return web.Response(text="ok\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
+        # Here, so that an agent that starts again is back the sooner.
+        from leeward.agent.metrics import exposition
+
         text = exposition(self._machine, self._runtime.clock.now_s(), self._deep.known)
         return web.Response(body=text, content_type="text/plain")
 

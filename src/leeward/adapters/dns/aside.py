@@ -1,5 +1,7 @@
 """The server in a thread of its own: a flood of questions must not keep the agent from its heartbeats.
 
+Nor must its modules, which take as long to import as a tenth of an agent's start: the thread does that.
+
 What it answers is decided by ``ask``, which that thread calls: it may only read values that nobody changes.
 """
 
@@ -7,18 +9,19 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import uvloop
 
-from leeward.adapters.dns.server import DnsServer
-from leeward.adapters.dns.wire import Ask
+if TYPE_CHECKING:
+    from leeward.adapters.dns.server import DnsServer
+    from leeward.adapters.dns.wire import Ask
 
 
 class DnsServerAside:
     """A ``DnsServer`` beside the caller's event loop, with the same context."""
 
-    def __init__(self, host: str, port: int, ask: Ask) -> None:
+    def __init__(self, host: str, port: int, ask: "Ask") -> None:
         self._host = host
         self._port = port
         self._ask = ask
@@ -60,6 +63,8 @@ class DnsServerAside:
             self._ended.set_result(None)
 
     async def _serve(self) -> None:
+        from leeward.adapters.dns.server import DnsServer
+
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         try:
             async with DnsServer(self._host, self._port, self._ask) as server:
