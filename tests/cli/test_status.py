@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import pytest
+
 from leeward.cli.agents import Answer
 from leeward.cli.console import Colour, Console
+from leeward.cli.exits import CommandError
 from leeward.cli.situation import situation
 from leeward.cli.standing import Standing
-from leeward.cli.status import render
+from leeward.cli.status import only, render
 from leeward.core.codec import plain
 from leeward.core.values import (
     App,
@@ -178,6 +181,23 @@ def test_the_rpo_is_measured_where_the_primary_s_agent_answers() -> None:
 def test_the_newest_revision_wins_whole() -> None:
     view = situation([answer(EAST, 40, 0.0), answer(WEST, 41, 3.0, Phase.ELECTING)])
     assert (view.revision, view.source, view.applications[0].primary) == (41, WEST, None)
+
+
+def test_one_application_of_several() -> None:
+    both = answer(EAST, 41, 0.0)
+    body = {
+        **both.body,
+        "topologies": {"cart": {**both.body["topologies"][SHOP], "app": "cart"}, **both.body["topologies"]},
+    }
+    view = situation([Answer(EAST, 200, body)])
+    assert [row.name for row in view.applications] == ["cart", SHOP]
+    alone = only(SHOP, view)
+    assert {row.name for row in alone.applications} | {row.application for row in alone.regions} == {SHOP}
+    assert only(None, view) == view
+    with pytest.raises(CommandError, match="no-such-application"):
+        only("till", view)
+    unknown = situation([silent(EAST)])
+    assert only("till", unknown) == unknown, "nobody knows"
 
 
 def test_nobody_answers() -> None:

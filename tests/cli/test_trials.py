@@ -1,9 +1,15 @@
 """What a drill is asked for on the command line."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from leeward.cli.exits import CommandError
-from leeward.cli.trials import POD_KILL_EVERY_S, Wish, every_s, lasts_s
+from leeward.cli.trials import POD_KILL_EVERY_S, Wish, application_of, every_s, lasts_s
+from leeward.spec import Spec, load
+
+PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 
 
 @pytest.mark.parametrize(
@@ -29,3 +35,25 @@ def test_a_duration_that_makes_no_sense_is_refused(drill: str, duration: str) ->
         lasts_s(Wish(drill, None, None, 1, duration))
     (problem,) = refused.value.problems
     assert problem.code == "bad-duration"
+
+
+def fleet_of(*names: str) -> Spec:
+    spec = load(PAYMENTS)
+    (application,) = spec.applications
+    named = [application.metadata.model_copy(update={"name": name}) for name in names]
+    return replace(spec, applications=tuple(application.model_copy(update={"metadata": each}) for each in named))
+
+
+def test_the_only_application_is_meant_where_none_is_named() -> None:
+    assert application_of(fleet_of("payments"), None).metadata.name == "payments"
+    assert application_of(fleet_of("orders", "payments"), "payments").metadata.name == "payments"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(None, "there are 2 applications"), ("shop", "there is no application shop")]
+)
+def test_one_of_several_must_be_named(name: str | None, what: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        application_of(fleet_of("orders", "payments"), name)
+    (problem,) = refused.value.problems
+    assert (problem.code, problem.what, problem.fix) == ("which-application", what, "--app orders | payments")

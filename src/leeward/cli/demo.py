@@ -31,9 +31,10 @@ async def _demo(console: Console, directory: Path, name: str) -> Result:
         console.heading("2. Where everything is; clients pay through every gateway from now on")
         console.note(places_of(await world.info()))
         console.note(f"\nlook around meanwhile: leeward status --watch --world {name}")
-        home = spec.placement(spec.applications[0])[0]
+        application = spec.applications[0]
+        home = spec.placement(application)[0]
         console.heading(f"3. {home} dies; 4. it comes back, and takes the primary home")
-        return await trials.perform(console, spec, world, Wish(DRILL, home, None, 1))
+        return await trials.perform(console, spec, world, Wish(DRILL, home, None, 1, app=application.metadata.name))
     finally:
         console.heading("5. Everything stops")
         await asyncio.shield(world.down())

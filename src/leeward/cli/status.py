@@ -5,19 +5,19 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from leeward.cli import jsonpath, standing
 from leeward.cli.console import Console, Style
-from leeward.cli.exits import ExitCode
+from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import API_VERSION, Form, Output, as_json, as_yaml, duration, size, table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import front_doors
 from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
 from leeward.cli.standing import Standing
 from leeward.cli.worlds_here import agents_of, choose
-from leeward.spec import ProblemsError, load
+from leeward.spec import Problem, ProblemsError, load
 from leeward.world.client import World
 from leeward.world.model import WorldInfo
 
@@ -25,29 +25,29 @@ WATCH_PERIOD_S = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 
 
-def show(console: Console, name: str | None, form: Form, *, watch: bool) -> ExitCode:
-    """Print the status once, or again and again until Ctrl-C."""
-    return run(_watch(console, name, form) if watch else _once(console, name, form), console)
+def show(console: Console, name: str | None, app: str | None, form: Form, *, watch: bool) -> ExitCode:
+    """Print the status, of one application only if ``app`` is given, once or again and again until Ctrl-C."""
+    return run(_watch(console, name, app, form) if watch else _once(console, name, app, form), console)
 
 
-async def _once(console: Console, name: str | None, form: Form) -> ExitCode:
+async def _once(console: Console, name: str | None, app: str | None, form: Form) -> ExitCode:
     async with choose(name) as world:
-        return await _look(console, world, form, before="")
+        return await _look(console, world, app, form, before="")
 
 
-async def _watch(console: Console, name: str | None, form: Form) -> ExitCode:
+async def _watch(console: Console, name: str | None, app: str | None, form: Form) -> ExitCode:
     before = CLEAR if sys.stdout.isatty() else ""
     async with choose(name) as world:
         while True:
-            await _look(console, world, form, before=before)
+            await _look(console, world, app, form, before=before)
             await asyncio.sleep(WATCH_PERIOD_S)
 
 
-async def _look(console: Console, world: World, form: Form, *, before: str) -> ExitCode:
+async def _look(console: Console, world: World, app: str | None, form: Form, *, before: str) -> ExitCode:
     info = await world.info()
     async with agents_of(world, info) as agents:
-        view = situation(await agents.statuses())
-    drills = standing.recorded(world.directory)
+        view = only(app, situation(await agents.statuses()))
+    drills = {name: drill for name, drill in standing.recorded(world.directory).items() if app in (None, name)}
     body = {"world": asdict(info), **asdict(view), "drills": {app: asdict(drill) for app, drill in drills.items()}}
     match form.output:
         case Output.JSON:
@@ -64,6 +64,26 @@ async def _look(console: Console, world: World, form: Form, *, before: str) -> E
             text = render(console, info, view, _objectives(info), drills, now_s=time.time(), wide=wide)
     console.data(before + text)
     return ExitCode.NO if view.revision is None else ExitCode.DONE
+
+
+def only(app: str | None, view: Situation) -> Situation:
+    """Return what concerns one application. Raises CommandError for one that nobody knows."""
+    if app is None or view.revision is None:
+        return view
+    applications = tuple(row for row in view.applications if row.name == app)
+    if not applications:
+        raise CommandError(
+            Problem(
+                code="no-such-application",
+                where="command line",
+                what=f"there is no application {app}",
+                why=f"the fleet has {', '.join(row.name for row in view.applications) or 'none yet'}",
+                fix="name one of these, or none to see them all",
+            )
+        )
+    return replace(
+        view, applications=applications, regions=tuple(row for row in view.regions if row.application == app)
+    )
 
 
 def _objectives(info: WorldInfo) -> dict[str, float]:

@@ -35,6 +35,7 @@ from leeward.drill.run import Plan, run_drill
 from leeward.drill.scene import SetupError
 from leeward.drill.summary import Result, Targets, document, exit_status
 from leeward.spec import Problem, Spec, load
+from leeward.spec.application import Application
 from leeward.world.client import World, list_worlds
 from leeward.world.model import GATEWAY_DOOR, WorldInfo, address, network
 
@@ -64,6 +65,8 @@ class Wish:
     every: str | None = None
     """How often pods are killed, with its unit; None: POD_KILL_EVERY_S."""
     seed: int = 1
+    app: str | None = None
+    """None: the only one there is."""
 
 
 def names(console: Console) -> None:
@@ -160,7 +163,7 @@ async def _world(
 async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Result:
     """Run a drill in a world. Raises CommandError when it could not even begin."""
     info = await world.info()
-    app = App(spec.applications[0].metadata.name)
+    app = App(application_of(spec, wish.app).metadata.name)
     urls = {Region(region.name): region.agent_url for region in info.regions}
     async with HttpFleet(urls, world.operator_directory) as fleet, AsyncExitStack() as stack:
         try:
@@ -183,6 +186,24 @@ async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Res
             raise CommandError(_not_begun(wish.drill, error)) from error
 
 
+def application_of(spec: Spec, name: str | None) -> Application:
+    """Return the application of that name, or the only one there is. Raises CommandError."""
+    known = [each.metadata.name for each in spec.applications]
+    if name is None and len(known) == 1:
+        return spec.applications[0]
+    if name in known:
+        return spec.application(name)
+    raise CommandError(
+        Problem(
+            code="which-application",
+            where="command line",
+            what=f"there is no application {name}" if name else f"there are {len(known)} applications",
+            why="one application at a time is put under load and judged",
+            fix=f"--app {' | '.join(sorted(known))}",
+        )
+    )
+
+
 def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -> Plan:
     """Return the plan of a drill: the files' objectives, the world's doors."""
     application = spec.application(app)
@@ -198,6 +219,7 @@ def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -
         lease_s=spec.timers.lease_s,
         budget=spec.budget(application),
         gateways={Region(each.name): each.gateway_url for each in info.regions if each.name in placed},
+        host=host_of(spec, application),
         names=names_of(spec, info, app),
         lasts_s=lasts_s(wish),
         every_s=every_s(wish),

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def status(
     context: typer.Context,
+    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second.")] = False,
     output: As = TABLE,
     world: World = None,
@@ -35,13 +36,13 @@ def status(
     \b
     Examples:
       leeward status
-      leeward status --watch
+      leeward status payments --watch
       leeward status -o json | jq '.applications[].primary'
       leeward status -o jsonpath='{.applications[0].primary}'
     """
     from leeward.cli import status as view
 
-    raise typer.Exit(view.show(console(context), world, output, watch=watch))
+    raise typer.Exit(view.show(console(context), world, app, output, watch=watch))
 
 
 def resolve(

@@ -56,6 +56,10 @@ def register(app: typer.Typer) -> None:
 def drill(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to break; `leeward drill list` names all.")],
+    application: Annotated[
+        str | None,
+        typer.Option("--app", metavar="APP", show_default="the only one", help="Which application to watch."),
+    ] = None,
     region: Annotated[
         str | None,
         typer.Option("--region", "-r", show_default="the primary's", help="Where to break it."),
@@ -95,6 +99,7 @@ def drill(
     Examples:
       leeward drill list
       leeward drill region-loss --region us-east-1 --replication sync --runs 20
+      leeward drill region-loss --app payments
       leeward drill blip -f examples/payments --duration 10m -o json | jq .failovers
       leeward drill pod-kill --every 10s --duration 5m --seed 7
     """
@@ -103,7 +108,7 @@ def drill(
     if name == "list":
         trials.names(console(context))
         return
-    wish = trials.Wish(name, region, replication, runs, duration, every, seed)
+    wish = trials.Wish(name, region, replication, runs, duration, every, seed, application)
     raise typer.Exit(trials.drill(console(context), world, directory, wish, output))
 
 
