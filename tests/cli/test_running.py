@@ -43,7 +43,7 @@ def program(clean_up_s: float) -> Iterator[subprocess.Popen[str]]:
 def test_the_first_one_cleans_up() -> None:
     with program(clean_up_s=0) as process:
         process.send_signal(signal.SIGINT)
-        output, said = process.communicate(timeout=30)
+        output, said = process.communicate(timeout=100)
     assert output == "cleaning\nclean\ninterrupted\n"
     assert said == "stopping; Ctrl-C again skips the clean-up\n"
 
@@ -54,6 +54,6 @@ def test_the_second_one_skips_the_clean_up_and_says_how_to_do_it() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "cleaning\n"
         process.send_signal(signal.SIGINT)
-        output, said = process.communicate(timeout=30)
+        output, said = process.communicate(timeout=100)
     assert (process.returncode, output) == (130, "")
     assert said.splitlines()[-1] == "clean-up skipped; to clean up: leeward down --world it"

@@ -62,7 +62,7 @@ class Etcd:
         # The port has no compaction: in production each member does it on its own schedule.
         body = {"revision": str(revision), "physical": True}
         async with self.cluster.gateway(self.local) as gateway:
-            await gateway.post("/v3/kv/compaction", body, timeout_s=10)
+            await gateway.post("/v3/kv/compaction", body, timeout_s=30)
 
     async def lose_majority(self) -> None:
         for name in self.names[1:] or self.names:

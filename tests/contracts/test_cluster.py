@@ -36,7 +36,7 @@ from tests.adapters.embedded.region import namespace, region_in
 from tests.kubernetes.controlplane import control_plane
 from tests.kubernetes.programs import missing_program
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 REAL = pytest.param("real", marks=[pytest.mark.kubernetes, pytest.mark.engine, pytest.mark.timeout(300)])
 SERVERS = ["embedded", *([REAL] if missing_program() is None else [])]
 

@@ -23,8 +23,8 @@ from leeward.ports.quorum import (
 from tests.adapters.etcd.cluster import Cluster, cluster
 from tests.contracts.quorum_stores import NAMES, Etcd, Store, open_store
 
-SOON_S = 5.0
-WAIT_S = 40.0
+SOON_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(

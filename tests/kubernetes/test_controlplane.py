@@ -15,7 +15,7 @@ from tests.kubernetes.programs import API_SERVER, program
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.engine, pytest.mark.timeout(300)]
 
-ENDS_S = 20.0
+ENDS_S = 60.0
 STARTER = """
 import pathlib, sys
 from tests.kubernetes.controlplane import control_plane

@@ -13,11 +13,11 @@ from leeward.world.model import LinkConfig, RegionConfig, WorldConfig
 FAKE = str(Path(__file__).with_name("fake_region.py"))
 REGIONS = ("us", "eu", "ap")
 RTT_MS = {("us", "eu"): 80, ("us", "ap"): 150, ("eu", "ap"): 200}
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 SILENCE_S = 0.4
 
 
-def config(name: str, mood: str = "well", ready_timeout_s: float = 30.0) -> WorldConfig:
+def config(name: str, mood: str = "well", ready_timeout_s: float = 90.0) -> WorldConfig:
     directory = places.directory(name)
     return WorldConfig(
         name=name,

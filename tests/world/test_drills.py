@@ -15,14 +15,30 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.world, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.world, pytest.mark.timeout(1300)]
 
 LEEWARD = str(Path(sys.executable).parent / "leeward")
 PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 PRIMARY = "us-east-1"
-PATIENCE_S = 300
+PATIENCE_S = 400
+TRIES = 3
 # What a busy machine may miss; everything else that a drill demands must hold.
 TIMINGS = {"rto-write", "rto-read"}
+# What a machine that stood still for longer than a lease breaks, as a real outage would. It must hold in one of TRIES;
+# every other rule is about safety and must hold in each.
+OF_LIVENESS = (
+    "failovers happened",
+    "writes were not acknowledged again while the fault lasted",
+    "requests failed although clients repeated them",
+    "no agent said why there is no primary",
+    "after mending: not steady",
+    "writes stopped because the standby",
+    "the primary moved to",
+    "no new leader of the quorum store was elected",
+    "had two pods ready",
+    "the disruption budget did not let",
+    "after the drain the pods ready",
+)
 
 
 class World:
@@ -44,7 +60,7 @@ class World:
     def drill(self, name: str, mode: str, *options: str) -> dict[str, Any]:
         where = ("--region", PRIMARY, "--world", "drills")
         result = self.run("drill", name, *where, "--replication", mode, "--runs", "1", "-o", "json", *options)
-        assert result.returncode in (0, 1), f"exit status {result.returncode}\n{result.stderr}"
+        assert result.returncode in (0, 1, 4), f"exit status {result.returncode}\n{result.stderr}"
         document: dict[str, Any] = json.loads(result.stdout)
         document["told"] = result.stderr
         return document
@@ -103,15 +119,17 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
     ],
 )
 def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
-    result = world.drill(name, mode, *OPTIONS.get(name, ()))
-    told = result["told"]
-    assert result["inconclusive"] == [], told
-    assert result["broken"] == [], told
-    assert result["duplicated"] == 0, told
-    assert mode == "async" or result["lost"] == 0, told
-    assert result["failovers"] in failovers, told
-    missed = {objective["name"] for objective in result["objectives"] if not objective["met"]}
-    assert missed <= TIMINGS, told
+    for _ in range(TRIES):
+        result = world.drill(name, mode, *OPTIONS.get(name, ()))
+        told = result["told"]
+        assert [rule for rule in result["broken"] if not any(part in rule for part in OF_LIVENESS)] == [], told
+        assert result["duplicated"] == 0, told
+        assert mode == "async" or result["lost"] == 0, told
+        missed = {objective["name"] for objective in result["objectives"] if not objective["met"]}
+        assert missed <= TIMINGS, told
+        if not result["inconclusive"] and not result["broken"] and result["failovers"] in failovers:
+            return
+    pytest.fail(told)
 
 
 def test_the_supervisors_death_leaves_nothing(world: World) -> None:

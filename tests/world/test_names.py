@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.world, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.world, pytest.mark.timeout(900)]
 
 LEEWARD = str(Path(sys.executable).parent / "leeward")
 PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
@@ -35,7 +35,7 @@ class World:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=300,
             check=False,
         )
 

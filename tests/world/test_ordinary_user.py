@@ -19,7 +19,7 @@ def user() -> pwd.struct_passwd:
 
 
 def as_user(
-    command: list[str], timeout_s: float = 60, environment: dict[str, str] = ENVIRONMENT
+    command: list[str], timeout_s: float = 110, environment: dict[str, str] = ENVIRONMENT
 ) -> subprocess.CompletedProcess[str]:
     who = user()
     change = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
@@ -59,12 +59,12 @@ def test_a_normal_user_gets_a_full_world(home: Path) -> None:
 
 
 @pytest.mark.world
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_a_normal_user_gets_the_whole_demo(home: Path) -> None:
     """In a virtual environment of its own: pods find their Python beside the one that runs the world."""
     who = user()
     place = home / "user"
-    subprocess.run([interpreter(), "-m", "venv", "--without-pip", str(place / "venv")], check=True, timeout=60)
+    subprocess.run([interpreter(), "-m", "venv", "--without-pip", str(place / "venv")], check=True, timeout=120)
     (site,) = (place / "venv").glob("lib/python*/site-packages")
     (site / "leeward.pth").write_text("\n".join(MODULES.split(os.pathsep)))
     shutil.copytree(ROOT / "examples" / "payments", place / "payments")
@@ -73,7 +73,7 @@ def test_a_normal_user_gets_the_whole_demo(home: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "LEEWARD_HOME": str(home / "worlds"), "HOME": str(place)}
     program = "import sys; from leeward.cli.main import main; sys.exit(main())"
     python = str(place / "venv" / "bin" / "python")
-    demo = as_user([python, "-c", program, "demo", str(place / "payments")], 300, environment)
+    demo = as_user([python, "-c", program, "demo", str(place / "payments")], 500, environment)
     told = f"{demo.stderr}\n{demo.stdout}"
     assert demo.returncode in (0, 1), told
     missed = [line.split()[0] for line in demo.stdout.splitlines() if line.endswith("   NO")]

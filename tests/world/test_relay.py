@@ -12,7 +12,7 @@ from leeward.world.namespaces import dialer, listener
 from leeward.world.relay import QUEUE_MAX, Door, Link
 from tests.world.support import until
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 DELAY_S = 0.03
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -1,11 +1,21 @@
+import asyncio
 import time
 
 import pytest
 
 from leeward.world.client import World
-from tests.world.support import RTT_MS, Caller, number, until
+from tests.world.support import PATIENCE_S, RTT_MS, Caller, number, until
 
 pytestmark = pytest.mark.world
+
+
+async def ping_within(caller: Caller, least_s: float, most_s: float) -> None:
+    """Ping until one takes no longer than that, as the machine lets it; none may take less."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while (taken_s := await caller.ping_s()) >= most_s:
+        assert time.monotonic() < deadline_s, f"never below {most_s:g} s; last {taken_s:.3f} s"
+        assert taken_s >= least_s
+    assert taken_s >= least_s
 
 
 async def test_round_trips_are_as_configured_and_never_shorter(world: World) -> None:
@@ -13,8 +23,7 @@ async def test_round_trips_are_as_configured_and_never_shorter(world: World) -> 
         for pair in ((source, target), (target, source)):
             async with await Caller.inside(world, *pair) as caller:
                 await caller.ping_s()
-                shortest_ms = 1000 * min([await caller.ping_s() for _ in range(3)])
-                assert rtt_ms <= shortest_ms < rtt_ms + 60, pair
+                await ping_within(caller, rtt_ms / 1000, rtt_ms / 1000 + 0.06)
 
 
 async def test_connecting_costs_a_round_trip(world: World) -> None:
@@ -104,9 +113,9 @@ async def test_a_change_of_delay_takes_effect_at_once_and_can_be_taken_back(worl
         await world.set_link("us", "eu", delay_ms=300)
         assert await caller.ping_s() >= 0.6
         await world.set_link("us", "eu", both=False, delay_ms=0)
-        assert 0.3 <= await caller.ping_s() < 0.6
+        await ping_within(caller, 0.3, 0.6)
         await world.set_link("us", "eu", delay_ms=None)
-        assert 0.08 <= await caller.ping_s() < 0.3
+        await ping_within(caller, 0.08, 0.3)
 
 
 async def test_a_limited_rate_is_shared_and_kept(world: World) -> None:
@@ -115,10 +124,12 @@ async def test_a_limited_rate_is_shared_and_kept(world: World) -> None:
         await other.ping_s()
         await world.set_link("us", "eu", both=False, rate_kib_s=64)
         started_s = time.monotonic()
-        bulk.send(bytes(64 << 10))
-        assert await other.ping_s() < 1.0, "connections take turns"
-        await bulk.read(64 << 10)
-        assert time.monotonic() - started_s >= 0.9
+        bulk.send(bytes(128 << 10))
+        all_of_it = asyncio.create_task(bulk.read(128 << 10))
+        await other.ping_s()
+        assert not all_of_it.done(), "connections take turns"
+        await all_of_it
+        assert time.monotonic() - started_s >= 1.8
 
 
 async def test_bulk_arrives_whole_and_in_order(world: World) -> None:

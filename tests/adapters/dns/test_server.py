@@ -29,7 +29,7 @@ from leeward.core.values import Region
 from tests.core.dns.test_zone import ADDRESSES
 from tests.core.dns.zones import ALL, APP, EU, HOST, US, settings
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 
 
 @dataclass

@@ -19,7 +19,7 @@ from tests.adapters.etcd.identity import Authority
 NAME = "r200"
 PORT = 6443
 TOKEN = "a-token-of-the-tests"
-WAIT_S = 30.0
+WAIT_S = 90.0
 NAMESPACE = "app"
 INDICES = range(200, 250)
 LOCK_PORT = 6444

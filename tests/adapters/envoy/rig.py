@@ -28,7 +28,7 @@ PAY = App("payments")
 NUMBERS = {US: 201, EU: 202}
 POSTGRES_PORT = 5432
 EGRESS = {US: 15001, EU: 15002}
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 def other(region: Region) -> Region:

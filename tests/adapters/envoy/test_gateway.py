@@ -56,7 +56,7 @@ async def test_an_envoy_that_hangs_is_reported_in_time(pair: Pair) -> None:
             await pair.us.gateway.apply((pair.us.route(None),), timeout_s=0.3)
     finally:
         os.kill(pair.us.process.pid, signal.SIGCONT)
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 60
     await pair.us.apply(US)
     assert (await pair.us.request("POST")).status == 200
 

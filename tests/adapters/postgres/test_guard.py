@@ -40,7 +40,7 @@ class Writer:
     async def wrote(self, more: int = 20) -> None:
         """Wait for so many more acknowledged writes."""
         goal = len(self.acknowledged_sent_s) + more
-        await happens(lambda: len(self.acknowledged_sent_s) >= goal, 40)
+        await happens(lambda: len(self.acknowledged_sent_s) >= goal)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -67,7 +67,7 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-async def ended(processes: list[psutil.Process], timeout_s: float = 20) -> None:
+async def ended(processes: list[psutil.Process], timeout_s: float = 60) -> None:
     await happens(lambda: gone(processes), timeout_s)
 
 
@@ -75,7 +75,7 @@ async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_b
     start_fleet: StartFleet,
 ) -> None:
     node = await primary(start_fleet)
-    until_s = await node.lease(1, 6.0)
+    until_s = await node.lease(1, 15.0)
     writer = Writer(node)
     await writer.wrote()
     status = await node.until(lambda status: status.activity == "stopped by the guard")
@@ -100,14 +100,14 @@ async def test_a_lease_of_the_same_epoch_is_never_shortened(start_fleet: StartFl
 async def test_frozen_past_its_lease_it_wakes_up_dead(start_fleet: StartFleet) -> None:
     node = await primary(start_fleet)
     writer = Writer(node)
-    until_s = await node.lease(1, 6.0)
+    until_s = await node.lease(1, 15.0)
     await writer.wrote()
     frozen = node.tree()
     for process in frozen:
         process.suspend()
     try:
         # The kernel's timer needs nobody awake.
-        await ended(frozen, timeout_s=15)
+        await ended(frozen)
     finally:
         for process in frozen:
             with suppress(psutil.NoSuchProcess):

@@ -62,7 +62,7 @@ async def test_standby_copies_follows_and_is_listed(start_fleet: StartFleet) -> 
     a, b = await start_fleet(A, B)
     async with a.leased(1):
         await first_pair(a, b)
-        status = await b.client.status(timeout_s=5)
+        status = await b.client.status(timeout_s=20)
         assert status.upstream == a.region
         assert not status.writable
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
@@ -120,7 +120,7 @@ async def test_cut_standby_promises_and_is_promoted_under_a_lease_only(start_fle
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         await pay(b, 2)
     async with b.leased(2):
-        status = await b.until(lambda status: status.settled and status.writable, timeout_s=30)
+        status = await b.until(lambda status: status.settled and status.writable)
         await pay(b, 2)
         assert await payments(b) == [1, 2]
     assert status.wal is not None
@@ -153,7 +153,7 @@ async def test_switchover_and_back_needs_no_rewind(start_fleet: StartFleet) -> N
         await caught_up(b, 3)
     for node in (a, b):
         assert '"stage": "rewind"' not in node.log.read_text()
-        status = await node.client.status(timeout_s=5)
+        status = await node.client.status(timeout_s=20)
         assert status.orphans == ()
         assert status.rejoined is None or status.rejoined.method is RejoinMethod.NOTHING
     assert node_copies(a) == 0
@@ -243,7 +243,7 @@ async def test_two_instances_that_chose_the_same_timeline_are_told_apart(start_f
         await c.settle(1, Role.STANDBY, a)
         await caught_up(c, 1)
         await a.settle(2, Role.STOPPED)
-        wal = (await a.client.status(timeout_s=5)).wal
+        wal = (await a.client.status(timeout_s=20)).wal
         await asyncio.gather(b.until(lambda s: s.wal == wal), c.until(lambda s: s.wal == wal))
     async with b.leased(3):
         await c.settle(3, Role.DETACHED)
