@@ -6,13 +6,23 @@ from collections.abc import AsyncIterator, Mapping
 import structlog
 
 from leeward.core.values import App
-from leeward.ports.cluster import ENDPOINTS, Cluster, ClusterUnavailableError, ExpiredError, KubeObject
+from leeward.ports.cluster import (
+    ENDPOINTS,
+    Cluster,
+    ClusterUnavailableError,
+    ExpiredError,
+    KubeObject,
+    NotFoundError,
+    RejectedError,
+)
 from leeward.ports.gateway import Address
 
 log = structlog.get_logger()
 
 WATCH_TIMEOUT_S = 10.0
 RECONNECT_S = 0.2
+ASK_AGAIN_S = 2.0
+"""An application may be known before its namespace is there, with the role that lets us look into it."""
 
 
 class ClusterPods:
@@ -35,7 +45,12 @@ class ClusterPods:
                     yield addresses(event.item)
             except (ClusterUnavailableError, ExpiredError) as error:
                 log.info("watching pods anew", app=app, because=str(error))
-            await asyncio.sleep(RECONNECT_S)
+                await asyncio.sleep(RECONNECT_S)
+            except (NotFoundError, RejectedError) as error:
+                log.warning("pods not seen", app=app, because=str(error))
+                await asyncio.sleep(ASK_AGAIN_S)
+            else:
+                await asyncio.sleep(RECONNECT_S)
 
 
 def addresses(endpoints: KubeObject) -> tuple[Address, ...]:

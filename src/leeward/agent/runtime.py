@@ -90,8 +90,10 @@ class Runtime:
             tasks.create_task(self._watch_leader(), name="watch leader")
             tasks.create_task(self._feed_gateway(), name="feed gateway")
             tasks.create_task(self._feed_leases(), name="feed leases")
-            for app in self.machine.apps:
-                tasks.create_task(self._watch_pods(app), name=f"watch pods of {app}")
+            for app, known in self.machine.apps.items():
+                # Elsewhere it has no pods and no namespace.
+                if self.machine.me in known.settings.data_regions:
+                    tasks.create_task(self._watch_pods(app), name=f"watch pods of {app}")
                 if app in self._databases:
                     tasks.create_task(self._watch_instance(app), name=f"watch instance of {app}")
 
