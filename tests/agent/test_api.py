@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from leeward.agent.__main__ import _client_tls, _server_tls
 from leeward.agent.api import application
+from leeward.agent.command import _client_tls, _server_tls
 from leeward.agent.conditions import Conditions
 from leeward.agent.deep import DeepHealths
 from leeward.agent.machine import Machine
