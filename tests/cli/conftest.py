@@ -20,7 +20,7 @@ def leeward(tmp_path: Path, command_line: CommandLine) -> Run:
     home = tmp_path / "home"
 
     def run(
-        *arguments: str, environment: dict[str, str] | None = None, timeout_s: float = 60
+        *arguments: str, environment: dict[str, str] | None = None, timeout_s: float = 200
     ) -> subprocess.CompletedProcess[str]:
         inherited = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
         return command_line.run(

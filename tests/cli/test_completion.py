@@ -9,7 +9,7 @@ ASK = "import sys; from leeward.cli.completion import main; sys.exit(main())"
 
 
 def ask(*words: str) -> list[str]:
-    result = subprocess.run([sys.executable, "-c", ASK, *words], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run([sys.executable, "-c", ASK, *words], capture_output=True, text=True, timeout=200, check=True)
     return result.stdout.splitlines()
 
 
@@ -38,7 +38,7 @@ def test_shells_get_their_own_script() -> None:
         ["bash", "-c", '"$0" --show-completion; exit $?', LEEWARD],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=True,
     )
     assert "complete" in result.stdout

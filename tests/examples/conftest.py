@@ -196,7 +196,7 @@ class Service:
         """Stop the process and the client."""
         await self.client.close()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @pytest.fixture(scope="session")
