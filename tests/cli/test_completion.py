@@ -9,7 +9,9 @@ ASK = "import sys; from leeward.cli.completion import main; sys.exit(main())"
 
 
 def ask(*words: str) -> list[str]:
-    result = subprocess.run([sys.executable, "-c", ASK, *words], capture_output=True, text=True, timeout=200, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", ASK, *words], capture_output=True, text=True, timeout=200, check=True
+    )
     return result.stdout.splitlines()
 
 
