@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation, Start, UnforeseenError
+from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation
+from leeward.adapters.postgres.messages import Start, UnforeseenError
 
 SLOT = b"japaneast"
 STARTUP = struct.pack("!II", 22, 196608) + b"user\x00replica\x00\x00"
@@ -115,7 +116,8 @@ def test_answers_are_handed_out_as_they_are_asked_for() -> None:
     assert anticipation.held_bytes == 0
     # And so it goes on, in both directions, until that timeline ends too.
     assert anticipation.from_client(STATUS).to_server == STATUS
-    assert anticipation.from_server(wal(LAST, b"more")).to_client == wal(LAST, b"more")
+    more = wal(LAST + 3, b"more")
+    assert anticipation.from_server(more).to_client == more
     assert HISTORY.replace(b"HISTORY 2", b"HISTORY 3") in anticipation.from_server(COPY_DONE).to_server
 
 

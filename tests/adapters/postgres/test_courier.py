@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from leeward.adapters.postgres.courier import Courier
+from leeward.adapters.postgres.messages import query
 from leeward.adapters.postgres.settings import Endpoint, Layout, ManagerSettings
 from leeward.core.values import App, Region
 
@@ -39,7 +40,7 @@ async def carried(home: Path, answer: Answer, answer_timeout_s: float) -> AsyncI
         replication_password_file=nowhere,
         binaries=nowhere,
     )
-    courier = Courier(settings, answer_timeout_s=answer_timeout_s)
+    courier = Courier(settings, "secret", answer_timeout_s=answer_timeout_s)
     await courier.start()
     source = settings.wal_sources[Region("there")]
     reader, writer = await asyncio.open_unix_connection(f"{source.host}/.s.PGSQL.{source.port}")
@@ -79,6 +80,23 @@ async def test_a_wal_receiver_that_asks_nothing_is_left_in_peace(tmp_path: Path)
         await asyncio.sleep(3 * SOON_S)
         writer.write(b"Q\x00\x00\x00\x05\x00")
         assert await reader.readexactly(len(READY)) == READY
+
+
+async def test_a_request_to_stream_waits_for_a_silent_understudy_no_longer_than_a_moment(tmp_path: Path) -> None:
+    request = query(b"START_REPLICATION 0/3000000 TIMELINE 1")
+    requested: list[bytes] = []
+
+    async def answer_the_wal_receiver_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readexactly(len(STARTUP)) == STARTUP:
+            requested.append(await reader.readexactly(len(request)))
+            writer.write(READY)
+        await reader.read()
+        writer.close()
+
+    async with carried(tmp_path, answer_the_wal_receiver_only, LONG_S) as (reader, writer):
+        writer.write(STARTUP + request)
+        assert await reader.readexactly(len(READY)) == READY
+    assert requested == [request]
 
 
 async def test_when_one_side_ends_so_does_the_other(tmp_path: Path) -> None:

@@ -10,58 +10,41 @@ The WAL receiver wants the new timeline from the start of its segment on, up to 
 old timeline's name. What this connection brought of it is not sent again but taken from there: up to the fork both are
 the same, byte for byte.
 
+A standby that is lined up behind one that is to be promoted asks earlier still: an ``understudy`` asks while the
+upstream waits for its promotion, and takes over when the old timeline ends. Until then the WAL receiver streams
+without its slot, which is the understudy's. So afterwards everything is as if it had asked by itself.
+
 Nothing is made up: every answer is the upstream's own, to the very question. A question that was not foreseen
-ends the connection, and the WAL receiver starts over as without us. The messages are those of PostgreSQL's manual
-("Frontend/Backend Protocol", "Streaming Replication Protocol"); the order of the questions is walreceiver.c's.
+ends the connection, and the WAL receiver starts over as without us. The order of the questions is walreceiver.c's.
 
 Nothing is acknowledged that did not pass here. A WAL receiver begins by reporting all that its PostgreSQL has
 replayed, be it of another history, and a primary lets such a report release commits at those positions. Here it
 says no more than the upstream has sent; the whole of it follows as soon as that much has been sent.
 """
 
-import re
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from leeward.adapters.postgres.messages import (
+    COPY_DONE,
+    GOODBYE,
+    Frames,
+    Start,
+    UnforeseenError,
+    Wal,
+    claims_of,
+    query,
+    start_of,
+    with_claims_to,
+)
+from leeward.adapters.postgres.understudy import Understudy
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 PAYLOAD_MAX_BYTES = 128 * 1024
-FRAME_MAX_BYTES = 64 * 1024 * 1024
-_START = re.compile(
-    rb'START_REPLICATION(?: SLOT "(?P<slot>[^"]*)")? (?P<lsn>[0-9A-F]+/[0-9A-F]+) TIMELINE (?P<timeline>\d+)'
-)
-_WAL_HEADER_BYTES = 25  # kind, start, end of WAL on the server, time
-_COPY_DONE = b"c\x00\x00\x00\x04"
-_CLAIMS = struct.Struct("!3Q")  # in a status: how far WAL is written, flushed, applied
-_CLAIMS_AT = 6
-
-
-class UnforeseenError(Exception):
-    """The WAL receiver asked something else than foreseen, or the stream is none of PostgreSQL's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A request to stream: the slot, the position and the timeline."""
-
-    slot: bytes | None
-    lsn: int
-    timeline: int
-
-    @classmethod
-    def read(cls, query: bytes) -> "Start | None":
-        """Return the request a query makes; None when it is another one."""
-        match = _START.fullmatch(query)
-        if match is None:
-            return None
-        high, low = (int(part, 16) for part in match["lsn"].split(b"/"))
-        return cls(match["slot"], (high << 32) + low, int(match["timeline"]))
-
-    def query(self) -> bytes:
-        """Return the query that makes it."""
-        slot = b"" if self.slot is None else b' SLOT "%s"' % self.slot
-        return b"START_REPLICATION%s %X/%X TIMELINE %d" % (slot, self.lsn >> 32, self.lsn & 0xFFFFFFFF, self.timeline)
+_KEEPALIVE = struct.Struct("!Q")  # end of WAL on the server
+_KEEPALIVE_AT = 6
 
 
 @dataclass(slots=True)
@@ -70,6 +53,9 @@ class Passing:
 
     to_client: bytearray = field(default_factory=bytearray)
     to_server: bytearray = field(default_factory=bytearray)
+    to_understudy: bytearray = field(default_factory=bytearray)
+    taken_over: bool = False
+    """The understudy is the server from now on; the server before it has been said goodbye to."""
 
 
 @dataclass(slots=True)
@@ -86,19 +72,26 @@ class _Question:
     answered: bool = False
 
     def is_asked_by(self, frame: bytes) -> bool:
-        return frame == self.frame or (_start_of(frame) is not None and _start_of(frame) == _start_of(self.frame))
+        return frame == self.frame or (start_of(frame) is not None and start_of(frame) == start_of(self.frame))
 
 
 class Anticipation:
     """One connection's state between a WAL receiver (the client) and its upstream (the server)."""
 
-    def __init__(self, held: Callable[[int, int, int], bytes]) -> None:
+    def __init__(self, held: Callable[[int, int, int], bytes], understudy: Understudy | None = None) -> None:
         """``held`` returns this standby's own WAL: of a timeline, from one LSN to another of the same segment."""
         self._held = held
+        self._understudy = understudy
+        """None: not, or no longer, of any use."""
+        self._early: list[bytes] = []
+        """What the understudy has brought before its time."""
+        self._relies = False
+        self._undecided = b""
+        """A request to stream, until the understudy has said whether it is of use."""
         self._again: tuple[int, int, int] | None = None
         """What the client will get from its own WAL, as ``held`` is asked for it."""
-        self._from_client = _Frames(untyped_first=True)
-        self._from_server = _Frames(untyped_first=False)
+        self._from_client = Frames(untyped_first=True)
+        self._from_server: Frames | Understudy = Frames(untyped_first=False)
         self._start: Start | None = None
         self._streaming = False
         self._end_lsn = 0
@@ -111,7 +104,17 @@ class Anticipation:
     @property
     def held_bytes(self) -> int:
         """How much has come from the server that the client has not asked for yet."""
-        return sum(len(frame) for question in self._ahead for frame in question.answer)
+        return sum(map(len, self._early)) + sum(len(frame) for question in self._ahead for frame in question.answer)
+
+    @property
+    def accompanied(self) -> bool:
+        """Whether the understudy is of any use (any more), or the server."""
+        return self._understudy is not None or self._relies
+
+    @property
+    def relies_on_understudy(self) -> bool:
+        """Whether nothing goes on when the understudy's session ends: it has the slot, or will have it."""
+        return self._relies
 
     def from_client(self, data: bytes) -> Passing:
         """Take what the WAL receiver sent. Raises UnforeseenError."""
@@ -119,8 +122,7 @@ class Anticipation:
         for frame in self._from_client.feed(data):
             waiting = [question for question in self._ahead if not question.asked]
             if not waiting:
-                self._start = _start_of(frame) or self._start
-                passing.to_server += self._modest(frame) if frame[:1] == b"d" else frame
+                passing.to_server += self._modest(frame) if frame[:1] == b"d" else self._request(frame)
             elif frame[:1] != b"d":
                 self._match(frame, waiting)
                 self._hand_out(passing)
@@ -131,26 +133,63 @@ class Anticipation:
         """Take what the upstream sent. Raises UnforeseenError."""
         passing = Passing()
         for frame in self._from_server.feed(data):
-            if not self._ahead:
-                self._deliver(frame, passing)
-                continue
-            # What follows the answer to the last question is the stream that it asked for.
-            last = self._ahead[-1]
-            question = next((question for question in self._ahead if not question.answered), last)
-            question.answer.append(frame)
-            question.answered |= frame[:1] == b"Z" or (question is last and frame[:1] == b"W")
-            self._hand_out(passing)
+            self._take(frame, passing)
+            if passing.taken_over:
+                break
         return passing
+
+    def from_understudy(self, data: bytes) -> Passing:
+        """Take what the upstream sent to the understudy, also after that is the server. Raises UnforeseenError."""
+        if self._understudy is None:
+            return self.from_server(data) if self._relies else Passing()
+        self._early += self._understudy.feed(data)
+        return Passing() if self._understudy.recovering is None else self._decide()
+
+    def without_understudy(self) -> Passing:
+        """Do without the understudy, if that is not too late."""
+        if self._relies:
+            return Passing()
+        self._understudy = None
+        return self._decide()
+
+    def _decide(self) -> Passing:
+        """Pass on a request to stream that has waited for what the understudy would say."""
+        if self._understudy is not None and not self._understudy.recovering:
+            self._understudy = None
+        request, self._undecided = self._undecided, b""
+        return Passing(to_server=bytearray(self._request(request)))
+
+    def _take(self, frame: bytes, passing: Passing) -> None:
+        if not self._ahead:
+            self._deliver(frame, passing)
+            return
+        # What follows the answer to the last question is the stream that it asked for.
+        last = self._ahead[-1]
+        question = next((question for question in self._ahead if not question.answered), last)
+        question.answer.append(frame)
+        question.answered |= frame[:1] == b"Z" or (question is last and frame[:1] == b"W")
+        self._hand_out(passing)
+
+    def _request(self, frame: bytes) -> bytes:
+        start = start_of(frame)
+        if start is None:
+            return frame
+        if self._understudy is not None and self._understudy.recovering is None:
+            self._undecided = frame
+            return b""
+        self._start = start
+        if self._understudy is None:
+            return frame
+        self._relies = True
+        return query(replace(start, slot=None).query())
 
     def _modest(self, frame: bytes) -> bytes:
         """Return what the WAL receiver says in the stream, with no position beyond what has been sent to it."""
         if frame[5:6] != b"r":
             return frame
-        claims = _claims_of(frame)
+        claims = claims_of(frame)
         self._withheld = frame if max(claims) > self._end_lsn else None
-        modest = bytearray(frame)
-        _CLAIMS.pack_into(modest, _CLAIMS_AT, *(min(lsn, self._end_lsn) for lsn in claims))
-        return bytes(modest)
+        return with_claims_to(frame, self._end_lsn)
 
     def _match(self, frame: bytes, waiting: list[_Question]) -> None:
         for question in waiting:
@@ -173,22 +212,45 @@ class Anticipation:
                 return
 
     def _deliver(self, frame: bytes, passing: Passing) -> None:
-        passing.to_client += frame
         kind = frame[:1]
+        if self._streaming and kind == b"d":
+            self._deliver_of_stream(frame, passing)
+            return
+        passing.to_client += frame
         if kind == b"W" and self._start is not None:
             self._streaming, self._end_lsn, self._withheld = True, self._start.lsn, None
             if self._again is not None:
                 passing.to_client += self._of_its_own(*self._again)
                 self._again = None
-        elif kind == b"d" and frame[5:6] == b"w":
-            at, _, self._sent_at = struct.unpack_from("!QQq", frame, 6)
-            self._end_lsn = at + len(frame) - 5 - _WAL_HEADER_BYTES
-            if self._withheld is not None and max(_claims_of(self._withheld)) <= self._end_lsn:
-                passing.to_server += self._withheld
-                self._withheld = None
         elif kind == b"c" and self._streaming and self._start is not None:
             self._streaming, self._withheld = False, None
             self._ask_ahead(self._start, passing)
+
+    def _deliver_of_stream(self, frame: bytes, passing: Passing) -> None:
+        if frame[5:6] != b"w":
+            passing.to_client += frame
+            if frame[5:6] == b"k":
+                (server_end_lsn,) = _KEEPALIVE.unpack_from(frame, _KEEPALIVE_AT)
+                self._brief(server_end_lsn, passing)
+            return
+        wal = Wal.read(frame)
+        self._sent_at = wal.sent_at
+        if wal.at_lsn < self._end_lsn:
+            # Asked for before the old timeline ended: up to there it came by that one.
+            wal = wal.from_lsn(self._end_lsn)
+            frame = wal.frame() if wal.payload else b""
+        passing.to_client += frame
+        self._end_lsn = max(self._end_lsn, wal.end_lsn)
+        if self._withheld is not None and max(claims_of(self._withheld)) <= self._end_lsn:
+            passing.to_server += self._withheld
+            self._withheld = None
+        self._brief(wal.server_end_lsn, passing)
+
+    def _brief(self, server_end_lsn: int, passing: Passing) -> None:
+        """Have the understudy ask, once the standby holds all there is: the WAL from here on comes again."""
+        understudy = self._understudy
+        if understudy is not None and not understudy.asked and self._start and self._end_lsn >= server_end_lsn:
+            passing.to_understudy += understudy.ask(self._start, self._end_lsn)
 
     def _ask_ahead(self, ended: Start, passing: Passing) -> None:
         timeline, fork_lsn = ended.timeline + 1, self._end_lsn
@@ -197,9 +259,21 @@ class Anticipation:
         if ended.lsn <= segment_lsn < fork_lsn:
             self._again = (ended.timeline, segment_lsn, fork_lsn)
             start = Start(ended.slot, fork_lsn, timeline)
-        questions = (_COPY_DONE, _query(b"TIMELINE_HISTORY %d" % timeline), _query(b"IDENTIFY_SYSTEM"))
-        self._ahead.extend(map(_Question, (*questions, _query(self._start.query()))))
-        passing.to_server += b"".join((*questions, _query(start.query())))
+        questions = (COPY_DONE, query(b"TIMELINE_HISTORY %d" % timeline), query(b"IDENTIFY_SYSTEM"))
+        self._ahead.extend(map(_Question, (*questions, query(self._start.query()))))
+        understudy, self._understudy = self._understudy, None
+        if understudy is None or not understudy.asked:
+            if understudy is not None:
+                self._relies = False
+            passing.to_server += b"".join((*questions, query(start.query())))
+            return
+        if ended.lsn > segment_lsn:
+            raise UnforeseenError("the WAL receiver did not begin at the start of a segment")
+        passing.to_server += GOODBYE
+        passing.taken_over, self._from_server = True, understudy
+        early, self._early = self._early, []
+        for frame in early:
+            self._take(frame, passing)
 
     def _of_its_own(self, timeline: int, from_lsn: int, to_lsn: int) -> bytes:
         """Return the messages that bring the client what it holds already. Raises UnforeseenError."""
@@ -207,48 +281,7 @@ class Anticipation:
         if len(wal) != to_lsn - from_lsn:
             raise UnforeseenError(f"of {to_lsn - from_lsn} bytes of WAL before the fork only {len(wal)} are here")
         self._end_lsn = to_lsn
-        messages = bytearray()
-        for at in range(0, len(wal), PAYLOAD_MAX_BYTES):
-            payload = wal[at : at + PAYLOAD_MAX_BYTES]
-            messages += b"d" + struct.pack("!I", 4 + _WAL_HEADER_BYTES + len(payload))
-            messages += b"w" + struct.pack("!QQq", from_lsn + at, to_lsn, self._sent_at) + payload
-        return bytes(messages)
-
-
-class _Frames:
-    """Cuts a byte stream into messages: a type, a length, a body. A client's first has no type."""
-
-    def __init__(self, *, untyped_first: bool) -> None:
-        self._untyped = untyped_first
-        self._rest = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        rest, frames, at = self._rest, [], 0
-        rest += data
-        while True:
-            head = 0 if self._untyped else 1
-            if len(rest) < at + head + 4:
-                break
-            (length,) = struct.unpack_from("!I", rest, at + head)
-            if not 4 <= length <= FRAME_MAX_BYTES:
-                raise UnforeseenError(f"a message of {length} bytes is none of PostgreSQL's")
-            if len(rest) < at + head + length:
-                break
-            frames.append(bytes(rest[at : at + head + length]))
-            at += head + length
-            self._untyped = False
-        del rest[:at]
-        return frames
-
-
-def _query(text: bytes) -> bytes:
-    return b"Q" + struct.pack("!I", len(text) + 5) + text + b"\x00"
-
-
-def _start_of(frame: bytes) -> Start | None:
-    return Start.read(frame[5:-1]) if frame[:1] == b"Q" else None
-
-
-def _claims_of(status: bytes) -> tuple[int, int, int]:
-    written, flushed, applied = _CLAIMS.unpack_from(status, _CLAIMS_AT)
-    return written, flushed, applied
+        return b"".join(
+            Wal(from_lsn + at, to_lsn, self._sent_at, wal[at : at + PAYLOAD_MAX_BYTES]).frame()
+            for at in range(0, len(wal), PAYLOAD_MAX_BYTES)
+        )

@@ -5,19 +5,23 @@ acknowledge; when this process ends, so does PostgreSQL. A question that is not 
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 
 import structlog
 
-from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation, Passing, UnforeseenError
+from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation, Passing
+from leeward.adapters.postgres.messages import GOODBYE, UnforeseenError
 from leeward.adapters.postgres.settings import Endpoint, ManagerSettings
+from leeward.adapters.postgres.understudy import Understudy
+from leeward.core.values import Region
 
 _CONNECT_TIMEOUT_S = 5.0
 # PostgreSQL waits without end for the answer to a question, even if the line has long been dead. In a live stream the
 # upstream is never silent for so long: wal_receiver_timeout asks for a word before.
 _ANSWER_TIMEOUT_S = 10.0
+# The upstream's answer to the first question of an understudy, which a request to stream waits for if need be.
+_SAY_TIMEOUT_S = 1.0
 _CHUNK_BYTES = 128 * 1024
 # What may wait here for the WAL receiver to ask for it: the rest stays with the upstream.
 _HELD_MAX_BYTES = 4 * 1024 * 1024
@@ -30,17 +34,22 @@ log = structlog.get_logger("leeward.postgres")
 class Courier:
     """Carries between WAL receivers and their upstreams. Its owner awaits ``start`` and ``close``."""
 
-    def __init__(self, settings: ManagerSettings, *, answer_timeout_s: float = _ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self, settings: ManagerSettings, replication_password: str, *, answer_timeout_s: float = _ANSWER_TIMEOUT_S
+    ) -> None:
         self._settings = settings
+        self._replication_password = replication_password
         self._answer_timeout_s = answer_timeout_s
         self._servers: list[asyncio.Server] = []
         self._journeys: set[asyncio.Task[None]] = set()
+        self._alone: set[Region] = set()
+        """Whose promotion was waited for in vain: the next connection is as if there were no understudies."""
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
         self._settings.layout.socket.mkdir(mode=0o700, parents=True, exist_ok=True)
         for region, socket in self._settings.wal_sources.items():
-            accepted = partial(self._accepted, self._settings.upstreams[region])
+            accepted = partial(self._accepted, region)
             path = f"{socket.host}/.s.PGSQL.{socket.port}"
             self._servers.append(await asyncio.start_unix_server(accepted, path))
 
@@ -52,66 +61,35 @@ class Courier:
             journey.cancel()
         await asyncio.gather(*self._journeys, return_exceptions=True)
 
-    def _accepted(self, upstream: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        journey = asyncio.create_task(self._carry(upstream, reader, writer), name=f"carry WAL from {upstream}")
+    def _accepted(self, source: Region, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        journey = asyncio.create_task(self._carry(source, reader, writer), name=f"carry WAL from {source}")
         self._journeys.add(journey)
         journey.add_done_callback(self._journeys.discard)
 
-    async def _carry(self, upstream: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, source: Region, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):
             try:
-                async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    from_server, to_server = await asyncio.open_connection(upstream.host, upstream.port)
+                server = await _connect(self._settings.upstreams[source])
             except OSError:
                 return
-            with closing(to_server):
-                await self._between(upstream, (reader, writer), (from_server, to_server))
+            with closing(server[1]):
+                await self._between(source, (reader, writer), server)
 
-    async def _between(self, upstream: Endpoint, client: _Line, server: _Line) -> None:
-        (from_client, to_client), (from_server, to_server) = client, server
-        anticipation = Anticipation(self._held)
-        moved = asyncio.Event()
-        now_s = asyncio.get_running_loop().time
-        unanswered_since_s: float | None = None
-
-        async def pump(source: asyncio.StreamReader, take: Callable[[bytes], Passing]) -> None:
-            nonlocal unanswered_since_s
-            while data := await source.read(_CHUNK_BYTES):
-                if source is from_server:
-                    unanswered_since_s = None
-                elif unanswered_since_s is None:
-                    unanswered_since_s = now_s()
-                passing = take(data)
-                to_client.write(passing.to_client)
-                to_server.write(passing.to_server)
-                await to_client.drain()
-                await to_server.drain()
-                moved.set()
-                while source is from_server and anticipation.held_bytes > _HELD_MAX_BYTES:
-                    moved.clear()
-                    await moved.wait()
-
-        async def be_patient() -> None:
-            while True:
-                await asyncio.sleep(self._answer_timeout_s / 4)
-                if unanswered_since_s is not None and now_s() - unanswered_since_s >= self._answer_timeout_s:
-                    because = f"no answer from {upstream.host}:{upstream.port} for {self._answer_timeout_s:g} s"
-                    log.warning("starting over", because=because)
-                    return
-
-        tasks = (
-            asyncio.create_task(pump(from_client, anticipation.from_client), name="from the WAL receiver"),
-            asyncio.create_task(pump(from_server, anticipation.from_server), name="from the upstream"),
-            asyncio.create_task(be_patient(), name="an answer in time"),
+    async def _between(self, source: Region, client: _Line, server: _Line) -> None:
+        understudy = None
+        if source not in self._alone:
+            understudy = Understudy(self._settings.region, self._replication_password)
+        self._alone.discard(source)
+        journey = _Journey(
+            self._settings.upstreams[source],
+            client,
+            server,
+            Anticipation(self._held, understudy),
+            self._answer_timeout_s,
         )
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(outcome, UnforeseenError):
-                    log.warning("starting over", because=str(outcome))
+        await journey.run(understudy)
+        if journey.waited_in_vain:
+            self._alone.add(source)
 
     def _held(self, timeline: int, from_lsn: int, to_lsn: int) -> bytes:
         high, low = from_lsn >> 32, from_lsn & 0xFFFFFFFF
@@ -122,3 +100,124 @@ class Courier:
                 return segment.read(to_lsn - from_lsn)
         except OSError:
             return b""
+
+
+class _Journey:
+    """One connection of a WAL receiver, with its upstream, and for a while with an understudy beside it."""
+
+    def __init__(
+        self, upstream: Endpoint, client: _Line, server: _Line, anticipation: Anticipation, answer_timeout_s: float
+    ) -> None:
+        self.waited_in_vain = False
+        """The understudy's session ended before the upstream was promoted."""
+        self._upstream = upstream
+        self._from_client, self._to_client = client
+        self._from_server, self._to_server = server
+        self._to_understudy: asyncio.StreamWriter | None = None
+        self._anticipation = anticipation
+        self._answer_timeout_s = answer_timeout_s
+        self._unanswered_since_s: float | None = None
+        self._moved = asyncio.Event()
+        self._taken_over = False
+        self._over = asyncio.Event()
+
+    async def run(self, understudy: Understudy | None) -> None:
+        """Carry until one side ends, falls silent, or says what was not foreseen."""
+        tasks = [
+            asyncio.create_task(self._carry_there(), name="from the WAL receiver"),
+            asyncio.create_task(self._carry_back(), name="from the upstream"),
+            asyncio.create_task(self._be_patient(), name="an answer in time"),
+            asyncio.create_task(self._over.wait(), name="the understudy's end"),
+        ]
+        beside = [] if understudy is None else [asyncio.create_task(self._accompany(understudy), name="understudy")]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.waited_in_vain = self._over.is_set() and not self._taken_over
+        finally:
+            tasks += beside
+            for task in tasks:
+                task.cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, UnforeseenError):
+                    log.warning("starting over", because=str(outcome))
+
+    async def _carry_there(self) -> None:
+        while data := await self._from_client.read(_CHUNK_BYTES):
+            if self._unanswered_since_s is None:
+                self._unanswered_since_s = self._now_s()
+            await self._pass(self._anticipation.from_client(data))
+
+    async def _carry_back(self) -> None:
+        while data := await self._from_server.read(_CHUNK_BYTES):
+            self._unanswered_since_s = None
+            await self._pass(self._anticipation.from_server(data))
+            if self._taken_over:
+                await self._over.wait()
+            if not self._anticipation.relies_on_understudy:
+                await self._room()
+
+    async def _accompany(self, understudy: Understudy) -> None:
+        goes_on = False
+        try:
+            with suppress(OSError):
+                await self._listen_to(understudy)
+            self._to_understudy = None
+            await self._pass(self._anticipation.without_understudy())
+            goes_on = not self._anticipation.relies_on_understudy
+        finally:
+            if not goes_on:
+                self._over.set()
+
+    async def _listen_to(self, understudy: Understudy) -> None:
+        reader, writer = await _connect(self._upstream)
+        with closing(writer):
+            self._to_understudy = writer
+            writer.write(understudy.opening())
+            async with asyncio.timeout(_SAY_TIMEOUT_S):
+                while understudy.recovering is None and (data := await reader.read(_CHUNK_BYTES)):
+                    await self._pass(self._anticipation.from_understudy(data))
+            while self._anticipation.accompanied and (data := await reader.read(_CHUNK_BYTES)):
+                if self._taken_over:
+                    self._unanswered_since_s = None
+                await self._pass(self._anticipation.from_understudy(data))
+                await self._room()
+
+    async def _pass(self, passing: Passing) -> None:
+        self._to_client.write(passing.to_client)
+        self._to_server.write(passing.to_server)
+        understudy = self._to_understudy
+        if understudy is not None:
+            understudy.write(passing.to_understudy)
+            if passing.taken_over:
+                self._to_server.close()
+                self._to_server, self._taken_over = understudy, True
+                log.info("an understudy took over", upstream=f"{self._upstream.host}:{self._upstream.port}")
+            elif not self._anticipation.accompanied:
+                understudy.write(GOODBYE)
+                understudy.close()
+        await self._to_client.drain()
+        await self._to_server.drain()
+        self._moved.set()
+
+    async def _room(self) -> None:
+        while self._anticipation.held_bytes > _HELD_MAX_BYTES:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _be_patient(self) -> None:
+        while True:
+            await asyncio.sleep(self._answer_timeout_s / 4)
+            since_s = self._unanswered_since_s
+            if since_s is not None and self._now_s() - since_s >= self._answer_timeout_s:
+                because = f"no answer from {self._upstream.host}:{self._upstream.port} for {self._answer_timeout_s:g} s"
+                log.warning("starting over", because=because)
+                return
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _connect(upstream: Endpoint) -> _Line:
+    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+        return await asyncio.open_connection(upstream.host, upstream.port)

@@ -160,7 +160,7 @@ async def serve(settings: ManagerSettings, *, isolated: bool) -> None:
         reuse_address=True,
     )
     await site.start()
-    courier = Courier(settings)
+    courier = Courier(settings, replication_password)
     await courier.start()
     log.info("serving", region=settings.region, app=settings.app, isolated=isolated)
     converging = asyncio.create_task(reconciler.run(), name="reconcile")

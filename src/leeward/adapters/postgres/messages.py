@@ -1,0 +1,129 @@
+"""The messages of PostgreSQL's replication protocol, as far as what is between standby and upstream must read them.
+
+They are those of PostgreSQL's manual ("Frontend/Backend Protocol", "Streaming Replication Protocol").
+"""
+
+import re
+import struct
+from dataclasses import dataclass, replace
+
+FRAME_MAX_BYTES = 64 * 1024 * 1024
+COPY_DONE = b"c\x00\x00\x00\x04"
+GOODBYE = b"X\x00\x00\x00\x04"
+_START = re.compile(
+    rb'START_REPLICATION(?: SLOT "(?P<slot>[^"]*)")? (?P<lsn>[0-9A-F]+/[0-9A-F]+) TIMELINE (?P<timeline>\d+)'
+)
+_CLAIMS = struct.Struct("!3Q")  # in a status: how far WAL is written, flushed, applied
+_CLAIMS_AT = 6
+_WAL = struct.Struct("!QQq")  # start, end of WAL on the server, the server's clock
+_WAL_AT = 6
+_PAYLOAD_AT = _WAL_AT + _WAL.size
+
+
+class UnforeseenError(Exception):
+    """The WAL receiver asked something else than foreseen, or the stream is none of PostgreSQL's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A request to stream: the slot, the position and the timeline."""
+
+    slot: bytes | None
+    lsn: int
+    timeline: int
+
+    @classmethod
+    def read(cls, query: bytes) -> "Start | None":
+        """Return the request a query makes; None when it is another one."""
+        match = _START.fullmatch(query)
+        if match is None:
+            return None
+        high, low = (int(part, 16) for part in match["lsn"].split(b"/"))
+        return cls(match["slot"], (high << 32) + low, int(match["timeline"]))
+
+    def query(self) -> bytes:
+        """Return the query that makes it."""
+        slot = b"" if self.slot is None else b' SLOT "%s"' % self.slot
+        return b"START_REPLICATION%s %X/%X TIMELINE %d" % (slot, self.lsn >> 32, self.lsn & 0xFFFFFFFF, self.timeline)
+
+
+class Frames:
+    """Cuts a byte stream into messages: a type, a length, a body. A client's first has no type."""
+
+    def __init__(self, *, untyped_first: bool) -> None:
+        self._untyped = untyped_first
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes; return the messages that are complete. Raises UnforeseenError."""
+        rest, frames, at = self._rest, [], 0
+        rest += data
+        while True:
+            head = 0 if self._untyped else 1
+            if len(rest) < at + head + 4:
+                break
+            (length,) = struct.unpack_from("!I", rest, at + head)
+            if not 4 <= length <= FRAME_MAX_BYTES:
+                raise UnforeseenError(f"a message of {length} bytes is none of PostgreSQL's")
+            if len(rest) < at + head + length:
+                break
+            frames.append(bytes(rest[at : at + head + length]))
+            at += head + length
+            self._untyped = False
+        del rest[:at]
+        return frames
+
+
+@dataclass(frozen=True, slots=True)
+class Wal:
+    """A message that brings WAL."""
+
+    at_lsn: int
+    server_end_lsn: int
+    sent_at: int
+    """The server's clock, as the protocol has it."""
+    payload: bytes
+
+    @classmethod
+    def read(cls, frame: bytes) -> "Wal":
+        """Return what a message of the stream says whose body begins with ``w``."""
+        at_lsn, server_end_lsn, sent_at = _WAL.unpack_from(frame, _WAL_AT)
+        return cls(at_lsn, server_end_lsn, sent_at, frame[_PAYLOAD_AT:])
+
+    @property
+    def end_lsn(self) -> int:
+        """Where its WAL ends."""
+        return self.at_lsn + len(self.payload)
+
+    def from_lsn(self, lsn: int) -> "Wal":
+        """Return the part of it that is not before ``lsn``."""
+        surplus = max(0, lsn - self.at_lsn)
+        return replace(self, at_lsn=self.at_lsn + surplus, payload=self.payload[surplus:])
+
+    def frame(self) -> bytes:
+        """Return the message."""
+        body = b"w" + _WAL.pack(self.at_lsn, self.server_end_lsn, self.sent_at) + self.payload
+        return b"d" + struct.pack("!I", len(body) + 4) + body
+
+
+def query(text: bytes) -> bytes:
+    """Return the message that asks for something."""
+    return b"Q" + struct.pack("!I", len(text) + 5) + text + b"\x00"
+
+
+def start_of(frame: bytes) -> Start | None:
+    """Return the request to stream that a client's message makes; None when it is another one."""
+    return Start.read(frame[5:-1]) if frame[:1] == b"Q" else None
+
+
+def claims_of(status: bytes) -> tuple[int, int, int]:
+    """Return how far a WAL receiver says WAL is written, flushed and applied."""
+    written, flushed, applied = _CLAIMS.unpack_from(status, _CLAIMS_AT)
+    return written, flushed, applied
+
+
+def with_claims_to(status: bytes, lsn: int) -> bytes:
+    """Return a status that claims nothing beyond ``lsn``."""
+    modest = bytearray(status)
+    _CLAIMS.pack_into(modest, _CLAIMS_AT, *(min(claim, lsn) for claim in claims_of(status)))
+    return bytes(modest)

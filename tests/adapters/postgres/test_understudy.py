@@ -1,0 +1,194 @@
+"""An understudy with PostgreSQL's own messages: what it asks, what of the answers counts, and how it takes over."""
+
+import pytest
+
+from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation
+from leeward.adapters.postgres.messages import Start, UnforeseenError
+from leeward.adapters.postgres.understudy import Understudy
+from leeward.core.values import Region
+from tests.adapters.postgres.test_anticipation import (
+    COPY_DONE,
+    ENDED,
+    HISTORY,
+    HISTORY_ANSWER,
+    IDENTIFY,
+    IDENTIFY_ANSWER,
+    LAST,
+    OWN,
+    SLOT,
+    STARTUP,
+    STATUS,
+    STREAM,
+    answer,
+    frame,
+    query,
+    start,
+    status,
+    wal,
+)
+
+SEGMENT = 3 * SEGMENT_BYTES
+PASSWORD = "it's: a \\secret"
+LOGGED_IN = frame(b"R", bytes(4)) + frame(b"S", b"in_hot_standby\x00on\x00") + frame(b"Z", b"I")
+WAITED = frame(b"C", b"DO\x00") + frame(b"Z", b"I")
+# The timeline ends where it was asked for, or after some WAL.
+ENDS_THERE, ENDS_LATER = ENDED, STREAM + wal(LAST - 8, bytes(8)) + COPY_DONE + ENDED
+PROMOTED = WAITED + ENDS_THERE + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM
+SLOTLESS = query(b"START_REPLICATION 0/3000000 TIMELINE 1")
+GOODBYE = frame(b"X")
+
+
+def says(recovering: bool) -> bytes:
+    return LOGGED_IN + answer(b"\x00\x01\x00\x00\x00\x01" + (b"t" if recovering else b"f"))
+
+
+def own_wal(timeline: int, from_lsn: int, to_lsn: int) -> bytes:
+    assert (timeline, from_lsn) == (1, SEGMENT)
+    return (OWN + b"more")[: to_lsn - from_lsn]
+
+
+def fresh() -> tuple[Anticipation, Understudy]:
+    understudy = Understudy(Region("japaneast"), PASSWORD)
+    return Anticipation(own_wal, understudy), understudy
+
+
+def lined_up() -> Anticipation:
+    """A connection to an upstream in recovery, caught up at ``LAST``, whose understudy has just asked."""
+    anticipation, _ = fresh()
+    assert not anticipation.from_understudy(says(recovering=True)).to_server
+    assert anticipation.from_client(STARTUP + start(SEGMENT, 1)).to_server.endswith(SLOTLESS)
+    passed = anticipation.from_server(STREAM + wal(SEGMENT, bytes(LAST - SEGMENT)))
+    assert passed.to_understudy
+    assert not passed.to_server
+    assert anticipation.relies_on_understudy
+    return anticipation
+
+
+def test_it_logs_in_without_waiting_to_be_asked() -> None:
+    _, understudy = fresh()
+    opening = understudy.opening()
+    words = opening[8:].partition(b"\x00\x00")[0].split(b"\x00")
+    parameters = dict(zip(words[::2], words[1::2], strict=True))
+    assert parameters[b"application_name"] == b"japaneast"
+    assert (parameters[b"database"], parameters[b"replication"]) == (b"postgres", b"database")
+    assert opening.endswith(frame(b"p", PASSWORD.encode() + b"\x00") + query(b"SELECT pg_is_in_recovery()"))
+    assert PASSWORD not in repr(understudy)
+
+
+def test_it_asks_behind_a_statement_that_waits() -> None:
+    _, understudy = fresh()
+    wait, _, rest = understudy.ask(Start(SLOT, SEGMENT, 1), LAST).partition(query(Start(None, LAST, 1).query()))
+    assert wait[:1] == b"Q"
+    assert b"WHILE pg_is_in_recovery()" in wait
+    assert rest == COPY_DONE + HISTORY + IDENTIFY + start(LAST, 2)
+
+
+@pytest.mark.parametrize("ends", [pytest.param(ENDS_THERE, id="there"), pytest.param(ENDS_LATER, id="later")])
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 4096])
+def test_of_its_answers_only_what_a_wal_receiver_expects_counts(ends: bytes, chunk_bytes: int) -> None:
+    _, understudy = fresh()
+    sent = says(recovering=True) + WAITED + ends + HISTORY_ANSWER + STREAM + wal(LAST, b"new")
+    counted = [understudy.feed(sent[at : at + chunk_bytes]) for at in range(0, len(sent), chunk_bytes)]
+    assert understudy.recovering
+    assert b"".join(f for frames in counted for f in frames) == ENDED + HISTORY_ANSWER + STREAM + wal(LAST, b"new")
+
+
+def test_when_the_timeline_ends_the_answers_are_there_already() -> None:
+    anticipation = lined_up()
+    first = wal(LAST, b"new")
+    assert anticipation.from_understudy(PROMOTED + first) == anticipation.from_understudy(b"")
+    assert anticipation.held_bytes > 0
+    passed = anticipation.from_server(COPY_DONE)
+    assert passed.taken_over
+    assert passed.to_client == COPY_DONE
+    assert passed.to_server == GOODBYE
+    for asked, answered in (
+        (STATUS, b""),
+        (COPY_DONE, ENDED),
+        (HISTORY, HISTORY_ANSWER),
+        (IDENTIFY, IDENTIFY_ANSWER),
+        (start(SEGMENT, 2), STREAM + wal(SEGMENT, OWN) + first),
+    ):
+        passed = anticipation.from_client(asked)
+        assert passed.to_client == answered
+        assert not passed.to_server
+    # From here on the understudy is the upstream, with all that holds for one.
+    assert anticipation.held_bytes == 0
+    claim = status(LAST + 9, LAST + 9, LAST)
+    assert anticipation.from_client(claim).to_server == status(LAST + 3, LAST + 3, LAST)
+    assert anticipation.from_understudy(wal(LAST + 3, b"longer")).to_server == claim
+    passed = anticipation.from_understudy(COPY_DONE)
+    assert passed.to_server.endswith(start(LAST + 9, 3))
+    assert anticipation.accompanied
+
+
+def test_the_timeline_may_end_before_the_answers_come() -> None:
+    anticipation = lined_up()
+    assert anticipation.from_server(COPY_DONE).taken_over
+    assert not anticipation.from_client(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2)).to_client
+    passed = anticipation.from_understudy(PROMOTED)
+    assert passed.to_client == ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM + wal(SEGMENT, OWN)
+
+
+def test_wal_that_came_by_the_old_timeline_is_not_handed_out_again() -> None:
+    anticipation = lined_up()
+    # It asked for all from LAST on; the fork came later.
+    anticipation.from_server(wal(LAST, b"more") + COPY_DONE)
+    anticipation.from_understudy(PROMOTED + wal(LAST, b"mo") + wal(LAST + 2, b"renew"))
+    passed = anticipation.from_client(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2))
+    assert passed.to_client.endswith(STREAM + wal(SEGMENT, OWN + b"more") + wal(LAST + 4, b"new"))
+
+
+def test_an_upstream_that_is_a_primary_needs_none() -> None:
+    anticipation, _ = fresh()
+    anticipation.from_understudy(says(recovering=False))
+    assert not anticipation.accompanied
+    assert anticipation.from_client(STARTUP + start(SEGMENT, 1)).to_server.endswith(start(SEGMENT, 1))
+    assert not anticipation.from_server(STREAM + wal(SEGMENT, bytes(80))).to_understudy
+    assert anticipation.from_server(COPY_DONE).to_server.endswith(start(LAST, 2))
+
+
+def test_a_request_to_stream_waits_for_what_it_says() -> None:
+    for recovering, expected in ((True, SLOTLESS), (False, start(SEGMENT, 1))):
+        anticipation, _ = fresh()
+        assert not anticipation.from_client(STARTUP + start(SEGMENT, 1)).to_server.endswith(SLOTLESS)
+        assert anticipation.from_understudy(says(recovering)).to_server == expected
+
+
+def test_a_request_does_not_wait_for_one_that_is_not_there() -> None:
+    anticipation, _ = fresh()
+    anticipation.from_client(STARTUP + start(SEGMENT, 1))
+    assert anticipation.without_understudy().to_server == start(SEGMENT, 1)
+    assert not anticipation.relies_on_understudy
+    refused, _ = fresh()
+    refused.from_client(STARTUP + start(SEGMENT, 1))
+    assert refused.from_understudy(frame(b"E", b"SFATAL\x00")).to_server == start(SEGMENT, 1)
+
+
+def test_a_promotion_that_comes_too_soon_is_asked_about_as_without_it() -> None:
+    anticipation, _ = fresh()
+    anticipation.from_understudy(says(recovering=True))
+    anticipation.from_client(STARTUP + start(SEGMENT, 1))
+    # The upstream has more: it is not caught up, and nothing has been asked.
+    behind = bytearray(wal(SEGMENT, bytes(80)))
+    behind[14:22] = (LAST + 9).to_bytes(8)
+    assert not anticipation.from_server(STREAM + behind).to_understudy
+    passed = anticipation.from_server(COPY_DONE)
+    assert not passed.taken_over
+    assert passed.to_server.endswith(start(LAST, 2))
+    assert not anticipation.accompanied
+
+
+def test_it_asks_once_only() -> None:
+    anticipation = lined_up()
+    passed = anticipation.from_server(wal(LAST, b"more"))
+    assert passed.to_client == wal(LAST, b"more")
+    assert not passed.to_understudy
+
+
+def test_an_upstream_that_does_not_wait_starts_over() -> None:
+    anticipation = lined_up()
+    with pytest.raises(UnforeseenError, match="does not let us wait"):
+        anticipation.from_understudy(frame(b"E", b"SFATAL\x00"))
+    assert anticipation.without_understudy() == anticipation.from_understudy(b"")
+    assert anticipation.relies_on_understudy
