@@ -10,9 +10,12 @@ from leeward.cli import assemble
 from leeward.cli.agents import Agents, Answer
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.render import table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import places_of
 from leeward.cli.worlds_here import agents_of, cluster_in
+from leeward.compile.doors import doors
+from leeward.compile.names import host_of
 from leeward.core.dns.settings import Policy
 from leeward.core.values import App, Region
 from leeward.drill.access import FleetUnavailableError, unsettled
@@ -36,11 +39,13 @@ LOG_LINES = 5
 
 def up(console: Console, directory: Path, *, name: str, timeout_s: float) -> ExitCode:
     """Start a world, wait, and print where everything is."""
-    info = run(_up(console, directory, name, timeout_s), console, leftover=f"leeward down --world {name}")
+    spec, info = run(_up(console, directory, name, timeout_s), console, leftover=f"leeward down --world {name}")
     world = "" if name == "default" else f" --world {name}"
-    app = next((namespace for region in info.regions for namespace in region.namespaces), "APP")
-    other = info.regions[-1].name
+    first, *others = spec.applications
+    app, other = first.metadata.name, spec.placement(first)[-1]
     console.data(places_of(info))
+    if others:
+        console.data("\n" + applications_of(spec))
     console.data(
         f"\n{console.mark('Next', Style.STRONG)}\n"
         f"  leeward status --watch{world}\n"
@@ -50,12 +55,24 @@ def up(console: Console, directory: Path, *, name: str, timeout_s: float) -> Exi
     return ExitCode.DONE
 
 
-async def _up(console: Console, directory: Path, name: str, timeout_s: float) -> WorldInfo:
-    _, world = await start(console, directory, name, timeout_s)
+async def _up(console: Console, directory: Path, name: str, timeout_s: float) -> tuple[Spec, WorldInfo]:
+    spec, world = await start(console, directory, name, timeout_s)
     async with world:
         info = await world.info()
         world.keep()
-        return info
+        return spec, info
+
+
+def applications_of(spec: Spec) -> str:
+    """Return how several applications are told apart: by host, and by the gateways' ports for their databases."""
+    rows = []
+    for application in spec.applications:
+        ports = doors(spec, application)
+        placed = ", ".join(spec.placement(application))
+        rows.append(
+            (application.metadata.name, host_of(spec, application), str(ports.primary if ports else "-"), placed)
+        )
+    return table(("APPLICATION", "HOST", "PRIMARY-PORT", "PLACED-IN"), rows)
 
 
 async def start(console: Console, directory: Path, name: str, timeout_s: float) -> tuple[Spec, World]:
