@@ -84,9 +84,9 @@ def _drill(spec: Spec, application: Application) -> str:
         [
             (
                 "Lose the primary's region, measure, and compare with the objectives",
-                f"leeward drill region-loss --region {primary} --runs 3",
+                f"leeward drill region-loss --app {app} --region {primary} --runs 3",
             ),
-            ("Cut it off instead", f"leeward drill partition --region {primary} --runs 3"),
+            ("Cut it off instead", f"leeward drill partition --app {app} --region {primary} --runs 3"),
         ],
         f"Passed: RTO within {duration_text(wanted.objectives.rto_s)}, loss within"
         f" {duration_text(wanted.objectives.rpo_s)}. Keep the report; the exit status says it too: 0 passed, 1 missed.",
