@@ -26,7 +26,7 @@ from leeward.core.codec import encode
 from leeward.core.conditions.values import Type
 from leeward.core.values import App, LastDrill, Promise, WalPosition
 from leeward.ports.clock import SystemClock
-from leeward.ports.gateway import Address, Route
+from leeward.ports.gateway import Address, Exported, Route
 from leeward.ports.quorum import Put
 from leeward.sim.quorum import MemoryQuorum, MemoryStore
 from leeward.world import identity
@@ -40,7 +40,7 @@ class Told:
 
     routes: list[tuple[Route, ...]] = field(default_factory=list)
 
-    async def apply(self, routes: tuple[Route, ...], *, timeout_s: float) -> None:
+    async def apply(self, routes: tuple[Route, ...], services: tuple[Exported, ...] = (), *, timeout_s: float) -> None:
         self.routes.append(routes)
 
 

@@ -23,6 +23,7 @@ from leeward.adapters.postgres.client import InstanceManager
 from leeward.agent.api import application
 from leeward.agent.conditions import Conditions
 from leeward.agent.deep import DeepHealths
+from leeward.agent.exporting import Exporting
 from leeward.agent.machine import Machine
 from leeward.agent.naming import Naming
 from leeward.agent.peers import HttpPeers
@@ -89,6 +90,11 @@ async def _run(settings: AgentSettings) -> None:
             pods=ClusterPods(cluster, {app.name: app.namespace for app in settings.apps}),
         )
         naming = None if settings.dns is None else Naming(settings.dns, machine, clock)
+        exporting = (
+            None
+            if settings.exports_in is None
+            else Exporting(machine, runtime, clock, cluster, quorum, settings.exports_in)
+        )
         conditions, deep = Conditions(machine, clock), DeepHealths(settings.apps, machine.apps, session, clock)
         runner = web.AppRunner(application(runtime, peers, conditions, deep, naming), access_log=None)
         await runner.setup()
@@ -102,6 +108,8 @@ async def _run(settings: AgentSettings) -> None:
             tasks.create_task(deep.run(), name="deep health")
             if naming is not None:
                 tasks.create_task(naming.run(), name="naming")
+            if exporting is not None:
+                tasks.create_task(exporting.run(), name="exporting")
 
 
 def _client_tls(identity: Path) -> ssl.SSLContext:

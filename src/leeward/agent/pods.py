@@ -60,6 +60,7 @@ def addresses(endpoints: KubeObject) -> tuple[Address, ...]:
             (
                 Address(address["ip"], subset["ports"][0]["port"])
                 for subset in endpoints.get("subsets") or []
+                if subset.get("ports")
                 for address in subset.get("addresses") or []
             ),
             key=lambda address: (address.host, address.port),

@@ -18,7 +18,7 @@ from leeward.core.codec import encode
 from leeward.core.values import App, LastDrill, Promise, Region, Vantage
 from leeward.ports.clock import Clock
 from leeward.ports.database import Database, InstanceUnavailableError, StaleEpochError
-from leeward.ports.gateway import Address, Gateway
+from leeward.ports.gateway import Address, Exported, Gateway
 from leeward.ports.quorum import CompactedError, Put, Quorum, QuorumUnavailableError
 
 log = structlog.get_logger()
@@ -78,6 +78,7 @@ class Runtime:
         self._lease_fed = asyncio.Event()
         self._routes: do.ApplyRoutes | None = None
         self._routes_set = asyncio.Event()
+        self._services: tuple[Exported, ...] = ()
         self._tasks: asyncio.TaskGroup | None = None
         self._requests = 0
 
@@ -100,6 +101,11 @@ class Runtime:
     def post(self, event: on.Event) -> None:
         """Tell the machine what happened."""
         self._inbox.put_nowait(event)
+
+    def serve(self, services: tuple[Exported, ...]) -> None:
+        """Make the gateway lead to exported services, beside the machine's routes."""
+        self._services = services
+        self._routes_set.set()
 
     def new_request(self) -> str:
         """Return an identifier for an operator's request."""
@@ -219,9 +225,10 @@ class Runtime:
             await self._routes_set.wait()
             self._routes_set.clear()
             routes = self._routes
-            assert routes is not None, "set before the event"
+            if routes is None:  # services were known first; the routes will bring them along
+                continue
             try:
-                await self._gateway.apply(routes.routes, timeout_s=GATEWAY_TIMEOUT_S)
+                await self._gateway.apply(routes.routes, self._services, timeout_s=GATEWAY_TIMEOUT_S)
             except (TimeoutError, OSError) as error:
                 log.warning("gateway not told", because=repr(error))
                 await asyncio.sleep(RECONNECT_S)

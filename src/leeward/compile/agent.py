@@ -1,12 +1,16 @@
 """The region's agent and its gateway: one pod, since the agent writes the files Envoy watches.
 
-The agent may see which pods of its applications are ready; it may change nothing in the cluster.
+The agent may see which pods of its applications are ready, and which services are exported; it may change nothing in
+the cluster but the status of exports.
 """
 
 from collections.abc import Sequence
 
 from leeward.compile import objects as k8s
 from leeward.compile.doors import called, doors
+from leeward.compile.exported import ports as exported_ports
+from leeward.compile.exported import rights as exported_rights
+from leeward.compile.exported import services as exported_services
 from leeward.compile.identity import CLUSTER_TOKEN_KEY, CLUSTER_TOKEN_SECRET, IDENTITY_SECRET
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.settings import agent_settings
@@ -57,7 +61,7 @@ def agent(spec: Spec, region: str, target: Target, granting: Sequence[Applicatio
     )
     return [
         k8s.service_account(NAME, SYSTEM_NAMESPACE, labels),
-        *(grant for application in granting for grant in grants(application, region)),
+        *(grant for application in granting for grant in grants(spec, application, region, target)),
         k8s.config_map(SETTINGS_MAP, SYSTEM_NAMESPACE, labels, {SETTINGS_FILE: codec.encode(settings)}),
         k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
         *_services(labels, selector, spec, target),
@@ -95,7 +99,13 @@ def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject
         "gateway",
         target.images.gateway,
         command,
-        ports={"users": USERS_PORT, "peers": PEERS_PORT, **_database_ports(spec), "admin": GATEWAY_ADMIN_PORT},
+        ports={
+            "users": USERS_PORT,
+            "peers": PEERS_PORT,
+            **_database_ports(spec),
+            **exported_ports(spec, target),
+            "admin": GATEWAY_ADMIN_PORT,
+        },
         mounts=[
             k8s.mount("bootstrap", GATEWAY_BOOTSTRAP_DIR, read_only=True),
             k8s.mount("identity", IDENTITY_DIR, read_only=True),
@@ -153,6 +163,7 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
             kind="LoadBalancer",
         ),
         *(item for each in spec.applications for item in _database_service(spec, each, labels, selector, target)),
+        *exported_services(spec, labels, selector, target),
     ]
 
 
@@ -175,11 +186,12 @@ def _cluster_token(target: Target) -> KubeObject:
     return {"name": "cluster-token", "projected": {"sources": [token], "defaultMode": k8s.SECRET_MODE}}
 
 
-def grants(application: Application, region: str) -> list[KubeObject]:
+def grants(spec: Spec, application: Application, region: str, target: Target) -> list[KubeObject]:
     """Return what the agent may do in an application's namespace."""
     labels, namespace = labels_of(NAME, "agent", region, application.metadata.name), application.namespace
-    # Which pods are ready, and nothing else: all it changes is the gateway's files and the databases' orders.
-    rules = [{"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get", "list", "watch"]}]
+    # Which pods are ready, and what is exported: all it changes is the gateway's files and the databases' orders.
+    rules: list[KubeObject] = [{"apiGroups": [""], "resources": ["endpoints"], "verbs": ["get", "list", "watch"]}]
+    rules += exported_rights(spec, target)
     return [
         k8s.role("leeward-agent", namespace, labels, rules),
         k8s.role_binding("leeward-agent", namespace, labels, NAME, SYSTEM_NAMESPACE),

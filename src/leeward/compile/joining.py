@@ -1,5 +1,6 @@
 """How clusters' networks become one: WireGuard tunnels, peered networks, names across clusters, exported services."""
 
+from leeward.compile import exported
 from leeward.compile import objects as k8s
 from leeward.compile.doors import has_doors
 from leeward.compile.objects import KubeObject, object_of, selector_of
@@ -198,16 +199,9 @@ def zones(site: Site) -> str:
 
 def exports(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
     """Return the objects with the service exported to, and others imported from, the other clusters."""
-    app, namespace = application.metadata.name, application.namespace
-    group = "multicluster.x-k8s.io/v1alpha1"
-    labels = site.labels(app, "names", app)
-    result = list(items)
-    if site.fleet.network.exports and find(items, "Deployment", app) is not None:
-        result.append(object_of(group, "ServiceExport", app, namespace, labels))
-    for wanted in application.spec.network.imports:
-        spec = {"type": "ClusterSetIP", "ports": [{"name": "http", "protocol": "TCP", "port": wanted.port}]}
-        result.append(object_of(group, "ServiceImport", wanted.name, namespace, labels, spec=spec))
-    return result
+    deployed = find(items, "Deployment", application.metadata.name) is not None
+    own = exported.export(site.spec, application, site.region.name) if deployed else []
+    return [*items, *own, *exported.imports(application, site.region.name)]
 
 
 def system_exports(site: Site) -> list[KubeObject]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from leeward.compile.doors import EGRESS_PORTS, PRIMARY_PORTS, doors, has_doors
+from leeward.compile.exported import honoured
 from leeward.compile.identity import DATABASE_INIT, starts_cockroach
 from leeward.compile.objects import KubeObject, object_of, selector_of
 from leeward.compile.service import COCKROACH_PORT
@@ -21,6 +22,7 @@ from leeward.compile.target import (
     POSTGRES_PORT,
     QUORUM_CLIENT_PORT,
     QUORUM_PEER_PORT,
+    SERVICES_PORT,
     SYSTEM_NAMESPACE,
     USERS_PORT,
 )
@@ -65,6 +67,9 @@ def system_policies(site: Site) -> list[KubeObject]:
     public: list[Rule] = [(None, [USERS_PORT, PEERS_PORT, AGENT_PORT])]
     if monitoring is not None:
         public.append(([_namespace(monitoring.namespace)], [9901]))
+    if honoured(site.spec, site.target):
+        askers = sorted({each.namespace for each in site.spec.applications})
+        public.append(([_namespace(each) for each in askers], [SERVICES_PORT]))
     leeward = _policy(
         "leeward",
         SYSTEM_NAMESPACE,
@@ -148,6 +153,8 @@ def _service(site: Site, application: Application) -> KubeObject:
     # An imported service's pods are in the other clusters, and may also be in this one.
     far = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
     egress += [([{"podSelector": {}}, *far], [each.port]) for each in wanted.network.imports]
+    if wanted.network.imports and site.home and honoured(site.spec, site.target):
+        egress.append(([_leeward()], [SERVICES_PORT]))
     if site.fleet.tracing is not None:
         egress.append(([_namespace(OBSERVABILITY_NAMESPACE)], [OTLP_PORT]))
     if wanted.sidecars.logging is not None:

@@ -5,6 +5,7 @@ from leeward.compile.cloudnative_pg import cloudnative_pg
 from leeward.compile.cockroachdb import cockroachdb
 from leeward.compile.database import database
 from leeward.compile.doors import has_doors
+from leeward.compile.exported import export, imports
 from leeward.compile.identity import secrets
 from leeward.compile.namespaces import application_namespace, namespaces, system_namespace
 from leeward.compile.objects import KubeObject
@@ -32,6 +33,8 @@ def compile_region(spec: Spec, region: str, target: Target) -> list[KubeObject]:
         *agent(spec, region, target, granting=placed),
         *(item for application in placed for item in _data(spec, application, region, target)),
         *(item for application in placed for item in service(spec, application, region, target)),
+        *(item for application in placed for item in export(spec, application, region)),
+        *(item for application in placed for item in imports(application, region)),
     ]
 
 
@@ -47,7 +50,7 @@ def compile_application(
     """Return one application's objects in a cluster. Its database is in the region's home cluster only."""
     return [
         application_namespace(application, region),
-        *(grants(application, region) if home else []),
+        *(grants(spec, application, region, target) if home else []),
         *(_data(spec, application, region, target) if home else []),
         *service(spec, application, region, target),
     ]

@@ -1,6 +1,7 @@
 """The agent's settings, derived from the user's files."""
 
 from leeward.compile.doors import doors
+from leeward.compile.exported import namespaces as exporting_namespaces
 from leeward.compile.names import dns_settings, host_of
 from leeward.compile.target import (
     AGENT_PORT,
@@ -45,6 +46,7 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
         listen_host=target.agent_listen_host,
         listen_port=AGENT_PORT,
         dns=dns_settings(spec, target) if target.answers_dns else None,
+        exports_in=exporting_namespaces(spec, region, target),
     )
 
 

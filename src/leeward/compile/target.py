@@ -28,6 +28,8 @@ QUORUM_DATA_DIR = "/var/lib/etcd"
 DATABASE_VOLUME_DIR = "/var/lib/postgresql/data"
 DATABASE_SECRETS_DIR = "/etc/leeward/database"
 
+SERVICES_PORT = 8081
+"""Where a gateway is asked for services that clusters of the fleet export."""
 USERS_PORT = 8080
 PEERS_PORT = 8443
 POSTGRES_PORT = 5432

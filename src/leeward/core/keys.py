@@ -33,6 +33,16 @@ def drill(fleet: str, app: App) -> str:
     return f"{fleet_prefix(fleet)}apps/{app}/drill"
 
 
+def all_offers(fleet: str) -> str:
+    """Return the prefix of what regions say of the services that their clusters export."""
+    return f"{fleet_prefix(fleet)}exports/"
+
+
+def offers(fleet: str, region: Region) -> str:
+    """Return the key of what a region exports."""
+    return f"{all_offers(fleet)}{region}"
+
+
 def decisions(fleet: str) -> str:
     """Return the prefix of the decision log."""
     return f"{fleet_prefix(fleet)}decisions/"

@@ -92,3 +92,5 @@ class AgentSettings:
     listen_port: int
     dns: DnsSettings | None = None
     """What it answers for; None where somebody else does."""
+    exports_in: tuple[str, ...] | None = None
+    """The namespaces whose ServiceExports it honours; None: in none, nor those of other regions."""

@@ -82,6 +82,8 @@ STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageCla
 CUSTOM_RESOURCE_DEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
+SERVICE_EXPORTS = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport")
+SERVICE_IMPORTS = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceimports", "ServiceImport")
 
 BUILT_IN: tuple[Resource, ...] = (
     NAMESPACES,
@@ -112,6 +114,8 @@ BUILT_IN: tuple[Resource, ...] = (
     CUSTOM_RESOURCE_DEFINITIONS,
 )
 """Kinds that every cluster of ours serves. Others are found by asking the API server."""
+MULTI_CLUSTER_SERVICES = (SERVICE_EXPORTS, SERVICE_IMPORTS)
+"""Kinds that a cluster serves when somebody has installed them; the world's clusters do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import errno
 import socket
 
 from leeward.world import namespaces
-from leeward.world.model import AGENT_DOOR, API_DOOR, DNS_DOOR, GATEWAY_DOOR, RegionConfig, address
+from leeward.world.model import AGENT_DOOR, API_DOOR, DNS_DOOR, GATEWAY_DOOR, SERVICES_DOOR, RegionConfig, address
 from leeward.world.relay import Door, Link
 
 HOST = "127.0.0.1"
@@ -14,10 +14,10 @@ WORLDS = 20
 
 
 class FrontDoors:
-    """One region's gateway, agent, API server and DNS server, as seen from the host."""
+    """One region's gateway, for users and for exported services, agent, API and DNS server, as seen from the host."""
 
     def __init__(self, region: RegionConfig, network: int | None, base_port: int) -> None:
-        targets = (GATEWAY_DOOR, AGENT_DOOR, API_DOOR, DNS_DOOR)
+        targets = (GATEWAY_DOOR, AGENT_DOOR, API_DOOR, DNS_DOOR, SERVICES_DOOR)
         self._handles = _listeners(base_port + PER_REGION * region.index, len(targets))
         self._doors = [
             Door(
@@ -28,10 +28,11 @@ class FrontDoors:
             )
             for last, port in targets
         ]
-        gateway, agent, api, dns = (handle.getsockname()[1] for handle in self._handles)
+        gateway, agent, api, dns, services = (handle.getsockname()[1] for handle in self._handles)
         self.gateway_url = f"http://{HOST}:{gateway}"
         self.agent_url = f"https://{HOST}:{agent}"
         self.api_url = f"https://{HOST}:{api}"
+        self.services_url = f"http://{HOST}:{services}"
         self.dns_host, self.dns_port = HOST, dns
 
     async def open(self) -> None:

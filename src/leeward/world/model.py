@@ -10,6 +10,7 @@ GATEWAY_DOOR = (2, 8080)
 AGENT_DOOR = (4, 7443)
 API_DOOR = (1, 6443)
 DNS_DOOR = (4, 8053)
+SERVICES_DOOR = (2, 8081)
 
 DEFAULT_REGION_COMMAND = (
     "{python}",
@@ -77,7 +78,7 @@ class WorldConfig:
     """The program of a region. Prints ``ready`` as its first line. ``{python}``, ``{region}``, ``{index}``,
     ``{directory}``, ``{manifests}``, ``{api}``, ``{token_file}`` and ``{identity}`` are replaced."""
     front_door_base_port: int = 18000
-    """Region i gets base + 10 i and the next three where they are free."""
+    """Region i gets base + 10 i and the next four where they are free."""
     ready_timeout_s: float = 60.0
 
     def region(self, name: str) -> RegionConfig:
@@ -124,6 +125,8 @@ class RegionInfo:
     dns_host: str
     dns_port: int
     """Its DNS server, over TCP."""
+    services_url: str = ""
+    """Its gateway for exported services."""
     namespaces: tuple[str, ...] = ()
 
 

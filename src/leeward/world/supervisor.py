@@ -241,6 +241,7 @@ class Supervisor:
             api_url=doors.api_url,
             dns_host=doors.dns_host,
             dns_port=doors.dns_port,
+            services_url=doors.services_url,
             namespaces=region.config.namespaces,
         )
 

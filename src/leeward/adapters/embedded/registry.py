@@ -17,6 +17,7 @@ from leeward.ports.cluster import (
     BUILT_IN,
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
+    MULTI_CLUSTER_SERVICES,
     NAMESPACES,
     NODES,
     REPLICA_SETS,
@@ -61,7 +62,7 @@ class Registry:
             for version in item["spec"]["versions"]
             if version.get("served", True)
         )
-        return BUILT_IN + custom
+        return BUILT_IN + MULTI_CLUSTER_SERVICES + custom
 
     def resource(self, group: str, version: str, plural: str) -> Resource:
         """Return the kind that a path names. Raises ApiError 404."""
