@@ -10,7 +10,6 @@ from leeward.core.values import Region
 from leeward.ports.cluster import KubeObject
 from leeward.ports.gateway import CLUSTER_SET, Address, Exported
 
-
 SERVICE_NAME_MAX = 63
 
 
