@@ -1,0 +1,41 @@
+"""What a region of a world has beyond what is compiled for it."""
+
+from pathlib import Path
+
+import pytest
+
+from leeward.compile import DatabasePasswords, KubeObject
+from leeward.spec import load
+from leeward.world import identity
+from leeward.world.objects import START_PERIODS, engine_commands, region_objects
+
+PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
+REGION = "europe-west1"
+
+
+@pytest.fixture(scope="module")
+def objects() -> dict[tuple[str, str], KubeObject]:
+    items = region_objects(
+        load(PAYMENTS),
+        REGION,
+        identity=identity.create("atlas", {REGION: 2}),
+        databases={"payments": DatabasePasswords(owner="a", replication="b")},
+        source_dir=PAYMENTS,
+        commands=engine_commands(),
+    )
+    return {(item["kind"], item["metadata"]["name"]): item for item in items}
+
+
+def test_no_liveness_probe_ends_what_is_still_starting(objects: dict[tuple[str, str], KubeObject]) -> None:
+    (container,) = objects["Deployment", "payments"]["spec"]["template"]["spec"]["containers"]
+    startup, alive = container["startupProbe"], container["livenessProbe"]
+    assert startup["httpGet"] == alive["httpGet"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == START_PERIODS
+    assert 5 * alive["periodSeconds"] * alive["failureThreshold"] < START_PERIODS
+
+
+def test_a_service_has_its_disruption_budget(objects: dict[tuple[str, str], KubeObject]) -> None:
+    budget = objects["PodDisruptionBudget", "payments"]["spec"]
+    labels = objects["Deployment", "payments"]["spec"]["template"]["metadata"]["labels"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
