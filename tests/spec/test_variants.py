@@ -271,3 +271,16 @@ def test_layers_merge_in_order(tmp_path: Path) -> None:
     assert (us.namespace, us.spec.service.replicas, us.spec.service.env) == ("shop-live", 5, {"A": "one", "B": "three"})
     assert (eu.spec.service.replicas, eu.spec.service.env) == (7, {"B": "three"})
     assert spec.applications[0].namespace == "shop"
+
+
+def test_regions_whose_home_clusters_disagree_on_the_database(tmp_path: Path) -> None:
+    """Agents of one application would act on different promises."""
+    one, other = "clusters: [{name: us1, environment: live}]", "clusters: [{name: eu1, environment: trial}]"
+    fleet = replaced(replaced(FLEET, US, f"{US}      {one}\n"), "- name: eu\n", f"- name: eu\n      {other}\n")
+    mode = "  environments: [{name: live}, {name: trial, spec: {@database: {replication: sync}}}]"
+    application, place = marked(APPLICATION + mode + "\n")
+    code, found, text = one_problem(write(tmp_path, fleet=fleet, application=application))
+    assert (code, found) == ("environments-disagree", place), text
+    assert "us and eu" in text
+    both = fleet.replace("environment: trial", "environment: live")
+    load(write(tmp_path, fleet=both, application=application))

@@ -35,7 +35,7 @@ def diff(console: Console, directory: Path, cluster: str, config: Path | None, c
     """
     spec, foreign = read(console, directory)
     check_cluster(spec, cluster)
-    chosen = context or _context_of(spec, cluster)
+    chosen = context or context_of(spec, cluster)
     parts = {
         each.name: compile_parts(spec, each.name, engines=engine_commands(), foreign=foreign)
         for _, each in all_clusters(spec)
@@ -71,9 +71,9 @@ async def _ask(connection: Connection, items: list[KubeObject], manager: str) ->
                 await server.labelled(OURS, timeout_s=CALL_S),
             )
     except ClusterUnavailableError as error:
-        raise CommandError(_unreachable(connection, error)) from None
+        raise CommandError(unreachable(connection, error)) from None
     except (RejectedError, NotFoundError) as error:
-        raise CommandError(_refused(connection, error)) from None
+        raise CommandError(refused(connection, error)) from None
 
 
 def _report(console: Console, reviews: list[Review], removed: list[Identity]) -> ExitCode:
@@ -117,7 +117,8 @@ def _sortable(identity: Identity) -> tuple[str, ...]:
     return namespace or "", kind, name, group
 
 
-def _context_of(spec: Spec, cluster: str) -> str:
+def context_of(spec: Spec, cluster: str) -> str:
+    """Return which entry of a kubeconfig leads to a cluster of the fleet."""
     (found,) = (each for _, each in all_clusters(spec) if each.name == cluster)
     return found.context or found.name
 
@@ -133,21 +134,23 @@ def _undefined(connection: Connection, unknown: list[tuple[str, str]]) -> Proble
     )
 
 
-def _unreachable(connection: Connection, error: ClusterUnavailableError) -> Problem:
+def unreachable(connection: Connection, error: ClusterUnavailableError) -> Problem:
+    """Return what to say of a cluster that does not answer."""
     return Problem(
         code="cluster-unreachable",
         where=connection.url,
         what="the cluster's API server does not answer",
         why=str(error),
-        fix="see whether kubectl reaches it with the same context; the files were not compared",
+        fix="see whether kubectl reaches it with the same context; nothing was looked at",
     )
 
 
-def _refused(connection: Connection, error: Exception) -> Problem:
+def refused(connection: Connection, error: Exception) -> Problem:
+    """Return what to say of a cluster that answers no."""
     return Problem(
         code="cluster-refuses",
         where=connection.url,
         what="the cluster does not let us look",
         why=str(error),
-        fix="use a context that may read what is rendered, and apply it: the dry run asks for both rights",
+        fix="use a context that may read what is rendered; diff asks for the right to apply it, too",
     )

@@ -11,6 +11,7 @@ from leeward.ports.cluster import (
     DEPLOYMENTS,
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
+    MULTI_CLUSTER_SERVICES,
     PODS,
     SERVICES,
     STATEFUL_SETS,
@@ -49,7 +50,9 @@ class Column:
 def resource(kind: str) -> Resource | None:
     """Return the kind a person means by ``pods``, ``pod``, ``Pod`` or ``po``; None when there is none."""
     wanted = SHORT_NAMES.get(kind.lower(), kind.lower())
-    return next((known for known in BUILT_IN if wanted in (known.plural, known.kind.lower())), None)
+    return next(
+        (known for known in (*BUILT_IN, *MULTI_CLUSTER_SERVICES) if wanted in (known.plural, known.kind.lower())), None
+    )
 
 
 def _replicas(item: KubeObject) -> str:

@@ -1,8 +1,10 @@
 """Argo CD, one in every region: each follows the tree for its own clusters, and none of them can reach the others'.
 
 A change goes region by region: within a region's Argo CD by sync waves (namespaces and policies, then data, then the
-service), from cluster to cluster by a rolling sync, between regions by a branch for each region when ``promote`` is on:
-``git push origin main:main-us-east-1`` lets one region have it. Without ``promote`` all regions follow at once.
+service), from cluster to cluster by a rolling sync, between regions by a branch for each region when ``promote`` is
+on: ``git push origin main:main-us-east-1`` lets one region have it. Without ``promote`` all regions follow at once,
+and ``validate`` warns: it is off unless you ask for it because these branches are yours to push. With it on, and none
+of them there, Argo CD finds no revision and no region gets anything at all.
 """
 
 from leeward.compile.identity import DATABASE_INIT

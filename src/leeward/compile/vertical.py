@@ -1,6 +1,6 @@
 """Recommendations of CPU and memory by the vertical autoscaler. It only recommends: two autoscalers would fight.
 
-``kubectl get verticalpodautoscalers --namespace NAMESPACE`` shows them.
+``leeward recommendations -f DIR --cluster CLUSTER`` shows them, beside what is requested.
 """
 
 from leeward.compile.objects import KubeObject, object_of

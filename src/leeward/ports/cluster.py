@@ -84,6 +84,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 )
 SERVICE_EXPORTS = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceexports", "ServiceExport")
 SERVICE_IMPORTS = Resource("multicluster.x-k8s.io", "v1alpha1", "serviceimports", "ServiceImport")
+VERTICAL_POD_AUTOSCALERS = Resource("autoscaling.k8s.io", "v1", "verticalpodautoscalers", "VerticalPodAutoscaler")
 
 BUILT_IN: tuple[Resource, ...] = (
     NAMESPACES,

@@ -1,4 +1,4 @@
-"""Verbs that turn the files into what clusters run: render, diff, diagram, explain."""
+"""Verbs about what clusters run, by the files: render, diff, recommendations, diagram, explain."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,7 @@ class Form(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (render, diff, diagram, explain):
+    for verb in (render, diff, recommendations, diagram, explain):
         app.command()(verb)
 
 
@@ -102,6 +102,40 @@ def diff(
     from leeward.cli import live
 
     raise typer.Exit(live.diff(console(context), files, cluster, kubeconfig, kube_context))
+
+
+def recommendations(
+    context: typer.Context,
+    files: Files,
+    cluster: Annotated[
+        str, typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Ask this cluster.")
+    ],
+    form: Annotated[
+        Form | None, typer.Option("--format", show_default="a table", help="json: one document for programs.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default="as kubectl", help="Who may enter the cluster.")
+    ] = None,
+    kube_context: Annotated[
+        str | None, typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Which entry.")
+    ] = None,
+) -> None:
+    """Show what a cluster's vertical autoscaler recommends, beside what is requested.
+
+    For applications with service.autoscaling.vertical: recommend. Nothing is changed: what to request is yours to
+    decide, in the application's file.
+
+    \b
+    Examples:
+      leeward recommendations -f examples/fnp --cluster fnp-eu
+      leeward recommendations -f examples/fnp -c fnp-eu --kubeconfig ~/.kube/fnp --format json
+    """
+    from leeward.cli import recommendations as shown
+
+    if form is Form.YAML:
+        raise typer.BadParameter("--format is json, or left out")
+    as_json = form is Form.JSON
+    raise typer.Exit(shown.show(console(context), files, cluster, kubeconfig, kube_context, as_json=as_json))
 
 
 def diagram(context: typer.Context, files: Files) -> None:
