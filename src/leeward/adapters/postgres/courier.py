@@ -109,7 +109,7 @@ class _Journey:
         self, upstream: Endpoint, client: _Line, server: _Line, anticipation: Anticipation, answer_timeout_s: float
     ) -> None:
         self.waited_in_vain = False
-        """The understudy's session ended before the upstream was promoted."""
+        """The upstream ended the understudy's session before it was promoted."""
         self._upstream = upstream
         self._from_client, self._to_client = client
         self._from_server, self._to_server = server
@@ -132,7 +132,6 @@ class _Journey:
         beside = [] if understudy is None else [asyncio.create_task(self._accompany(understudy), name="understudy")]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            self.waited_in_vain = self._over.is_set() and not self._taken_over
         finally:
             tasks += beside
             for task in tasks:
@@ -164,6 +163,9 @@ class _Journey:
             self._to_understudy = None
             await self._pass(self._anticipation.without_understudy())
             goes_on = not self._anticipation.relies_on_understudy
+        except UnforeseenError:
+            self.waited_in_vain = not self._taken_over
+            raise
         finally:
             if not goes_on:
                 self._over.set()

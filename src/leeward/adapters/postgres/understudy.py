@@ -17,7 +17,7 @@ from leeward.adapters.postgres.configuration import REPLICATOR
 from leeward.adapters.postgres.messages import COPY_DONE, Frames, Start, UnforeseenError, query
 from leeward.core.values import Region
 
-WAIT_MAX_S = 30
+WAIT_MAX_S = 60
 """A promotion that takes longer is not waited for."""
 _POLL_S = 0.005
 _PROTOCOL = 196608
