@@ -221,7 +221,8 @@ def test_a_killed_command_leaves_nothing(leeward: Leeward, verb: list[str], word
         command, env=leeward.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        assert any(word in line for line in process.stderr)
+        told: list[str] = []
+        assert any(word in line for line in process.stderr if told.append(line) is None), "".join(told)
         process.kill()
     until(lambda: not leeward.left(but="default"), lambda: leeward.left(but="default"))
 

@@ -42,7 +42,7 @@ from leeward.world.model import GATEWAY_DOOR, WorldInfo, address, network
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 240.0
 REPORT_WIDTH = 100
 POD_KILL = "pod-kill"
 POD_KILL_EVERY_S = 30.0
