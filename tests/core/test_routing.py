@@ -5,7 +5,7 @@ import pytest
 from leeward.core import routing
 from leeward.core.routing import Health
 from leeward.core.values import Region
-from tests.core.views import AP, EU, REGIONS, US, report, seen, topology, view
+from tests.core.views import AP, EU, LEASE_S, REGIONS, US, report, seen, topology, view
 
 WELL, OUT = Health(True, 0.0), Health(False, 99.0, 2)
 
@@ -29,4 +29,20 @@ def test_where_users_go(
 ) -> None:
     heard = {r: seen(r, 100, report_=report(pods_ready=0 if r in without_pods else 2)) for r in (EU, AP)}
     given = view(US, topology=topology(data_regions=data_regions), seen=heard)
+    assert routing.fallbacks(given, (EU, AP), health) == fallbacks
+
+
+@pytest.mark.parametrize(
+    ("health", "unheard", "fallbacks"),
+    [
+        pytest.param({EU: OUT, AP: OUT}, (EU,), (AP,), id="of suspects, who is still heard"),
+        pytest.param({EU: WELL, AP: WELL}, (EU,), (AP,), id="the probe of a region that has just died is old"),
+        pytest.param({EU: OUT, AP: OUT}, (EU, AP), (EU, AP), id="cut off, nobody is heard: all may be well"),
+    ],
+)
+def test_a_region_that_is_not_heard_is_left_out_while_another_is(
+    health: dict[Region, Health], unheard: tuple[Region, ...], fallbacks: tuple[Region, ...]
+) -> None:
+    heard = {r: seen(r, 100 - 2 * LEASE_S if r in unheard else 100) for r in (EU, AP)}
+    given = view(US, topology=topology(data_regions=REGIONS), seen=heard)
     assert routing.fallbacks(given, (EU, AP), health) == fallbacks

@@ -81,14 +81,16 @@ def _promoted(view: View, topology: Topology) -> bool:
 def fallbacks(view: View, nearest_first: tuple[Region, ...], health: Mapping[Region, Health]) -> tuple[Region, ...]:
     """Return the other regions fit to serve this region's users, nearest first.
 
-    One without a ready pod has no capacity at all, whatever its agent answers; what is sent there is refused.
+    One without a ready pod has no capacity at all, whatever its agent answers; what is sent there is refused. And one
+    that the others no longer hear is left out while there is one they do, also when no probe of ours is believed.
     """
     topology = view.topology
     if topology is None:
         return ()
     found = shares(health, view.now_s, view.timers)
     fit = [region for region in nearest_first if region in topology.data_regions and found.get(region, 0.0) > 0.0]
-    return tuple(region for region in fit if has_pods(view, region)) or tuple(fit)
+    able = [region for region in fit if has_pods(view, region)] or fit
+    return tuple(region for region in able if view.alive(region)) or tuple(able)
 
 
 def has_pods(view: View, region: Region) -> bool:
