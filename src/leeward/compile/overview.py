@@ -1,14 +1,24 @@
 """The tree's first page: what is where, what must be brought, what breaks with what, and what the objectives cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from leeward.compile.nodes import saving
 from leeward.compile.part import Part
 from leeward.compile.site import all_clusters
 from leeward.spec.application import Application
-from leeward.spec.platform import SecretsBy
+from leeward.spec.platform import MeshKind, SecretsBy
 from leeward.spec.spec import Spec
 from leeward.spec.values import duration_text
+
+SECRET_NAME_KEYS = (
+    "secretName",
+    "credentialName",
+    "serverCASecret",
+    "serverTLSSecret",
+    "replicationTLSSecret",
+    "clientCASecret",
+)
+SECRET_KEYS = ("secretKeyRef", "secretRef", "secret", "superuserSecret", "sslCert", "sslKey", "sslRootCert", "password")
 
 
 def overview(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> str:
@@ -67,16 +77,35 @@ def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
         return ["## Secrets", "", "In this tree as ciphertext, for each cluster's sealed-secrets controller."]
     wanted = sorted(
         {
-            f"`{item['metadata']['namespace']}/{volume['secret']['secretName']}`"
+            f"`{item['metadata']['namespace']}/{name}`"
             for found in parts.values()
             for part in found
             for item in part.objects
-            if item["kind"] in ("Deployment", "StatefulSet", "DaemonSet")
-            for volume in item["spec"]["template"]["spec"].get("volumes", ())
-            if "secret" in volume
+            for name in _secret_names(item)
         }
     )
+    if spec.fleet.spec.mesh.kind is MeshKind.ISTIO:
+        # No object refers to it: istiod looks for a secret of this name.
+        wanted = sorted({*wanted, "`istio-system/cacerts`"})
     return ["## Secrets", "", "Bring these into each cluster yourself; they are not in this tree:", "", *_list(wanted)]
+
+
+def _secret_names(value: object) -> Iterator[str]:
+    """Yield the secrets that an object refers to, in whatever way its kind does."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _secret_names(each)
+    if not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        if key in SECRET_NAME_KEYS and isinstance(inner, str):
+            yield inner
+        elif key in SECRET_KEYS and isinstance(inner, dict) and "name" in inner:
+            yield inner["name"]
+        elif key == "certificateRefs":
+            yield from (each["name"] for each in inner)
+        else:
+            yield from _secret_names(inner)
 
 
 def _list(words: Sequence[str]) -> list[str]:
