@@ -67,7 +67,7 @@ def moved(world: Leeward, command: str, *, to: str) -> None:
 
 
 def test_every_step_does_what_its_page_says(world: Leeward) -> None:
-    for command in PAGES["automated-failover"]:
+    for command in [*PAGES["automated-failover"], *PAGES["alerts"]]:
         assert follow(world, command).returncode == 0, command
     look, without_loss, with_loss = PAGES["manual-failover"]
     wait, home = PAGES["failback"]

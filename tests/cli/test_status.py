@@ -8,13 +8,13 @@ from leeward.cli.agents import Answer
 from leeward.cli.console import Colour, Console
 from leeward.cli.exits import CommandError
 from leeward.cli.situation import situation
-from leeward.cli.standing import Standing
 from leeward.cli.status import only, render
 from leeward.core.codec import plain
 from leeward.core.values import (
     App,
     Heartbeat,
     InstanceReport,
+    LastDrill,
     Phase,
     Region,
     ReplicationMode,
@@ -77,6 +77,7 @@ def answer(
         "answered": [name for name in REGIONS if name not in unheard],
         "topologies": {SHOP: plain(topology)},
         "heartbeats": heartbeats,
+        "drills": {SHOP: plain(LastDrill("region-loss", "async", "passed", 100.0, 100.0))},
     }
     return Answer(region, 200, body)
 
@@ -116,9 +117,28 @@ def info(*lost: Region) -> WorldInfo:
     )
 
 
-def shown(*answers: Answer, lost: tuple[Region, ...] = (), wide: bool = False) -> str:
-    drills = {"shop": Standing("region-loss", "async", "passed", 100.0)}
-    return render(Console(Colour.NEVER), info(*lost), situation(answers), {"shop": 5.0}, drills, now_s=725.0, wide=wide)
+def shown(
+    *answers: Answer, lost: tuple[Region, ...] = (), wide: bool = False, now_s: float = 725.0, conditions: bool = False
+) -> str:
+    return render(
+        Console(Colour.NEVER),
+        info(*lost),
+        situation(answers),
+        {"shop": 5.0},
+        now_s=now_s,
+        wide=wide,
+        show_conditions=conditions,
+    )
+
+
+def stands(of: str, status: str, reason: str, message: str, minute: int = 0) -> dict[str, Any]:
+    at = f"2026-01-01T00:{minute:02}:00Z"
+    told = {"type": of, "status": status, "reason": reason, "message": message}
+    return {**told, "lastTransitionTime": at, "observedGeneration": 1}
+
+
+def telling(answered: Answer, *conditions: dict[str, Any], **more: Any) -> Answer:
+    return Answer(answered.region, 200, {**answered.body, "conditions": {SHOP: list(conditions)}, **more})
 
 
 def test_steady() -> None:
@@ -204,3 +224,40 @@ def test_nobody_answers() -> None:
     text = shown(*map(silent, REGIONS))
     assert text.startswith("world default, fleet small: nobody knows the quorum's state; 0 of 3 regions answered\n")
     assert "NAME" not in text
+
+
+FEW = stands("CapacitySufficient", "False", "PodsMissing", "ready pods: 1 of 2 in far", 3)
+ON_TIME_S = 1767225900.0  # five minutes after the conditions' hour
+
+
+def test_what_is_not_as_it_should_be_is_told_first() -> None:
+    fine = stands("Replicating", "True", "AllStream", "west and far stream from it")
+    text = shown(telling(answer(EAST, 42, 0.1), fine, FEW))
+    assert text.splitlines()[1] == "shop: CapacitySufficient is False, because ready pods: 1 of 2 in far"
+    assert "Replicating" not in text
+
+
+def test_conditions_are_shown_as_the_longest_watcher_saw_them() -> None:
+    serving = stands("Ready", "True", "Serving", "east accepts writes", 4)
+    newest = telling(answer(EAST, 42, 0.1), serving, FEW)
+    longest = telling(answer(WEST, 41, 0.1), stands("Ready", "True", "Serving", "old words", 1))
+    other = telling(answer(FAR, 40, 0.1), stands("Ready", "False", "NotWritable", "older words", 0))
+    parts = shown(newest, longest, other, now_s=ON_TIME_S, conditions=True).split("\n\n")
+    assert parts[2].splitlines() == [
+        "SHOP:CONDITION       STATUS   REASON        SINCE   BECAUSE",
+        "Ready                True     Serving       4m0s    east accepts writes",
+        "CapacitySufficient   False    PodsMissing   2m0s    ready pods: 1 of 2 in far",
+    ]
+
+
+def test_deep_health_is_each_regions_own_word() -> None:
+    sick = {SHOP: {"healthy": False, "because": "test write on the primary: refused", "age_s": 3.0}}
+    well = {SHOP: {"healthy": True, "because": "it can do all its work", "age_s": 1.0}}
+    text = shown(telling(answer(EAST, 42, 0.1), deep=well), telling(answer(WEST, 42, 0.1), deep=sick), wide=True)
+    assert "shop: deep health fails in west, because test write on the primary: refused (3s ago)\n" in text
+    regions = next(part for part in text.split("\n\n") if "DEEP-HEALTH" in part).splitlines()
+    assert [("healthy" in line, "fails" in line) for line in regions[1:]] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]

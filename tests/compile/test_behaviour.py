@@ -470,7 +470,7 @@ def test_every_alert_has_the_runbook_that_is_rendered() -> None:
     files = tree(load(EXAMPLES / "fnp"), engines=COMMANDS)
     (rules,) = kind(objects("fnp", "fnp-us"), "PrometheusRule")
     for rule in rules["spec"]["groups"][0]["rules"]:
-        page = rule["annotations"]["runbook_url"].rpartition("/")[2]
+        page = rule["annotations"]["runbook_url"].rpartition("/")[2].partition("#")[0]
         assert f"apps/fnp/runbooks/{page}.md" in files
 
 

@@ -206,7 +206,7 @@ def test_every_runbooks_command_is_understood() -> None:
         for line in block.splitlines()
         if line.strip()
     ]
-    assert len(pages) == 4
+    assert len(pages) == 5
     assert len(commands) >= 8
     for command in commands:
         program, *arguments = shlex.split(command)

@@ -125,7 +125,8 @@ class Service:
             reasons.append(f"test write on the primary: {error}")
         expires_in_s: float | None = None
         if self._settings.identity_dir is not None:
-            certificate = inspect(self._settings.identity_dir, time.time())
+            # Aside: the first time a library is loaded, which would hold up every other request.
+            certificate = await asyncio.to_thread(inspect, self._settings.identity_dir, time.time())
             expires_in_s = certificate.expires_in_s
             reasons += certificate.reasons
         document = {"healthy": not reasons, "reasons": reasons, "certificate_expires_in_s": expires_in_s}

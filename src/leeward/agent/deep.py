@@ -2,7 +2,7 @@
 
 It is shown and alerted on, and moves nobody: what deep health asks for (the primary, a certificate, somebody else's
 service) is mostly common to all regions, and would take them all out at once or one after the other
-(docs/decisions/0012). Whether users get an answer at all is what routing goes by.
+(docs/decisions/0011). Whether users get an answer at all is what routing goes by.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ from leeward.core.values import App
 from leeward.ports.clock import Clock
 from leeward.ports.gateway import Address
 
-ASK_EVERY_S = 10.0
+ASK_EVERY_S = 15.0
+# What fails is looked at again sooner: most of it ends with a failover.
+ASK_AGAIN_S = 2.0
 ASK_TIMEOUT_S = 5.0
 WORDS_MAX = 300
 
@@ -43,7 +45,7 @@ class HasPods(Protocol):
 
 
 class DeepHealths:
-    """Asks for the applications that have such a page, one ready pod of each after the other."""
+    """Asks the first ready pod of each application that has such a page."""
 
     def __init__(
         self,
@@ -57,13 +59,13 @@ class DeepHealths:
         self._pods = pods
         self._session = session
         self._clock = clock
-        self._round = 0
 
     async def run(self) -> None:
         """Ask until cancelled."""
         while True:
             await asyncio.gather(*(self.ask(app) for app in self._paths))
-            await asyncio.sleep(ASK_EVERY_S)
+            well = all(found.healthy for found in self.known.values())
+            await asyncio.sleep(ASK_EVERY_S if well else ASK_AGAIN_S)
 
     async def ask(self, app: App) -> None:
         """Ask one pod; without a ready one nothing is known."""
@@ -71,9 +73,7 @@ class DeepHealths:
         if not pods:
             self.known.pop(app, None)
             return
-        self._round += 1
-        pod = pods[self._round % len(pods)]
-        healthy, because = await self._answer(pod, self._paths[app])
+        healthy, because = await self._answer(pods[0], self._paths[app])
         self.known[app] = DeepHealth(healthy, because, self._clock.now_s())
 
     async def _answer(self, pod: Address, path: str) -> tuple[bool, str]:

@@ -15,6 +15,8 @@ from leeward.core.conditions.judge import conditions
 from leeward.core.conditions.values import Status
 from leeward.core.values import App
 
+VERSION = version("leeward")
+
 
 def exposition(machine: Machine, now_s: float, deep: Mapping[App, DeepHealth]) -> bytes:
     """Return the metrics in Prometheus' text format."""
@@ -38,7 +40,7 @@ class _Collector:
     def _of_the_agent(self) -> Iterator[Metric]:
         machine, now_s = self._machine, self._now_s
         build = GaugeMetricFamily("leeward_build_info", "Always 1; says which version runs", labels=["version"])
-        build.add_metric([version("leeward")], 1)
+        build.add_metric([VERSION], 1)
         yield build
         lease = GaugeMetricFamily("leeward_lease_remaining_seconds", "What is left of this region's lease")
         lease.add_metric([], max(0.0, machine.lease_until_s - now_s))

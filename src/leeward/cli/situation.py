@@ -5,12 +5,12 @@ what several agents believe.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from leeward.cli.agents import Answer, newest
 from leeward.core.codec import from_plain
-from leeward.core.values import Heartbeat, InstanceReport, Region, Topology
+from leeward.core.values import Heartbeat, InstanceReport, LastDrill, Region, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,10 @@ class ApplicationRow:
     behind that is nearest to it. None while that agent is silent or nobody streams; resolution 0.1 s."""
     paused: bool
     because: str
+    last_failover: Mapping[str, Any] | None = None
+    """As the agent tells it that all this comes from: epoch, at_unix_s, to, because, stages_s."""
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    """``metav1.Condition`` each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class RegionRow:
     problem: str | None
     users_to: tuple[str, ...]
     """Where DNS sends the users near this region; nothing where somebody else answers."""
+    deep: Mapping[str, Any] | None = None
+    """What a pod said last when its own agent asked whether it can do all its work: healthy, because, age_s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,8 @@ class Situation:
     silent: tuple[Silence, ...]
     applications: tuple[ApplicationRow, ...]
     regions: tuple[RegionRow, ...]
+    drills: Mapping[str, LastDrill] = field(default_factory=dict)
+    """How each application's last drill ended."""
 
 
 def situation(answers: Sequence[Answer]) -> Situation:
@@ -102,11 +110,42 @@ def situation(answers: Sequence[Answer]) -> Situation:
         quorum_leader=body["quorum_leader"],
         answered=answered,
         silent=silent,
-        applications=tuple(_application(each, heartbeats, _lags_s(answers, each)) for each in topologies),
-        regions=tuple(
-            _region(topology, region, heartbeats, names) for topology in topologies for region in topology.data_regions
+        applications=tuple(
+            replace(
+                _application(each, heartbeats, _lags_s(answers, each)),
+                last_failover=body.get("last_failovers", {}).get(each.app),
+                conditions=_conditions(best, answers, each.app),
+            )
+            for each in topologies
         ),
+        regions=tuple(
+            replace(_region(topology, region, heartbeats, names), deep=_deep(answers, region, topology.app))
+            for topology in topologies
+            for region in topology.data_regions
+        ),
+        drills={app: from_plain(LastDrill, raw) for app, raw in body.get("drills", {}).items()},
     )
+
+
+def _conditions(best: Answer, answers: Sequence[Answer], app: str) -> tuple[Mapping[str, Any], ...]:
+    """Return what the newest answer tells, each since the moment that the longest watcher of the same status saw."""
+
+    def told(answer: Answer) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = answer.body.get("conditions", {}).get(app, [])
+        return found
+
+    since: dict[tuple[str, str], str] = {}
+    for each in (each for answer in answers if answer.status == 200 for each in told(answer)):
+        key, at = (each["type"], each["status"]), each["lastTransitionTime"]
+        since[key] = min(at, since.get(key, at))
+    return tuple({**each, "lastTransitionTime": since[each["type"], each["status"]]} for each in told(best))
+
+
+def _deep(answers: Sequence[Answer], region: str, app: str) -> Mapping[str, Any] | None:
+    """Return what a region's own agent heard from its pods; nobody else asks them."""
+    own = next((answer.body for answer in answers if answer.region == region and answer.status == 200), {})
+    found: Mapping[str, Any] | None = own.get("deep", {}).get(app)
+    return found
 
 
 Heartbeats = Mapping[str, tuple[Heartbeat | None, float]]

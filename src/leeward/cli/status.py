@@ -6,17 +6,20 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from leeward.cli import jsonpath, standing
+from leeward.cli import jsonpath
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import API_VERSION, Form, Output, as_json, as_yaml, duration, size, table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import front_doors
 from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
-from leeward.cli.standing import Standing
 from leeward.cli.worlds_here import agents_of, choose
+from leeward.core.conditions.values import WORRYING, Type
+from leeward.core.values import LastDrill
 from leeward.spec import Problem, ProblemsError, load
 from leeward.world.client import World
 from leeward.world.model import WorldInfo
@@ -25,30 +28,38 @@ WATCH_PERIOD_S = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 
 
-def show(console: Console, name: str | None, app: str | None, form: Form, *, watch: bool) -> ExitCode:
+# What the headline tells otherwise, or what it would repeat.
+TOLD_ELSEWHERE = (Type.READY, Type.PRIMARY_WRITABLE, Type.QUORUM_AVAILABLE, Type.PAUSED)
+
+
+def show(
+    console: Console, name: str | None, app: str | None, form: Form, *, watch: bool, conditions: bool = False
+) -> ExitCode:
     """Print the status, of one application only if ``app`` is given, once or again and again until Ctrl-C."""
-    return run(_watch(console, name, app, form) if watch else _once(console, name, app, form), console)
+    work = _watch if watch else _once
+    return run(work(console, name, app, form, conditions=conditions), console)
 
 
-async def _once(console: Console, name: str | None, app: str | None, form: Form) -> ExitCode:
+async def _once(console: Console, name: str | None, app: str | None, form: Form, *, conditions: bool) -> ExitCode:
     async with choose(name) as world:
-        return await _look(console, world, app, form, before="")
+        return await _look(console, world, app, form, before="", conditions=conditions)
 
 
-async def _watch(console: Console, name: str | None, app: str | None, form: Form) -> ExitCode:
+async def _watch(console: Console, name: str | None, app: str | None, form: Form, *, conditions: bool) -> ExitCode:
     before = CLEAR if sys.stdout.isatty() else ""
     async with choose(name) as world:
         while True:
-            await _look(console, world, app, form, before=before)
+            await _look(console, world, app, form, before=before, conditions=conditions)
             await asyncio.sleep(WATCH_PERIOD_S)
 
 
-async def _look(console: Console, world: World, app: str | None, form: Form, *, before: str) -> ExitCode:
+async def _look(
+    console: Console, world: World, app: str | None, form: Form, *, before: str, conditions: bool
+) -> ExitCode:
     info = await world.info()
     async with agents_of(world, info) as agents:
         view = only(app, situation(await agents.statuses()))
-    drills = {name: drill for name, drill in standing.recorded(world.directory).items() if app in (None, name)}
-    body = {"world": asdict(info), **asdict(view), "drills": {app: asdict(drill) for app, drill in drills.items()}}
+    body = {"world": asdict(info), **asdict(view)}
     match form.output:
         case Output.JSON:
             text = as_json("Status", body)
@@ -61,7 +72,9 @@ async def _look(console: Console, world: World, app: str | None, form: Form, *, 
             text = "\n".join(f"application/{row.name}" for row in view.applications)
         case Output.TABLE | Output.WIDE:
             wide = form.output is Output.WIDE
-            text = render(console, info, view, _objectives(info), drills, now_s=time.time(), wide=wide)
+            text = render(
+                console, info, view, _objectives(info), now_s=time.time(), wide=wide, show_conditions=conditions
+            )
     console.data(before + text)
     return ExitCode.NO if view.revision is None else ExitCode.DONE
 
@@ -82,7 +95,10 @@ def only(app: str | None, view: Situation) -> Situation:
             )
         )
     return replace(
-        view, applications=applications, regions=tuple(row for row in view.regions if row.application == app)
+        view,
+        applications=applications,
+        regions=tuple(row for row in view.regions if row.application == app),
+        drills={name: drill for name, drill in view.drills.items() if name == app},
     )
 
 
@@ -100,16 +116,18 @@ def render(
     info: WorldInfo,
     view: Situation,
     rpo_s: Mapping[str, float],
-    drills: Mapping[str, Standing],
     *,
     now_s: float,
     wide: bool = False,
+    show_conditions: bool = False,
 ) -> str:
     """Return the whole page."""
     parts = [_headline(console, info, view)]
     if view.applications:
         age_s = now_s - info.started_at_unix_s
-        parts.append(_applications(view, rpo_s, drills, age_s=age_s, now_s=now_s, wide=wide))
+        parts.append(_applications(view, rpo_s, view.drills, age_s=age_s, now_s=now_s, wide=wide))
+        if show_conditions:
+            parts += [_conditions(row, now_s) for row in view.applications]
         parts.append(_regions(info, view, wide=wide))
     parts.append(front_doors(info))
     return "\n\n".join(parts)
@@ -135,13 +153,43 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
             lines.append(console.mark(f"{row.name}: {row.phase}", Style.WARNING) + f", because {row.because}")
         if row.paused:
             lines.append(console.mark(f"{row.name}: automatic failover is paused", Style.WARNING))
+        lines += [
+            console.mark(f"{row.name}: {each['type']} is {each['status']}", Style.WARNING) + f", because {told}"
+            for each in row.conditions
+            if _worrying(each) and each["type"] not in TOLD_ELSEWHERE and (told := each["message"]) != row.because
+        ]
+    lines += [
+        console.mark(f"{each.application}: deep health fails in {each.region}", Style.WARNING)
+        + f", because {each.deep['because']} ({duration(each.deep['age_s'])} ago)"
+        for each in view.regions
+        if each.deep is not None and not each.deep["healthy"]
+    ]
     return "\n".join(lines)
+
+
+def _worrying(condition: Mapping[str, Any]) -> bool:
+    return (condition["type"], condition["status"]) in {(of, status) for of, status in WORRYING.items()}
+
+
+def _conditions(row: ApplicationRow, now_s: float) -> str:
+    """Return an application's conditions, as ``kubectl describe`` has them."""
+    lines = [
+        (
+            each["type"],
+            each["status"],
+            each["reason"],
+            duration(max(0.0, now_s - datetime.fromisoformat(each["lastTransitionTime"]).timestamp())),
+            each["message"],
+        )
+        for each in row.conditions
+    ]
+    return table([f"{row.name.upper()}:CONDITION", "STATUS", "REASON", "SINCE", "BECAUSE"], lines)
 
 
 def _applications(
     view: Situation,
     rpo_s: Mapping[str, float],
-    drills: Mapping[str, Standing],
+    drills: Mapping[str, LastDrill],
     *,
     age_s: float,
     now_s: float,
@@ -186,7 +234,7 @@ def _objective(objective_s: float | None) -> str | None:
     return None if objective_s is None else f"<={duration(objective_s)}"
 
 
-def _last(drill: Standing | None, now_s: float) -> str | None:
+def _last(drill: LastDrill | None, now_s: float) -> str | None:
     return None if drill is None else f"{drill.drill}, {duration(now_s - drill.at_unix_s)} ago"
 
 
@@ -209,6 +257,10 @@ def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
         head.append("USERS-TO")
         rows = [[*cells, ", ".join(row.users_to)] for cells, row in zip(rows, view.regions, strict=True)]
     if wide:
-        head += ["UPSTREAM", "PROBLEM"]
-        rows = [[*cells, row.upstream, row.problem] for cells, row in zip(rows, view.regions, strict=True)]
+        head += ["DEEP-HEALTH", "UPSTREAM", "PROBLEM"]
+        rows = [[*cells, _deep(row), row.upstream, row.problem] for cells, row in zip(rows, view.regions, strict=True)]
     return table(head, rows)
+
+
+def _deep(row: RegionRow) -> str | None:
+    return None if row.deep is None else "healthy" if row.deep["healthy"] else "fails"

@@ -18,12 +18,11 @@ from leeward.cli.commands.trials import EXAMPLE, DrillOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
-from leeward.cli.standing import Standing, record
 from leeward.cli.worlds_here import choose, cluster_in, region_of
 from leeward.compile.names import host_of
 from leeward.compile.site import pods_of
 from leeward.compile.target import answers_dns
-from leeward.core.values import App, Region, ReplicationMode
+from leeward.core.values import App, LastDrill, Region, ReplicationMode
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
 from leeward.drill.agents import HttpFleet
 from leeward.drill.ending import kill_supervisor
@@ -179,8 +178,7 @@ async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Res
             application = spec.application(app)
             pods = ClusterPods(clusters, application.namespace, pods_of(application))
             result = await run_drill(plan, world, fleet, pods, console.progress)
-            ended = Standing(wish.drill, result.replication, verdict(result), time.time())
-            record(world.directory, app, ended)
+            await _keep(console, fleet, app, LastDrill(wish.drill, result.replication, verdict(result), time.time()))
             return result
         except (FleetUnavailableError, RefusedError, SetupError) as error:
             raise CommandError(_not_begun(wish.drill, error)) from error
@@ -202,6 +200,14 @@ def application_of(spec: Spec, name: str | None) -> Application:
             fix=f"--app {' | '.join(sorted(known))}",
         )
     )
+
+
+async def _keep(console: Console, fleet: HttpFleet, app: App, ended: LastDrill) -> None:
+    """Tell the agents how the drill ended: they show it from now on. The result stands without them."""
+    try:
+        await fleet.record_drill(app, ended)
+    except (FleetUnavailableError, RefusedError) as error:
+        console.note(f"status will not show this drill: {error}")
 
 
 def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -> Plan:

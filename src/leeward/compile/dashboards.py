@@ -26,6 +26,16 @@ def dashboard(application: Application) -> KubeObject:
         ("Replication lag", f"leeward_replication_lag_seconds{{{of}}}", "s"),
         ("WAL a standby lacks", f"leeward_replication_lag_bytes{{{of}}}", "bytes"),
         ("Ready pods", f"leeward_pods_ready{{{of}}}", "none"),
+        (
+            "Last failover, by stage",
+            f"max by (stage) (leeward_failover_stage_duration_seconds{{{of}}})",
+            "s",
+        ),
+        (
+            "Conditions that are False",
+            f'max by (type) (leeward_condition{{{of},status="False",type!~"Paused|Reconciling|Stalled"}})',
+            "bool_yes_no",
+        ),
         ("What is left of the lease", "leeward_lease_remaining_seconds", "s"),
         (
             "CPU",
@@ -53,5 +63,5 @@ def _panel(index: int, title: str, expression: str, unit: str) -> KubeObject:
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "gridPos": {"x": index % 2 * WIDTH, "y": index // 2 * HEIGHT, "w": WIDTH, "h": HEIGHT},
         "fieldConfig": {"defaults": {"unit": unit}, "overrides": []},
-        "targets": [{"refId": "A", "expr": expression, "legendFormat": "{{region}}"}],
+        "targets": [{"refId": "A", "expr": expression, "legendFormat": "{{region}}{{stage}}{{type}}"}],
     }

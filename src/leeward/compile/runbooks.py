@@ -3,6 +3,7 @@
 Every command stands in a block of its own so that a test can run them all.
 """
 
+from leeward.compile.alerts import alerts_of
 from leeward.compile.kustomize import Files
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
@@ -16,6 +17,7 @@ def runbooks(spec: Spec, application: Application) -> Files:
         "manual-failover.md": _manual(spec, application),
         "failback.md": _failback(spec, application),
         "drill.md": _drill(spec, application),
+        "alerts.md": _alerts(application),
     }
 
 
@@ -91,6 +93,24 @@ def _drill(spec: Spec, application: Application) -> str:
         f"Passed: RTO within {duration_text(wanted.objectives.rto_s)}, loss within"
         f" {duration_text(wanted.objectives.rpo_s)}. Keep the report; the exit status says it too: 0 passed, 1 missed.",
     )
+
+
+def _alerts(application: Application) -> str:
+    app = application.metadata.name
+    first = _page(
+        f"{app}: alerts",
+        "What each alert means, and what to do. First of all, always:",
+        [
+            ("See how it stands, since when, and why", "leeward status --show-conditions"),
+            ("See what was decided, and why", f"leeward records {app}"),
+        ],
+        "The severity says whether somebody is woken (critical), or looks in the morning (warning, info).",
+    )
+    sections = [
+        f"## {alert.name}\n\n{alert.severity.capitalize()}: {alert.summary}.\n\n{alert.remedy}\n"
+        for alert in alerts_of(application, "a region")
+    ]
+    return "\n".join([first, *sections])
 
 
 def _page(title: str, when: str, steps: list[tuple[str, str]], end: str) -> str:

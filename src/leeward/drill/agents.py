@@ -11,8 +11,8 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
-from leeward.core.codec import DecodeError, from_plain
-from leeward.core.values import App, Heartbeat, Record, Region, ReplicationMode, Topology
+from leeward.core.codec import DecodeError, from_plain, plain
+from leeward.core.values import App, Heartbeat, LastDrill, Record, Region, ReplicationMode, Topology
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
 
 READ_TIMEOUT_S = 1.0
@@ -64,6 +64,10 @@ class HttpFleet:
         """Ask for another replication mode. Raises RefusedError, FleetUnavailableError."""
         return await self._change(app, "mode", {"mode": str(mode)})
 
+    async def record_drill(self, app: App, ended: LastDrill) -> str:
+        """Have it kept how a drill ended. Raises RefusedError, FleetUnavailableError."""
+        return await self._change(app, "drill", plain(ended))
+
     async def _ask_all(self, regions: list[Region], ask: Callable[[Region], Coroutine[None, None, T]]) -> list[T]:
         """Ask all at once; once one has answered, the others have GRACE_S more. Raises FleetUnavailableError."""
         tasks = [asyncio.create_task(ask(region), name=f"ask {region}") for region in regions]
@@ -103,7 +107,7 @@ class HttpFleet:
         _, body = await self._ask(region, "GET", f"/v1/records?after={after}", None, READ_TIMEOUT_S)
         return tuple(from_plain(Record, raw) for raw in body["records"]), int(body["next"])
 
-    async def _change(self, app: App, verb: str, document: dict[str, str]) -> str:
+    async def _change(self, app: App, verb: str, document: dict[str, Any]) -> str:
         """Ask agents in turn until one answers. A repetition is harmless: the second one is refused."""
         errors: list[BaseException] = []
         for region in self._urls:
@@ -119,7 +123,7 @@ class HttpFleet:
         raise FleetUnavailableError(f"no agent took the request: {_why(errors)}")
 
     async def _ask(
-        self, region: Region, method: str, path: str, document: dict[str, str] | None, timeout_s: float
+        self, region: Region, method: str, path: str, document: dict[str, Any] | None, timeout_s: float
     ) -> tuple[int, dict[str, Any]]:
         assert self._session is not None, "used outside of its context"
         # Front doors are addresses of this machine; an agent is known by its region's name.

@@ -40,6 +40,7 @@ US, EU = ('{application="fnp",region="us-east-1"}', '{application="fnp",region="
 OF = '{application="fnp"}'
 SERVICE = 'namespace="fnp-production",envoy_cluster_name="service"'
 ADMIN = 'namespace="fnp-production",envoy_cluster_name="admin"'
+INFEASIBLE = 'leeward_condition{application="fnp",type="ObjectivesFeasible",status="False"}'
 GATEWAY = 'namespace="leeward-system",envoy_http_conn_manager_prefix="users"'
 
 
@@ -103,6 +104,20 @@ CASES = {
         Case(requests("envoy_cluster_upstream_rq_xx", ADMIN, 0, 1), "8m"),  # the sidecar's own pages are no users
         Case({}, "8m"),
     ],
+    "LeewardObjectivesInfeasible": [
+        Case({INFEASIBLE: "0x8 1x60"}, "14m", "1"),
+        Case({INFEASIBLE: "0x8 1x20 0x60"}, "14m"),  # a region was restarted
+        Case({INFEASIBLE.replace("Objectives", "Capacity"): "1x60"}, "14m"),
+    ],
+    "LeewardDrillOverdue": [
+        Case({f"leeward_drill_last_success_timestamp_seconds{OF}": "-8640100+0x500"}, "2h", "8.6473e+06"),
+        Case({f"leeward_drill_last_success_timestamp_seconds{OF}": "0+0x500"}, "2h"),
+        Case({}, "2h"),  # where drills cannot be, nobody is told that there was none
+    ],
+    "LeewardDeepHealthFailing": [
+        Case({f"leeward_deep_healthy{OF}": "1x8 0x40"}, "8m", "0"),
+        Case({f"leeward_deep_healthy{OF}": "1x8 0x4 1x40"}, "8m"),  # a failover
+    ],
 }
 WITHOUT_SIDECAR = {
     "LeewardErrorBudgetBurn": [
@@ -116,6 +131,8 @@ WITHOUT_SIDECAR = {
 def spec_of(sidecar: bool) -> Spec:
     documents, problems = documents_of(FNP)
     for document in documents:
+        if document.data["kind"] == "Application":
+            document.data["spec"]["service"].setdefault("probes", {})["deep"] = "/healthz/deep"
         if document.data["kind"] == "Application" and not sidecar:
             del document.data["spec"]["sidecars"]["envoy"]
             # Without it there is nobody to limit.
@@ -158,7 +175,7 @@ def tried(rule: KubeObject, case: Case) -> dict[str, Any]:
 def test_the_rules_are_correct(cluster: str, tmp_path: Path) -> None:
     status, said = promtool(tmp_path, rules_of(cluster=cluster))
     assert status == 0, said
-    assert "7 rules found" in said
+    assert "10 rules found" in said
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -199,5 +216,5 @@ def test_the_agents_show_what_the_alerts_ask_for() -> None:
     asked = set(
         re.findall(r"\bleeward_[a-z_]+", json.dumps([rule["expr"] for rule in rules_of()["groups"][0]["rules"]]))
     )
-    assert len(asked) == 6
+    assert len(asked) == 9
     assert {name for name in asked if f"# TYPE {name} gauge" not in shown} == set()

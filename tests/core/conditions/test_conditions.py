@@ -235,9 +235,8 @@ def test_messages_are_for_people() -> None:
     found = told(world(seen=AP_LOST))
     assert found[Type.READY].message == "us accepts writes under epoch 1; pods serve in us and eu"
     assert found[Type.REPLICATING].message == "ap does not stream from us (ap: not heard for longer than a lease)"
-    assert (
-        found[Type.CAPACITY_SUFFICIENT].message == "ap not heard: ready pods: 2 of 2 in us, 2 of 2 in eu, 0 of 1 in ap"
-    )
+    pods = "2 of 2 in us, 2 of 2 in eu, 0 of 1 in ap"
+    assert found[Type.CAPACITY_SUFFICIENT].message == f"ap is not heard; ready pods: {pods}"
     steady = told(world())[Type.OBJECTIVES_FEASIBLE].message
     assert steady == "were us lost, eu could take over within 3.06 s and lose about 0.0 s of writes (RPO 5 s)"
 

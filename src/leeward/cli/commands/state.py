@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import TABLE, App, As, World, console
+from leeward.cli.commands.common import TABLE, App, As, World, console, timeout_option
 
 
 class RecordsOutput(StrEnum):
@@ -17,7 +17,7 @@ class RecordsOutput(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (status, resolve, records, orphans):
+    for verb in (status, wait, resolve, records, orphans):
         app.command()(verb)
 
 
@@ -25,6 +25,9 @@ def status(
     context: typer.Context,
     app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second.")] = False,
+    conditions: Annotated[
+        bool, typer.Option("--show-conditions", help="Also how each application stands, since when, and why.")
+    ] = False,
     output: As = TABLE,
     world: World = None,
 ) -> None:
@@ -37,12 +40,39 @@ def status(
     Examples:
       leeward status
       leeward status payments --watch
+      leeward status --show-conditions
       leeward status -o json | jq '.applications[].primary'
       leeward status -o jsonpath='{.applications[0].primary}'
     """
     from leeward.cli import status as view
 
-    raise typer.Exit(view.show(console(context), world, app, output, watch=watch))
+    raise typer.Exit(view.show(console(context), world, app, output, watch=watch, conditions=conditions))
+
+
+def wait(
+    context: typer.Context,
+    app: App,
+    wanted: Annotated[
+        str,
+        typer.Option("--for", metavar="TYPE[=STATUS]", help="A condition, and True, False or Unknown."),
+    ] = "Ready",
+    timeout_s: Annotated[float, timeout_option("30s")] = 30.0,
+    world: World = None,
+) -> None:
+    """Wait until a condition of an application is met.
+
+    docs/reference/conditions.md lists them. Exit status 5: not met in time, and why. 1: it cannot be met
+    without somebody's help.
+
+    \b
+    Examples:
+      leeward wait payments
+      leeward wait payments --for Replicating --timeout 2m
+      leeward wait payments --for Paused=False
+    """
+    from leeward.cli import waiting
+
+    raise typer.Exit(waiting.wait(console(context), world, app, wanted, timeout_s))
 
 
 def resolve(

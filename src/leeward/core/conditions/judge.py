@@ -103,7 +103,8 @@ def _replicating(view: View, topology: Topology) -> Condition:
     if missing:
         told = "; ".join(f"{region}: {_why_apart(view, region)}" for region in missing)
         return condition(of, "StandbysMissing", f"{_do(missing)} not stream from {topology.primary} ({told})")
-    return condition(of, "AllStream", f"{_all(standbys)} {'streams' if len(standbys) == 1 else 'stream'} from it")
+    verb = "streams" if len(standbys) == 1 else "stream"
+    return condition(of, "AllStream", f"{_all(standbys)} {verb} from {topology.primary}")
 
 
 def _why_apart(view: View, region: Region) -> str:
@@ -185,7 +186,7 @@ def _capacity(view: View, topology: Topology) -> Condition:
     told = ", ".join(f"{ready} of {wanted} in {region}" for region, ready, wanted in counts)
     unheard = [region for region in topology.data_regions if not view.alive(region)]
     if unheard:
-        return condition(of, "RegionUnheard", f"{_all(unheard)} not heard: ready pods: {told}")
+        return condition(of, "RegionUnheard", f"{_all(unheard)} {_is(unheard)} not heard; ready pods: {told}")
     few = any(ready < wanted for _, ready, wanted in counts)
     return condition(of, "PodsMissing" if few else "EnoughPods", f"ready pods: {told}")
 
@@ -195,7 +196,9 @@ def _quorum(view: View) -> Condition:
     unheard = [region for region in view.regions if not view.alive(region)]
     if not unheard:
         return condition(of, "AllHeard", f"all {every} regions are heard")
-    return condition(of, "MajorityHeard", f"the quorum store answers; {_all(unheard)} not heard, of {every} regions")
+    return condition(
+        of, "MajorityHeard", f"the quorum store answers; {_all(unheard)} of {every} regions {_is(unheard)} not heard"
+    )
 
 
 def _drill(drill: LastDrill | None) -> Condition:
@@ -248,6 +251,10 @@ def _all(regions: list[Region]) -> str:
     if len(regions) < 2:
         return "".join(regions)
     return f"{', '.join(regions[:-1])} and {regions[-1]}"
+
+
+def _is(regions: list[Region]) -> str:
+    return "is" if len(regions) == 1 else "are"
 
 
 def _do(regions: list[Region]) -> str:
