@@ -44,11 +44,11 @@ def test_a_heartbeat_is_news_unless_only_its_age_and_its_wal_moved() -> None:
     before = seen(US, 10.0, vantages={EU: UP})
 
     def news(after: Seen) -> bool:
-        return relevance.is_news([before], [after], TIMERS)
+        return relevance.is_news(before, after, TIMERS)
 
     assert not news(seen(US, 10.25, vantages={EU: UP}, report_=report(lsn=200), revision=11))
     assert news(seen(US, 10.25, vantages={EU: DOWN}))
     assert news(seen(US, 10.25, vantages={EU: UP}, report_=report(healthy=False)))
     assert news(seen(US, 10.0 + LEASE_S, vantages={EU: UP}))
     assert news(replace(before, heartbeat=replace(before.heartbeat, incarnation="b")))
-    assert relevance.is_news([None], [before], TIMERS)
+    assert relevance.is_news(None, before, TIMERS)

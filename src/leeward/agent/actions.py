@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from leeward.core.quick import quick
 from leeward.core.values import App, Order, Promise, Region
 from leeward.ports.gateway import Route
 from leeward.ports.quorum import Compare, Delete, Put
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Transact:
     """Run a transaction on the quorum store; answered by ``TransactionEnded``."""
@@ -25,6 +27,7 @@ class OrderInstance:
     order: Order
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FeedLease:
     """Let the local primary write until ``until_s`` of the instance's own clock."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from leeward.core.quick import quick
 from leeward.core.values import App, InstanceStatus, Promise, Region, ReplicationMode, Vantage
 from leeward.ports.gateway import Address
 from leeward.ports.quorum import Change, Outcome, Snapshot
@@ -19,6 +20,7 @@ class SnapshotTaken:
     snapshot: Snapshot
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StoreChanged:
     """The watch brought one more revision."""
@@ -26,6 +28,7 @@ class StoreChanged:
     change: Change
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TransactionEnded:
     """A transaction's outcome; None: it is unknown whether it took effect."""
@@ -34,6 +37,7 @@ class TransactionEnded:
     outcome: Outcome | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class InstanceReported:
     """The instance manager answered."""
@@ -58,6 +62,7 @@ class OrderEnded:
     accepted: bool
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Probed:
     """Another region's agent was asked whether it serves."""

@@ -22,7 +22,7 @@ from leeward.core.settings import AgentSettings
 from leeward.core.values import App, Heartbeat, InstanceReport, Phase, Record, Region, Role, Vantage
 from leeward.core.view import Fence, View
 from leeward.ports.gateway import Address, Route
-from leeward.ports.quorum import Compare, Delete, Outcome, Put
+from leeward.ports.quorum import Change, Compare, Delete, Outcome, Put
 
 # Heartbeats that may be on their way at once: the store may stall for an election of its own.
 HEARTBEATS_IN_FLIGHT = 6
@@ -30,6 +30,7 @@ HEARTBEATS_IN_FLIGHT = 6
 RETRY_S = 0.1
 # Leadership of the store moves at most this often, and only when nothing else moves.
 LEADER_HOLD_DOWN_S = 3.0
+NEVER_S = float("inf")
 DECISIONS_KEPT = 500
 DECISIONS_TRIMMED_AT_ONCE = 100
 
@@ -55,6 +56,12 @@ class Machine:
         first = settings.apps[0].data_regions if settings.apps else ()
         self._preferred = (*first, *(region for region in self._regions if region not in first))
         self._heartbeat_keys = {keys.heartbeat(settings.fleet, region): region for region in self._regions}
+        self._my_heartbeat = keys.heartbeat(settings.fleet, self.me)
+        self._my_fence = keys.fence(settings.fleet, self.me)
+        self._probes = tuple(
+            do.Probe(region, self.timers.probe_timeout_s) for region in self._regions if region != self.me
+        )
+        self._serves = Vantage(True, f"{self.me} holds its lease")
         self._now_s = 0.0
         self._unix_s = 0.0
         self._numbers = 0
@@ -67,7 +74,7 @@ class Machine:
         self._leader_moved_at_s = 0.0
         self._requests: dict[int, str] = {}
         self._trimming: int | None = None
-        self._judge_at_s = float("inf")
+        self._judge_at_s = NEVER_S
         """When time alone may change a decision."""
         self._out: list[do.Action] = []
 
@@ -79,23 +86,27 @@ class Machine:
         self._out = []
         relevant = self._take(event)
         if self.store.revision:
-            relevant |= now_s >= min(self._beat_at_s, self._judge_at_s)
-            self._beat()
+            due = now_s >= self._beat_at_s
+            relevant = relevant or due or now_s >= self._judge_at_s
+            if due:
+                self._beat()
             if relevant or not relevance.quiet(self.store, self.me, self.lease_until_s, now_s, self.timers):
-                self._judge_at_s = float("inf")
-                self._route(tuple(self._judge(app) for app in self.apps.values()))
+                self._judge_at_s = NEVER_S
+                self._route([self._judge(app) for app in self.apps.values()])
                 self._place_leader()
         return self._out
 
     @property
     def wake_at_s(self) -> float:
         """When time alone calls for the next event, ``Woke``."""
-        return min(self._judge_at_s, self._beat_at_s) if self.store.revision else float("inf")
+        if not self.store.revision:
+            return NEVER_S
+        return self._judge_at_s if self._judge_at_s < self._beat_at_s else self._beat_at_s
 
     def serving(self, now_s: float) -> Vantage:
         """Return what this region answers when another one asks whether it serves."""
         if now_s < self.lease_until_s:
-            return Vantage(True, f"{self.me} holds its lease")
+            return self._serves
         return Vantage(False, f"{self.me} has no lease: it cannot reach the quorum")
 
     def view(self, app: Application) -> View:
@@ -108,7 +119,9 @@ class Machine:
             for (name, region), promise in self.store.promises.items()
             if name == app.settings.name and promise.epoch == epoch
         }
-        promises |= {r: p for r, p in app.direct_promises.items() if p.epoch == epoch and r not in promises}
+        for region, promise in app.direct_promises.items():
+            if promise.epoch == epoch:
+                promises.setdefault(region, promise)
         deposed_seen_at_s = 0.0
         if stored is not None and topology is not None and topology.deposed is not None:
             # Nothing can commit under the old fence once the new topology is there to be seen.
@@ -141,23 +154,22 @@ class Machine:
     def _take(self, event: on.Event) -> bool:
         """Take an event in; False when a steady state surely goes on as before."""
         match event:
+            # The most frequent first.
+            case on.StoreChanged():
+                return self._fold(event.change)
+            case on.TransactionEnded():
+                transaction, outcome = event.transaction, event.outcome
+                beat = transaction in self._beats and outcome is not None and outcome.succeeded
+                leads = self.me in [stored.topology.primary for stored in self.store.topologies.values()]
+                self._transaction_ended(transaction, outcome)
+                return leads or not beat
             case on.Woke():
                 return False
+            case on.Probed():
+                return self._probed(event.region, event.vantage)
             case on.SnapshotTaken(snapshot=snapshot):
                 self.store.take(snapshot, self._now_s)
                 self._note_progress(self._regions)
-            case on.StoreChanged(change=change):
-                beating = [self._heartbeat_keys[key] for key in change.entries if key in self._heartbeat_keys]
-                before = [self.store.seen.get(region) for region in beating]
-                self.store.fold(change, self._now_s)
-                self._note_progress(beating)
-                after = [self.store.seen.get(region) for region in beating]
-                return len(beating) < len(change.entries) or relevance.is_news(before, after, self.timers)
-            case on.TransactionEnded(transaction=transaction, outcome=outcome):
-                beat = transaction in self._beats and outcome is not None and outcome.succeeded
-                leads = any(stored.topology.primary == self.me for stored in self.store.topologies.values())
-                self._transaction_ended(transaction, outcome)
-                return leads or not beat
             case on.InstanceReported(app=name, status=status):
                 self.apps[name].report_instance(status, self._now_s)
                 self._tell_rejoin(self.apps[name])
@@ -168,13 +180,6 @@ class Machine:
                 self.apps[name].ordering = None
                 if not accepted:
                     self.apps[name].order_after_s = self._now_s + RETRY_S
-            case on.Probed(region=region, vantage=vantage):
-                self._probing.discard(region)
-                health = routing.observe(self.health.get(region), vantage.serving, self._now_s)
-                seems = vantage if health.serving == vantage.serving else Vantage(True, vantage.because)
-                changed = (self.health.get(region), self.vantages.get(region)) != (health, seems)
-                self.health[region], self.vantages[region] = health, seems
-                return changed
             case on.PromiseReceived(promise=promise):
                 app = self.apps.get(promise.app)
                 if app is not None:
@@ -191,17 +196,35 @@ class Machine:
                 assert_never(event)
         return True
 
+    def _fold(self, change: Change) -> bool:
+        """Take in what the watch brought; False when it is only that heartbeats go on."""
+        seen, regions = self.store.seen, self._heartbeat_keys
+        before = {regions[key]: seen.get(regions[key]) for key in change.entries if key in regions}
+        self.store.fold(change, self._now_s)
+        self._note_progress(before)
+        if len(before) < len(change.entries):
+            return True
+        return bool([one for one, was in before.items() if relevance.is_news(was, seen.get(one), self.timers)])
+
+    def _probed(self, region: Region, vantage: Vantage) -> bool:
+        """Take in what a probe found; False when nothing looks different."""
+        self._probing.discard(region)
+        known, seemed = self.health.get(region), self.vantages.get(region)
+        health = routing.observe(known, vantage.serving, self._now_s)
+        seems = vantage if health.serving == vantage.serving else Vantage(True, vantage.because)
+        self.health[region], self.vantages[region] = health, seems
+        return (health is not known and health != known) or seems != seemed
+
     def _note_progress(self, regions: Iterable[Region]) -> None:
         for region in regions:
             seen = self.store.seen.get(region)
             if seen is None:
                 continue
             for name, report in seen.heartbeat.apps.items():
-                stored = self.store.topologies.get(name)
-                app = self.apps.get(name)
-                if app is None or stored is None or stored.topology.primary != region or report.wal is None:
+                if report.role is not Role.PRIMARY or report.wal is None:
                     continue
-                if report.role is Role.PRIMARY:
+                stored, app = self.store.topologies.get(name), self.apps.get(name)
+                if app is not None and stored is not None and stored.topology.primary == region:
                     app.follow_progress(region, stored.topology.epoch, seen.at_s, report.wal)
 
     def _transaction_ended(self, number: int, outcome: Outcome | None) -> None:
@@ -243,13 +266,11 @@ class Machine:
     # -- heartbeats and leases --------------------------------------------------------------------
 
     def _beat(self) -> None:
-        if self._now_s < self._beat_at_s:
-            return
         self._beat_at_s = self._now_s + self.timers.heartbeat_s
-        for region in self.settings.regions:
-            if region.name != self.me and region.name not in self._probing:
-                self._probing.add(region.name)
-                self._out.append(do.Probe(region.name, self.timers.probe_timeout_s))
+        for probe in self._probes:
+            if probe.region not in self._probing:
+                self._probing.add(probe.region)
+                self._out.append(probe)
         if len(self._beats) >= HEARTBEATS_IN_FLIGHT:
             return
         self._sequence += 1
@@ -263,8 +284,8 @@ class Machine:
             apps={name: self._report(app) for name, app in self.apps.items() if app.settings.instance_url},
         )
         number = self._transact(
-            (Compare(keys.fence(self.settings.fleet, self.me), fence.revision),),
-            (Put(keys.heartbeat(self.settings.fleet, self.me), encode(heartbeat)),),
+            (Compare(self._my_fence, fence.revision),),
+            (Put(self._my_heartbeat, encode(heartbeat)),),
         )
         self._beats[number] = self._now_s
         self._trim()
@@ -393,7 +414,7 @@ class Machine:
 
     # -- traffic and the store's leader -----------------------------------------------------------
 
-    def _route(self, views: tuple[View, ...]) -> None:
+    def _route(self, views: Iterable[View]) -> None:
         routes = tuple(self._route_of(view) for view in views)
         if routes != self._routes:
             self._routes = routes

@@ -4,8 +4,6 @@ Always true: only while every application is steady, its primary was heard latel
 passed over, and never for longer than until the next heartbeat, when everything is judged again.
 """
 
-from collections.abc import Iterable
-
 from leeward.agent.store import StoreCopy, StoredTopology
 from leeward.core.settings import Timers
 from leeward.core.values import InstanceReport, Phase, Region
@@ -17,9 +15,8 @@ LATE_HEARTBEATS = 1.8
 
 def quiet(store: StoreCopy, me: Region, lease_until_s: float, now_s: float, timers: Timers) -> bool:
     """Whether there is nothing under way and nothing to suspect."""
-    return bool(store.topologies) and all(
-        _steady(stored, store, me, lease_until_s, now_s, timers) for stored in store.topologies.values()
-    )
+    steady = [_steady(stored, store, me, lease_until_s, now_s, timers) for stored in store.topologies.values()]
+    return bool(steady) and all(steady)
 
 
 def _steady(
@@ -34,26 +31,31 @@ def _steady(
     return seen is not None and now_s - seen.at_s < LATE_HEARTBEATS * timers.heartbeat_s
 
 
-def is_news(before: Iterable[Seen | None], after: Iterable[Seen | None], timers: Timers) -> bool:
-    """Whether heartbeats say anything but that their regions go on as before."""
-    return any(_differs(one, other, timers) for one, other in zip(before, after, strict=True))
-
-
-def _differs(before: Seen | None, after: Seen | None, timers: Timers) -> bool:
+def is_news(before: Seen | None, after: Seen | None, timers: Timers) -> bool:
+    """Whether a heartbeat says anything but that its region goes on as before."""
     if before is None or after is None:
         return before is not after
     one, other = before.heartbeat, after.heartbeat
-    return (
+    if (
         after.at_s - before.at_s >= timers.lease_s / 2
         or one.incarnation != other.incarnation
         or one.fence != other.fence
         or one.vantages != other.vantages
         or one.apps.keys() != other.apps.keys()
-        or any(_gist(report) != _gist(other.apps[name]) for name, report in one.apps.items())
+    ):
+        return True
+    news = [name for name, report in one.apps.items() if _says_else(report, other.apps[name])]
+    return bool(news)
+
+
+def _says_else(one: InstanceReport, other: InstanceReport) -> bool:
+    """Compare what decisions go by in a steady state: all but how far the WAL is."""
+    return (
+        one.role is not other.role
+        or one.epoch != other.epoch
+        or one.writable != other.writable
+        or one.upstream != other.upstream
+        or one.healthy != other.healthy
+        or one.pods_ready != other.pods_ready
+        or (one.wal is None) != (other.wal is None)
     )
-
-
-def _gist(report: InstanceReport) -> tuple[object, ...]:
-    """Return what decisions go by in a steady state: all but how far the WAL is."""
-    has_wal = report.wal is not None
-    return (report.role, report.epoch, report.writable, report.upstream, report.healthy, report.pods_ready, has_wal)

@@ -24,6 +24,15 @@ def _parts(fleet: str, key: str) -> tuple[str, ...]:
     return tuple(key.removeprefix(keys.fleet_prefix(fleet)).split("/"))
 
 
+@lru_cache(maxsize=1024)
+def _beating(fleet: str, key: str) -> Region | None:
+    """Return the region whose heartbeat is under a key."""
+    match _parts(fleet, key):
+        case ["regions", name, "heartbeat"]:
+            return Region(name)
+    return None
+
+
 @dataclass(slots=True)
 class StoredTopology:
     """A topology, the revision it was written at, and when this agent saw it."""
@@ -75,17 +84,20 @@ class StoreCopy:
                 self._delete(key)
             else:
                 self._set(key, value, change.revision, now_s)
-        self.revision, self.heard_at_s = max(self.revision, change.revision), now_s
+        self.revision = max(self.revision, change.revision)
+        self.heard_at_s = now_s
 
     def _set(self, key: str, value: str, revision: int, now_s: float) -> None:
         try:
+            beating = _beating(self.fleet, key)
+            if beating is not None:
+                heartbeat = decode(Heartbeat, value)
+                self.seen[beating] = Seen(heartbeat, revision, now_s)
+                self.seen_under[beating, heartbeat.fence] = now_s
+                return
             match _parts(self.fleet, key):
                 case ["regions", name, "fence"]:
                     self.fences[Region(name)] = Fence(int(value), revision)
-                case ["regions", name, "heartbeat"]:
-                    heartbeat = decode(Heartbeat, value)
-                    self.seen[Region(name)] = Seen(heartbeat, revision, now_s)
-                    self.seen_under[(Region(name), heartbeat.fence)] = now_s
                 case ["apps", name, "topology"]:
                     self.topologies[App(name)] = StoredTopology(decode(Topology, value), revision, now_s)
                 case ["apps", name, "promises", region]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from leeward.core.quick import quick
 from leeward.core.values import Promise, Region, Topology
 
 
@@ -40,6 +41,7 @@ class Vow:
 Action = Propose | Vow
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Why, and what is to be done about it; nothing at all is a decision too."""

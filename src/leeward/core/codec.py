@@ -1,16 +1,18 @@
 """The protocol's values as JSON and back: one reversible, stable form for store, wire and logs.
 
-How a type is built is worked out once per type and kept as a function; an agent reads every heartbeat of
-every region, so this is its hottest path.
+How a type is written and built is worked out once per type and kept as a function; an agent reads every
+heartbeat of every region, so this is its hottest path.
 """
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache, lru_cache
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,7 +24,7 @@ class DecodeError(Exception):
 
 def encode(value: object) -> str:
     """Return compact JSON with every key present, null included."""
-    return _to_text(plain(value))
+    return _WRITERS[type(value)](value)
 
 
 def plain(value: object) -> Any:
@@ -36,7 +38,9 @@ def plain(value: object) -> Any:
 
 def decode(kind: type[T], text: str | bytes) -> T:
     """Return the value written by ``encode``. Raises DecodeError."""
-    return typing.cast("T", _decoded(typing.cast("Any", kind), text))
+    kept: Any = kind
+    found: T = _decoded(kept, text)
+    return found
 
 
 # Several agents in one process, as in the simulator, read the same values; nobody changes one.
@@ -58,8 +62,47 @@ def from_plain(kind: type[T], raw: Any) -> T:
 
 
 _to_text = json.JSONEncoder(separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 _Builder = Callable[[Any], Any]
+_Writer = Callable[[Any], str]
+
+
+class _Writers(dict[type, _Writer]):
+    """What writes values of a type: the text of ``plain``, without the dictionaries in between."""
+
+    def __missing__(self, kind: type) -> _Writer:
+        writer = self[kind] = _writer(kind)
+        return writer
+
+
+def _writer(kind: Any) -> _Writer:
+    writers = _WRITERS
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+        form = "{" + ",".join([f"{_quoted(name)}:%s" for name in names]) + "}"
+        if len(names) < 2:
+            return lambda value: form % tuple([encode(getattr(value, name)) for name in names])
+        take_all = attrgetter(*names)
+        return lambda value: form % tuple([writers[type(item)](item) for item in take_all(value)])
+    if issubclass(kind, Mapping):
+        return lambda value: (
+            "{" + ",".join([f"{_quoted(str(key))}:{writers[type(item)](item)}" for key, item in value.items()]) + "}"
+        )
+    if issubclass(kind, (list, tuple)):
+        return lambda value: "[" + ",".join([writers[type(item)](item) for item in value]) + "]"
+    return _quoted if issubclass(kind, StrEnum) else _to_text
+
+
+_WRITERS = _Writers(
+    {
+        str: _quoted,
+        int: int.__repr__,
+        float: lambda value: repr(value) if math.isfinite(value) else _to_text(value),
+        bool: lambda value: "true" if value else "false",
+        type(None): lambda value: "null",
+    }
+)
 
 
 @cache
@@ -89,7 +132,7 @@ def _builder(kind: Any) -> _Builder:
         return _builder(kind.__supertype__)
     if dataclasses.is_dataclass(kind):
         return _record(typing.cast("type", kind))
-    return typing.cast("_Builder", kind) if issubclass(kind, StrEnum) else _scalar(kind)
+    return _member(kind) if issubclass(kind, StrEnum) else _scalar(kind)
 
 
 def _optional(inner: _Builder) -> _Builder:
@@ -114,13 +157,31 @@ def _record(kind: type) -> _Builder:
         )
         for field in dataclasses.fields(kind)
     )
+    builders = tuple(inner for _, inner, _ in fields)
+    positional = len(fields) > 1 and not any(field.kw_only for field in dataclasses.fields(kind))
+    take_all = itemgetter(*(name for name, _, _ in fields)) if positional else None
 
     def build(raw: Any) -> Any:
+        if take_all is not None and type(raw) is dict:
+            try:
+                found = take_all(raw)
+            except KeyError:
+                # An older writer's: what it did not know yet has a default.
+                return build_named(raw)
+            return kind(*[inner(item) for inner, item in zip(builders, found, strict=True)])
         if type(raw) is not dict and not isinstance(raw, Mapping):
             raise TypeError(f"{raw!r} is not an object")
+        return build_named(raw)
+
+    def build_named(raw: Any) -> Any:
         return kind(**{name: inner(raw[name]) for name, inner, optional in fields if name in raw or not optional})
 
     return build
+
+
+def _member(kind: type[StrEnum]) -> _Builder:
+    members = {member.value: member for member in kind}
+    return lambda raw: members[raw] if raw in members else kind(raw)
 
 
 def _scalar(kind: type) -> _Builder:

@@ -7,6 +7,7 @@ while everybody can see it serving is not dead, and moving its users would be th
 from dataclasses import dataclass
 
 from leeward.core import lease
+from leeward.core.quick import quick
 from leeward.core.values import Region
 from leeward.core.view import View
 
@@ -14,6 +15,7 @@ from leeward.core.view import View
 SUSPICION_LEASES = 0.4
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the region is lost, why, and when time alone may change the answer."""

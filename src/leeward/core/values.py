@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from leeward.core.quick import quick
+
 Region = NewType("Region", str)
 App = NewType("App", str)
 
@@ -37,6 +39,7 @@ class Phase(StrEnum):
     """A planned change: the primary drains, then hands over to ``target``."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, order=True)
 class WalPosition:
     """How much of history a replica holds. Ordered as in Raft: last epoch in its WAL, then how far.
@@ -74,6 +77,7 @@ class Synchronous:
     members: tuple[Region, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Order:
     """What one instance must be. Level-triggered: it may be repeated; an older epoch is refused."""
@@ -86,6 +90,7 @@ class Order:
     """For a primary: who must acknowledge; None is asynchronous."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Sender:
     """One replica streaming from this instance (a row of pg_stat_replication)."""
@@ -136,6 +141,7 @@ class Rejoin:
     """From the order until it streamed."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
     """What the instance manager knows of its PostgreSQL, at ``clock_s`` of its own boot clock."""
@@ -170,6 +176,7 @@ class InstanceStatus:
     """The last time it did, in this incarnation."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Vantage:
     """What one region sees of another one."""
@@ -179,6 +186,7 @@ class Vantage:
     because: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class InstanceReport:
     """The part of an instance's status that other regions decide with."""
@@ -197,6 +205,7 @@ class InstanceReport:
     """How many pods the region's files ask for at least."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What a region's agent writes every beat. Committed only while nobody bumped the region's fence."""

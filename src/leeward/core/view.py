@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from leeward.core.quick import quick
 from leeward.core.settings import AppSettings, Timers
 from leeward.core.values import (
     Heartbeat,
@@ -16,6 +17,7 @@ from leeward.core.values import (
 )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A heartbeat, the revision it was committed at, and when this agent first saw it (its own clock)."""
@@ -33,6 +35,7 @@ class Fence:
     revision: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a primary's WAL was when its heartbeat was seen; (0, 0) when its reign was seen to begin."""
@@ -41,6 +44,7 @@ class Progress:
     wal: WalPosition
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Facts, none of them guessed. ``*_at_s`` are on this agent's own boot clock."""
@@ -82,7 +86,7 @@ class View:
     def report(self, region: Region) -> InstanceReport | None:
         """Return what a region last said of its instance of this application."""
         seen = self.seen.get(region)
-        return None if seen is None else seen.heartbeat.apps.get(self.app.name)
+        return seen.heartbeat.apps.get(self.app.name) if seen is not None else None
 
     def alive(self, region: Region) -> bool:
         """Whether a heartbeat of the region was seen within the lease (this region itself: always)."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from leeward.core.quick import quick
 from leeward.core.values import App, Region
 
 CLUSTER_SET = "svc.clusterset.local"
@@ -13,6 +14,7 @@ class GatewayUnavailableError(TimeoutError):
     """The gateway did not confirm in time. What was asked stands: it follows as soon as it can."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where something listens."""
@@ -21,6 +23,7 @@ class Address:
     port: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Route:
     """How this region's gateway treats one application.

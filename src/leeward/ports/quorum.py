@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from leeward.core.quick import quick
+
 
 class QuorumUnavailableError(Exception):
     """The store did not answer in time; whether a transaction took effect is unknown."""
@@ -17,6 +19,7 @@ class CompactedError(Exception):
     """The revision to watch from is gone: take a new snapshot."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A key's value and the revision of its last change."""
@@ -25,6 +28,7 @@ class Entry:
     revision: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Compare:
     """A condition of a transaction: the key is unchanged since ``revision`` (0: it does not exist)."""
@@ -33,6 +37,7 @@ class Compare:
     revision: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Put:
     """Set a key."""
@@ -56,6 +61,7 @@ class Snapshot:
     entries: Mapping[str, Entry]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Change:
     """All that one revision changed under a prefix; a value of None is a deletion. Empty: progress only."""
@@ -64,6 +70,7 @@ class Change:
     entries: Mapping[str, str | None]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a transaction ended: whether its conditions held, and the store's revision."""

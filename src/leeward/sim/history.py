@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from leeward.core.quick import quick
 from leeward.core.values import WalPosition
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class WalRecord:
     """One committed thing: a client's write, or (``key`` is None) the epoch's own record, or a replay's."""

@@ -32,6 +32,7 @@ class Network:
     ) -> None:
         self._schedule = schedule
         self._chance = chance
+        self._random = chance.random
         self._one_way_s = dict(one_way_s)
         self._jitter = jitter
         self._loss = loss
@@ -63,8 +64,8 @@ class Network:
         if self.slow:
             delay_s += self.slow.get((source, target), 0.0)
         if self._jitter:
-            delay_s *= 1 + self._chance.random() * self._jitter
-        while self._loss and self._chance.random() < self._loss:
+            delay_s *= 1 + self._random() * self._jitter
+        while self._loss and self._random() < self._loss:
             delay_s += RETRANSMISSION_S
         return delay_s
 
@@ -80,7 +81,7 @@ class Network:
 
     def _arrive(self, link: Link, deliver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         # A cut stops what is on its way, too.
-        if link in self.cuts:
+        if self.cuts and link in self.cuts:
             self._waiting.setdefault(link, []).append((deliver, arguments))
         else:
             deliver(*arguments)
@@ -88,15 +89,20 @@ class Network:
     def stream(self, source: Region, target: Region, deliver: Callable[..., None], *arguments: Any) -> None:
         """Deliver like ``send``, but in the order of sending, as one TCP connection does."""
         link = (source, target)
-        self._number += 1
-        self._streams.setdefault(link, deque()).append((self._number, deliver, arguments))
-        at_s = max(self._schedule.now_s + self.delay_s(source, target), self._streamed_s.get(link, 0.0))
+        number = self._number = self._number + 1
+        stream = self._streams.get(link)
+        if stream is None:
+            stream = self._streams[link] = deque()
+        stream.append((number, deliver, arguments))
+        at_s, before_s = self._schedule.now_s + self.delay_s(source, target), self._streamed_s.get(link, 0.0)
+        if at_s < before_s:
+            at_s = before_s
         self._streamed_s[link] = at_s
-        self._schedule.at(at_s, self._arrive_in_order, link, self._number)
+        self._schedule.at(at_s, self._arrive_in_order, link, number)
 
     def _arrive_in_order(self, link: Link, number: int) -> None:
         """Deliver everything of the stream up to a number, unless that happened, or the link is cut."""
-        if link in self.cuts:
+        if self.cuts and link in self.cuts:
             return
         stream = self._streams[link]
         while stream and stream[0][0] <= number:

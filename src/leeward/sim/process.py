@@ -34,16 +34,18 @@ class Process:
 
     def enter(self, life: int, run: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         """Run a callback of a life: now, after the freeze, or never."""
-        if life != self.life or not self.alive:
-            return
-        if self.frozen:
-            self._kept.append((life, run, arguments))
-        else:
-            run(*arguments)
+        if life == self.life and self.alive:
+            if self.frozen:
+                self._kept.append((life, run, arguments))
+            else:
+                run(*arguments)
 
     def receive(self, run: Callable[..., None], *arguments: Any) -> None:
         """Take what arrives on a new connection: whoever lives now gets it."""
-        self.enter(self.life, run, arguments)
+        if self.alive and not self.frozen:
+            run(*arguments)
+        else:
+            self.enter(self.life, run, arguments)
 
     def start(self) -> None:
         """Begin another life."""

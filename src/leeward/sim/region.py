@@ -31,7 +31,7 @@ LEADER_POLL_S = 1.0
 GATEWAY_S = (0.005, 0.02)
 
 # Which part of the decisions is taken a second time, from a copy of the machine's saved state.
-REPLAYED = 0.002
+REPLAYED = 0.0005
 
 PODS: tuple[Address, ...] = (Address("10.0.0.1", 8000), Address("10.0.0.2", 8000))
 
@@ -79,6 +79,8 @@ class Site:
         self._newest_routes: do.ApplyRoutes | None = None
         self._wake = 0
         self._awake_at_s = 0.0
+        self._alarm_s = 0.0
+        """For which time of the machine's clock the alarm is set; 0: it must be looked at again."""
 
     # -- clocks -----------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ class Site:
         """Let the boot clock run at another rate from now on."""
         self._clock_from_s, self._drift_since_s = self.clock_s(), self._schedule.now_s
         self._drift = rate
-        self._awake_at_s = 0.0
+        self._awake_at_s = self._alarm_s = 0.0
         for instance in self.instances.values():
             instance.arm()
         if self.machine is not None:
@@ -115,7 +117,7 @@ class Site:
         self._agent.after(self._chance.uniform(*BOOT_S), self._started)
 
     def _started(self) -> None:
-        self._awake_at_s = 0.0
+        self._awake_at_s = self._alarm_s = 0.0
         self.machine = self._make(self.settings, f"{self.name}-{self._agent.life}")
         for app, instance in self.instances.items():
             self._post(on.PodsChanged(app, self.pods))
@@ -222,18 +224,19 @@ class Site:
         self._set_alarm(machine)
 
     def _set_alarm(self, machine: Machine) -> None:
-        if machine.wake_at_s == float("inf"):
+        wake_at_s = machine.wake_at_s
+        if wake_at_s in (self._alarm_s, float("inf")):
             return
-        at_s = self.virtual_s(machine.wake_at_s)
+        at_s = self.virtual_s(wake_at_s)
         if at_s >= self._awake_at_s > self._schedule.now_s:
             return
-        self._awake_at_s = at_s
+        self._awake_at_s, self._alarm_s = at_s, wake_at_s
         self._wake += 1
         self._schedule.at(at_s + 1e-6, self._agent.enter, self._agent.life, self._ring, (self._wake,))
 
     def _ring(self, wake: int) -> None:
         if wake == self._wake:
-            self._awake_at_s = 0.0
+            self._awake_at_s = self._alarm_s = 0.0
             self._post(on.Woke())
 
     def _perform(self, action: do.Action) -> None:

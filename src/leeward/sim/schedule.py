@@ -27,9 +27,9 @@ class Schedule:
 
     def run_until(self, end_s: float) -> None:
         """Let time pass until ``end_s``."""
-        heap = self._heap
+        heap, pop = self._heap, heapq.heappop
         while heap and heap[0][0] <= end_s:
-            self.now_s, _, run, arguments = heapq.heappop(heap)
+            self.now_s, _, run, arguments = pop(heap)
             self.steps += 1
             run(*arguments)
         self.now_s = end_s

@@ -47,6 +47,7 @@ class Simulation:
         self.acknowledgements: list[Acknowledged] = []
         self.on_topology: Callable[[Topology], None] = lambda topology: None
         """Called with every topology that is committed."""
+        self._topology_key = keys.topology("simulated", fleet.app)
         self.store.on_commit = self._committed
         self.skipped_s = 0.0
         """How much of the plan's time was left out, because nothing could have happened in it."""
@@ -102,7 +103,7 @@ class Simulation:
         )
 
     def _committed(self, change: Change) -> None:
-        value = change.entries.get(keys.topology("simulated", self.fleet.app))
+        value = change.entries.get(self._topology_key)
         if value is not None:
             topology = decode(Topology, value)
             checkers.check_deposed(self.sites, topology)

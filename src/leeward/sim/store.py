@@ -82,7 +82,8 @@ class Store:
         return one == other or not (cut(one, other) or cut(other, one))
 
     def _majority(self, region: Region) -> bool:
-        if not self.members[region].up:
+        itself = self.members[region]
+        if not itself.alive or itself.frozen:
             return False
         whole = not self._network.cuts
         reached = 0
@@ -173,11 +174,11 @@ class Store:
         forward()
 
     def _round_trip_s(self, leader: Region) -> float:
-        delay_s = self._network.delay_s
+        delay_s, whole = self._network.delay_s, not self._network.cuts
         others = [
             delay_s(leader, region) + delay_s(region, leader) + self.disk_s[region]
             for region, member in self.members.items()
-            if region != leader and member.up and self._reaches(leader, region)
+            if region != leader and member.up and (whole or self._reaches(leader, region))
         ]
         others.sort()
         needed = len(self.members) // 2
@@ -197,8 +198,9 @@ class Store:
                 changed[change.key] = change.value
             elif self.entries.pop(change.key, None) is not None:
                 changed[change.key] = None
-        self._log.append(Change(self.revision, changed))
-        self.on_commit(self._log[-1])
+        change_made = Change(self.revision, changed)
+        self._log.append(change_made)
+        self.on_commit(change_made)
         if self.leader is not None:
             self._tell_members(self.leader)
         return Outcome(True, self.revision)
@@ -244,13 +246,14 @@ class Store:
 
     def _apply(self, region: Region, up_to: int) -> None:
         member = self.members[region]
-        if member.up:
-            member.applied = max(member.applied, up_to)
+        if member.alive and not member.frozen:
+            if up_to > member.applied:
+                member.applied = up_to
             self._serve(member)
 
     def _serve(self, member: Member) -> None:
         """Give the watcher what the member has applied and it has not seen."""
-        while member.watcher is not None and member.up and not member.stalled and member.watched < member.applied:
+        while member.watched < member.applied and member.watcher is not None and member.up and not member.stalled:
             index = member.watched + 1 - self._first
             if index < 0:
                 compacted, member.watched = member.compacted, member.applied
