@@ -1,0 +1,149 @@
+"""Two applications in one real world: each has its own database, primary, gateway ports, routes and name.
+
+The region that is primary of both dies. Both go on, each where its own placement allows, and neither ever sees a write
+of the other. How fast is what drills measure.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.world, pytest.mark.timeout(1500)]
+
+LEEWARD = str(Path(sys.executable).parent / "leeward")
+PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
+LOST, ASKED, FAR = "us-east-1", "europe-west1", "japaneast"
+AMOUNTS = {"payments": 100, "orders": 200}
+PATIENCE_S = 240
+REQUEST_TIMEOUT_S = 20
+
+
+class World:
+    def __init__(self, home: Path) -> None:
+        self._environment = {**os.environ, "LEEWARD_HOME": str(home)}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [LEEWARD, *arguments, "--world", "several"],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def status(self, *arguments: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.run("status", *arguments, "-o", "json").stdout)
+        return document
+
+    def primaries(self) -> dict[str, str | None]:
+        return {row["name"]: row["primary"] for row in self.status()["applications"] if row["phase"] == "steady"}
+
+    def asked(self, host: str, path: str, body: object = None, key: str = "") -> tuple[int, Any]:
+        """Ask one region's gateway for an application, by its public name."""
+        (url,) = (each["gateway_url"] for each in self.status()["world"]["regions"] if each["name"] == ASKED)
+        headers = {"Host": host, "Content-Type": "application/json", "Idempotency-Key": key}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{url}{path}", data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, None
+        except (urllib.error.URLError, TimeoutError):
+            return 0, None
+
+    def written(self, app: str, key: str) -> bool:
+        """Write to an application, with an amount of its own; whether it was acknowledged."""
+        order = {"account": "a", "amount_cents": AMOUNTS[app], "currency": "EUR"}
+        status, payment = self.asked(f"{app}.payments.example.com", "/api/payments", order, key)
+        assert status not in (200, 201) or payment["amount_cents"] == AMOUNTS[app], "another application's"
+        assert status != 409, "another application wrote under this key"
+        return status in (200, 201)
+
+    def found(self, app: str) -> dict[str, int]:
+        """Return every key that an application's database has, with its amount."""
+        status, page = self.asked(f"{app}.payments.example.com", "/api/payments?prefix=k")
+        return {each["key"]: each["amount_cents"] for each in page["payments"]} if status == 200 else {}
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < give_up_s, f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}"
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    home = Path(tempfile.mkdtemp(prefix="lw-", dir="/tmp"))
+    files = Path(tempfile.mkdtemp(prefix="lw-files-", dir="/tmp"))
+    shutil.copytree(PAYMENTS, files, dirs_exist_ok=True)
+    other = (PAYMENTS / "application.yaml").read_text("utf-8").replace("name: payments", "name: orders", 1)
+    placed = other.replace(f"[{LOST}, {ASKED}, {FAR}]", f"[{LOST}, {FAR}]")
+    assert placed != other
+    (files / "orders.yaml").write_text(placed, "utf-8")
+    built = World(home)
+    try:
+        up = built.run("up", str(files), "--timeout", "250s")
+        assert up.returncode == 0, up.stderr
+        yield built
+    finally:
+        built.run("down")
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def test_both_fail_over_on_their_own_and_share_nothing(world: World) -> None:
+    world.until(lambda: world.primaries() == {"orders": LOST, "payments": LOST}, "both begin in the same region")
+    assert world.asked("nobody.payments.example.com", "/api/payments?prefix=k")[0] == 404
+    for app in AMOUNTS:
+        # The same key in both: one database would answer the second with a conflict.
+        world.until(lambda app=app: world.written(app, "k-before"), f"{app} accepts writes")
+
+    assert world.run("fault", "kill", "--region", LOST).returncode == 0
+    world.until(
+        lambda: {*world.primaries()} == {*AMOUNTS} and LOST not in world.primaries().values(), "both have moved"
+    )
+    assert world.primaries()["orders"] == FAR, "the only other region it is placed in"
+    for app in AMOUNTS:
+        world.until(lambda app=app: world.written(app, "k-after"), f"{app} accepts writes elsewhere")
+    world.until(lambda: world.written("orders", "k-orders"), "orders accepts writes")
+    world.until(lambda: world.written("payments", "k-payments"), "payments accepts writes")
+
+    for app, amount in AMOUNTS.items():
+        world.until(
+            lambda app=app: {"k-after", f"k-{app}"} <= world.found(app).keys(), f"{app} has what it acknowledged"
+        )
+        rows = world.found(app)
+        assert rows.keys() <= {"k-before", "k-after", f"k-{app}"}
+        assert set(rows.values()) == {amount}
+        alone = world.status(app)
+        assert {row["name"] for row in alone["applications"]} == {app}
+        told = [json.loads(line) for line in world.run("records", app, "-o", "json").stdout.splitlines()]
+        assert {"PrimaryLost", "PrimaryElected", "PrimaryPromoted"} <= {record["reason"] for record in told}
+
+
+def test_one_moves_home_and_the_other_stays(world: World) -> None:
+    assert world.run("fault", "start", "--region", LOST).returncode == 0
+    away = world.primaries()["payments"]
+
+    def streams() -> bool:
+        rows = [row for row in world.status("orders")["regions"] if row["region"] == LOST]
+        return [row["role"] for row in rows] == ["standby"] and all(row["healthy"] for row in rows)
+
+    world.until(streams, "orders follows in the region that is back")
+    world.until(lambda: world.run("switchover", "orders", "--to", LOST).returncode == 0, "orders goes home")
+    world.until(lambda: world.primaries() == {"orders": LOST, "payments": away}, "the other one does not move")
+    for app in AMOUNTS:
+        world.until(lambda app=app: world.written(app, "k-home"), f"{app} accepts writes")
