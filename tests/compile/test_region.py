@@ -18,6 +18,7 @@ from leeward.compile import (
     Images,
     KubeObject,
     agent_settings,
+    compile_cluster,
     compile_region,
     kubernetes_target,
     objects,
@@ -253,3 +254,24 @@ def test_what_crosses_the_wan_has_a_door_there() -> None:
             peer.quorum_peer_url.removeprefix("https://"),
             f"{peer.gateway_host}:{target.PEERS_PORT}",
         }
+
+
+def test_agents_see_exports_where_the_fleet_asks_for_it_and_change_their_status_only() -> None:
+    fnp, hello = (load(EXAMPLE.parent / name) for name in ("fnp", "hello"))
+    with_exports = compile_cluster(fnp, "fnp-us", engines=COMMANDS)
+    without = compile_cluster(hello, "us", engines=COMMANDS)
+    rules = [
+        rule for item in with_exports if item["metadata"]["name"] == "leeward-agent" for rule in item.get("rules", ())
+    ]
+    changing = [rule for rule in rules if set(rule["verbs"]) - {"get", "list", "watch"}]
+    assert changing == [
+        {
+            "apiGroups": ["multicluster.x-k8s.io"],
+            "resources": ["serviceexports/status", "serviceimports/status"],
+            "verbs": ["patch"],
+        }
+    ]
+    (door,) = (item for item in with_exports if item["metadata"]["name"] == "leeward-services")
+    assert door["spec"].get("type", "ClusterIP") == "ClusterIP", "users stay outside"
+    assert "multicluster" not in json.dumps(without)
+    assert "leeward-services" not in {item["metadata"]["name"] for item in without}

@@ -103,7 +103,7 @@ def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject
             "users": USERS_PORT,
             "peers": PEERS_PORT,
             **_database_ports(spec),
-            **exported_ports(spec, target),
+            **exported_ports(spec),
             "admin": GATEWAY_ADMIN_PORT,
         },
         mounts=[
@@ -163,7 +163,7 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
             kind="LoadBalancer",
         ),
         *(item for each in spec.applications for item in _database_service(spec, each, labels, selector, target)),
-        *exported_services(spec, labels, selector, target),
+        *exported_services(spec, labels, selector),
     ]
 
 

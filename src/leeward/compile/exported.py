@@ -58,15 +58,15 @@ def rights(spec: Spec, target: Target) -> list[KubeObject]:
     ]
 
 
-def ports(spec: Spec, target: Target) -> dict[str, int]:
+def ports(spec: Spec) -> dict[str, int]:
     """Return the gateway's port for exported services, if there are any to ask for."""
-    return {"services": SERVICES_PORT} if honoured(spec, target) else {}
+    return {"services": SERVICES_PORT} if spec.fleet.spec.network.exports else {}
 
 
-def services(spec: Spec, labels: dict[str, str], selector: dict[str, str], target: Target) -> list[KubeObject]:
+def services(spec: Spec, labels: dict[str, str], selector: dict[str, str]) -> list[KubeObject]:
     """Return what leads this region's pods to that port. It is not open to users."""
-    if not honoured(spec, target):
+    if not spec.fleet.spec.network.exports:
         return []
-    service = k8s.service(SERVICES_SERVICE, SYSTEM_NAMESPACE, labels, selector, ports(spec, target))
+    service = k8s.service(SERVICES_SERVICE, SYSTEM_NAMESPACE, labels, selector, ports(spec))
     service["spec"]["ports"] = [{"name": "services", "port": 80, "targetPort": "services"}]
     return [service]
