@@ -84,6 +84,11 @@ def test_nobody_lines_up_behind_an_older_history_than_its_own() -> None:
     }
     assert replication.order(view(EU, **came_back)) == Order(3, Role.STANDBY, AP)
 
+    # And the other way round: the way to the heir's history may be a rewind, which the election would interrupt.
+    first = {US: seen(US, 100.0), EU: seen(EU, 100.0, report_=report(wal=wal(2, 100)))}
+    came_back |= {"instance": status(wal=wal(1, 900)), "seen": {**first, AP: seen(AP, 99.0)}}
+    assert replication.order(view(US, **came_back, promises={EU: promise(EU)})) == Order(3, Role.STANDBY, AP)
+
     promises = {EU: promise(EU, lsn=900), AP: promise(AP, wal_epoch=2)}
     ours = status(wal=wal(2, 100))
     given = view(AP, topology=electing(), promises=promises, instance=ours)

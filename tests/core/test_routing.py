@@ -1,11 +1,11 @@
-"""Where users go who cannot be served where they are."""
+"""Where users go who cannot be served where they are, and their writes."""
 
 import pytest
 
 from leeward.core import routing
 from leeward.core.routing import Health
-from leeward.core.values import Region
-from tests.core.views import AP, EU, LEASE_S, REGIONS, US, report, seen, topology, view
+from leeward.core.values import Region, Role
+from tests.core.views import AP, EU, LEASE_S, REGIONS, US, electing, report, seen, status, topology, view
 
 WELL, OUT = Health(True, 0.0), Health(False, 99.0, 2)
 
@@ -46,3 +46,33 @@ def test_a_region_that_is_not_heard_is_left_out_while_another_is(
     heard = {r: seen(r, 100 - 2 * LEASE_S if r in unheard else 100) for r in (EU, AP)}
     given = view(US, topology=topology(data_regions=REGIONS), seen=heard)
     assert routing.fallbacks(given, (EU, AP), health) == fallbacks
+
+
+@pytest.mark.parametrize(
+    ("me", "primary", "without_pods", "expected"),
+    [
+        pytest.param(EU, US, (), None, id="the primary's own take them"),
+        pytest.param(EU, US, (US,), EU, id="none there: ours"),
+        pytest.param(EU, US, (US, EU), AP, id="none here either: the nearest that has"),
+        pytest.param(EU, US, REGIONS, None, id="nobody has"),
+        pytest.param(EU, EU, (EU,), US, id="none beside our own primary"),
+        pytest.param(EU, None, (US,), None, id="no primary: nothing to write to"),
+    ],
+)
+def test_whose_pods_take_the_writes(
+    me: Region, primary: Region | None, without_pods: tuple[Region, ...], expected: Region | None
+) -> None:
+    def ready(region: Region) -> int:
+        return 0 if region in without_pods else 2
+
+    heard = {r: seen(r, 100, report_=report(pods_ready=ready(r))) for r in REGIONS if r != me}
+    given = view(
+        me,
+        topology=electing() if primary is None else topology(primary=primary),
+        seen=heard,
+        pods_ready=ready(me),
+        instance=status(Role.PRIMARY),
+        lease_until_s=101.0,
+    )
+    fit = tuple(region for region in (US, AP) if region != me)
+    assert routing.stand_in(given, fit) == expected

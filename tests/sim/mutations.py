@@ -158,6 +158,7 @@ def follow_any_heir(patch: pytest.MonkeyPatch) -> None:
         return next(others, None)
 
     patch.setattr(replication, "_holds_ours", lambda view, region: True)
+    patch.setattr(replication, "_goes_on_with_ours", lambda view, region: True)
     patch.setattr(election, "heir", first_alive)
 
 
@@ -193,6 +194,15 @@ def believe_claims(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(postgres, "claim", all_of_it)
 
 
+def writes_wait_for_pods(patch: pytest.MonkeyPatch) -> None:
+    """Nobody's pods stand in for those beside the primary."""
+
+    def nobody(view: View, fit: tuple[Region, ...]) -> None:
+        return None
+
+    patch.setattr(routing, "stand_in", nobody)
+
+
 ASYNC = (ReplicationMode.ASYNC,)
 QUORUM = (ReplicationMode.QUORUM,)
 US, EU, AP = Region("us"), Region("eu"), Region("ap")
@@ -205,13 +215,20 @@ LAGS_AND_THEN_LEADS = (
     Fault(15.0, Kind.SLOW_LINK, EU, AP, 8.0, 0.5),
     Fault(16.0, Kind.REGION_LOSS, US, None, 9.0),
 )
+LAGS_AND_IS_ALONE = (
+    Fault(12.0, Kind.SLOW_DISK, EU, None, 14.0, 0.3),
+    Fault(15.0, Kind.SLOW_LINK, EU, AP, 9.0, 0.5),
+    Fault(16.0, Kind.REGION_LOSS, US, None, 9.0),
+    Fault(17.5, Kind.INSTANCE_KILL, AP, None, 10.0),
+)
+NO_PODS_BESIDE_THE_PRIMARY = (Fault(12.0, Kind.SERVICE_LOSS, US, None, 25.0),)
 NO_PODS_IN_TWO = tuple(Fault(12.0, Kind.SERVICE_LOSS, region, None, 25.0) for region in (US, EU))
 
 MUTATIONS = (
     Mutation("no lease margin", nothing, Focus((3,), rtts_s=(0.004,), kinds=LOSSES), make=no_margin),
     Mutation("prepare is skipped", skip_prepare, Focus(modes=QUORUM), script=LAGS_AND_THEN_LEADS),
     Mutation("standbys do not cut", standbys_do_not_cut, Focus(modes=QUORUM), script=UNHEARD_AND_THEN_SLOW),
-    Mutation("R + W > N is ignored", ignore_the_quorum, Focus((3, 5), SAFE_MODES, (0.2,), LOSSES | SLOW)),
+    Mutation("R + W > N is ignored", ignore_the_quorum, Focus(modes=QUORUM), script=LAGS_AND_IS_ALONE),
     Mutation("a lagging standby is promoted", promote_the_lagging, Focus((3,), SAFE_MODES, (0.2,), LOSSES | SLOW)),
     Mutation("the store's expiry is trusted", nothing, Focus(), make=TrustsTheStoresExpiry, script=SLOW_THEN_GONE),
     Mutation("one vantage is enough, no revision compared", one_vantage_and_no_compare, Focus((3, 5), kinds=STALLS)),
@@ -228,5 +245,6 @@ MUTATIONS = (
         "a switchover hands over too early", hand_over_early, Focus((3,), ASYNC, kinds=frozenset((Kind.SWITCHOVER,)))
     ),
     Mutation("claims are believed", believe_claims, Focus((3,), SAFE_MODES, (0.2,), LOSSES)),
+    Mutation("writes wait for pods", writes_wait_for_pods, Focus(), script=NO_PODS_BESIDE_THE_PRIMARY),
     Mutation("users go where there is no pod", send_users_anywhere, Focus(), script=NO_PODS_IN_TWO),
 )

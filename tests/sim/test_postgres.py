@@ -9,7 +9,7 @@ import pytest
 from leeward.core.values import Region, Role, Synchronous, SynchronousMethod
 from leeward.sim import postgres
 from leeward.sim.network import Network
-from leeward.sim.postgres import FOLLOW_ROUND_TRIPS, Greeting, Postgres
+from leeward.sim.postgres import ASK_ROUND_TRIPS, CONNECT_ROUND_TRIPS, FOLLOW_ROUND_TRIPS, Greeting, Postgres
 from leeward.sim.process import Process
 from leeward.sim.schedule import Schedule
 
@@ -148,7 +148,7 @@ def test_a_standby_whose_history_forked_off_acknowledges_nothing(
     assert bool(proved) is believed, "a claim is about positions: only the courier knows what was sent"
 
 
-def test_after_a_promotion_each_standby_in_the_cascade_asks_for_the_new_timeline() -> None:
+def test_after_a_promotion_who_lined_up_before_is_soon_on_the_new_timeline() -> None:
     trio = led(None)
     trio.follow(AP, EU)
     trio.servers[US].end()
@@ -156,6 +156,19 @@ def test_after_a_promotion_each_standby_in_the_cascade_asks_for_the_new_timeline
     trio.write(EU, "a")
     one_way_s = 0.05
     trio.run(one_way_s * (1 + 2 * FOLLOW_ROUND_TRIPS) - 0.01)
+    assert len(trio.servers[AP].history) == 1
+    trio.run(0.02)
+    assert trio.servers[AP].history.records == trio.servers[EU].history.records
+
+
+def test_who_comes_after_the_promotion_asks_for_the_new_timeline() -> None:
+    trio = led(None)
+    trio.servers[AP].disconnect()
+    trio.servers[US].end()
+    trio.servers[EU].lead(2, lambda: None)
+    trio.servers[AP].connect(EU)
+    connected_s = 0.05 * (2 * CONNECT_ROUND_TRIPS + 2)
+    trio.run(connected_s + 0.05 * 2 * ASK_ROUND_TRIPS - 0.01)
     assert len(trio.servers[AP].history) == 1
     trio.run(0.02)
     assert trio.servers[AP].history.records == trio.servers[EU].history.records

@@ -423,13 +423,15 @@ class Machine:
 
     def _route_of(self, view: View) -> Route:
         settings = view.app
+        fallbacks = routing.fallbacks(view, self._nearest, self.health)
         return Route(
             app=settings.name,
             epoch=view.topology.epoch if view.topology is not None else 0,
             pods=self.apps[settings.name].pods,
             instance=Address(settings.instance_host, settings.instance_port) if settings.instance_host else None,
             primary=routing.primary_route(view),
-            fallbacks=routing.fallbacks(view, self._nearest, self.health),
+            fallbacks=fallbacks,
+            stand_in=routing.stand_in(view, fallbacks),
         )
 
     def _routes_applied(self, number: int) -> None:

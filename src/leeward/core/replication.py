@@ -50,8 +50,9 @@ def _heir(view: View, topology: Topology) -> Region | None:
 
     Connecting costs round trips that an outage has time for before the lease is over. A false suspicion
     costs nothing but them: the heir goes on streaming from the primary, and we from the heir. Only where one
-    acknowledgement is enough: the heir can give that one alone. And only behind a history that holds ours: an
-    old primary that has just come back may be alive and have one of its own.
+    acknowledgement is enough: the heir can give that one alone. And only behind a history that goes on with ours: an
+    old primary that has just come back may be alive and have one of its own. The other way round, with a history that
+    may have to be rewound, it is better to stay apart: the election would interrupt that and find no usable copy.
     """
     assert topology.primary is not None, "only an election is without a primary"
     if topology.phase is not Phase.STEADY or topology.acks_required > 1:
@@ -61,14 +62,22 @@ def _heir(view: View, topology: Topology) -> Region | None:
     heir = election.heir(view, topology)
     if heir in (None, view.me):
         return None
-    return heir if _holds_ours(view, heir) else None
+    return heir if _goes_on_with_ours(view, heir) else None
+
+
+def _goes_on_with_ours(view: View, region: Region) -> bool:
+    """Whether the region's history and ours end in the same epoch: it had one writer, so they differ in length only.
+
+    By its latest word: what it promised when this epoch began is history.
+    """
+    report, ours = view.report(region), view.instance.wal if view.instance is not None else None
+    return report is not None and report.wal is not None and ours is not None and report.wal.epoch == ours.epoch
 
 
 def _holds_ours(view: View, region: Region) -> bool:
     """Whether nothing acknowledged can be lost by taking the region's history for ours.
 
-    A history that ends in a later epoch holds all that was acknowledged before it; two that end in the same
-    epoch, which had one writer, differ in length only.
+    A history that ends in a later epoch holds all that was acknowledged before it.
     """
     report, promise = view.report(region), view.promises.get(region)
     theirs = promise.wal if promise is not None else report.wal if report is not None else None

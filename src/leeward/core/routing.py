@@ -93,6 +93,20 @@ def fallbacks(view: View, nearest_first: tuple[Region, ...], health: Mapping[Reg
     return tuple(region for region in able if view.alive(region)) or tuple(able)
 
 
+def stand_in(view: View, fit: tuple[Region, ...]) -> Region | None:
+    """Return whose pods take this region's writes because none is ready beside the primary; None: no need, or nobody.
+
+    They reach the primary over the WAN: slower than beside it, and no reason to move a healthy database. ``fit`` are
+    the other regions fit to serve, nearest first.
+    """
+    primary = primary_route(view)
+    if primary is None or (view.pods_ready > 0 if primary == view.me else has_pods(view, primary)):
+        return None
+    if view.pods_ready > 0:
+        return view.me
+    return next((region for region in fit if region != primary and has_pods(view, region)), None)
+
+
 def has_pods(view: View, region: Region) -> bool:
     """Whether the region's service can answer, by its latest word: it has a ready pod."""
     report = view.report(region)

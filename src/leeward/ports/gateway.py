@@ -28,8 +28,8 @@ class Address:
 class Route:
     """How this region's gateway treats one application.
 
-    Requests that change something (any method but GET, HEAD, OPTIONS) go to the primary region; the others
-    stay here while ``pods`` has somebody ready, and go to ``fallbacks`` in order otherwise.
+    Requests that change something (any method but GET, HEAD, OPTIONS) go to the pods beside the primary, or to those
+    of ``stand_in``; the others stay here while ``pods`` has somebody ready, and go to ``fallbacks`` in order otherwise.
     """
 
     app: App
@@ -42,6 +42,13 @@ class Route:
     """Where writes and the database's primary route go; None: nowhere, answer 503 at once."""
     fallbacks: tuple[Region, ...] = ()
     """Other regions fit to serve, nearest first."""
+    stand_in: Region | None = None
+    """Whose pods take the writes while none is ready where the primary is; None: the primary's."""
+
+    @property
+    def writers(self) -> Region | None:
+        """The region whose pods take the writes; None: nobody's."""
+        return self.stand_in or self.primary
 
 
 @dataclass(frozen=True, slots=True)

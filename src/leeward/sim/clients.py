@@ -1,4 +1,7 @@
-"""Simulated users: they write through their region's gateway, retry under the same key, and remember."""
+"""Simulated users: they write through their region's gateway, retry under the same key, and remember.
+
+Their writes go to the pods beside the primary, or to pods that stand in for those, and write over the WAN.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -145,24 +148,41 @@ class Client:
                 self._newest = key
                 self._schedule.after(self._every_s, self._next)
 
-        def at_database(region: Region) -> None:
+        def at_pods(region: Region, database: Region | None) -> None:
+            """``database`` is None where pods stand in: they write to the primary that their own gateway knows."""
             site = self._sites[region]
-            instance = site.instances[self._app]
+            if database is None:
+                here = site.routes.get(self._app)
+                stands_in = here is not None and here.writers == region
+                database = here.primary if here is not None and stands_in else None
+            if not site.pods or database is None:
+                self._network.send(region, entry.name, again)
+            elif database == region:
+                at_database(region, region)
+            else:
+                self._network.send(region, database, at_database, region, database)
+
+        def at_database(pods: Region, region: Region) -> None:
+            instance = self._sites[region].instances[self._app]
+
+            def answer(what: Callable[..., None], *arguments: Acknowledged) -> None:
+                if pods == region:
+                    self._network.send(region, entry.name, what, *arguments)
+                else:
+                    self._network.send(region, pods, self._network.send, pods, entry.name, what, *arguments)
 
             def acknowledged(epoch: int, lsn: int) -> None:
                 found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s, instance.waking)
                 self._seen(found)
-                self._network.send(region, entry.name, done, found)
+                answer(done, found)
 
-            refused = partial(self._network.send, region, entry.name, again)
-            if not site.pods:
-                refused()
-                return
+            refused = partial(answer, again)
             instance.process.receive(instance.postgres.write, key, acknowledged, refused)
 
         route = entry.routes.get(self._app)
-        if entry.dead or entry.frozen or route is None or route.primary is None:
+        if entry.dead or entry.frozen or route is None or route.writers is None:
             self._schedule.after(RETRY_S, again)
         else:
-            self._network.send_as_request(entry.name, route.primary, at_database, route.primary)
+            database = None if route.stand_in is not None else route.primary
+            self._network.send_as_request(entry.name, route.writers, at_pods, route.writers, database)
         self._schedule.after(TIMEOUT_S, again)

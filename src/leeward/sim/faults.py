@@ -45,9 +45,18 @@ class Kind(StrEnum):
 
 OPERATORS = frozenset((Kind.SWITCHOVER, Kind.FAILOVER, Kind.MODE, Kind.PAUSE))
 HARMLESS = frozenset(
-    (Kind.BLIP, Kind.LEADER_MOVE, Kind.COMPACTION, Kind.CLOCK_DRIFT, Kind.CLOCK_JUMP, Kind.AGENT_KILL, Kind.MEMBER_KILL)
+    (
+        Kind.BLIP,
+        Kind.LEADER_MOVE,
+        Kind.COMPACTION,
+        Kind.CLOCK_DRIFT,
+        Kind.CLOCK_JUMP,
+        Kind.AGENT_KILL,
+        Kind.MEMBER_KILL,
+        Kind.SERVICE_LOSS,
+    )
 )
-"""Those that can be so short that nothing may move."""
+"""Those that can be so short that no primary may move. The loss of all pods of a region may last for ever."""
 
 
 @dataclass(frozen=True, slots=True)

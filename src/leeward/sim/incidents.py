@@ -126,6 +126,12 @@ INCIDENTS = (
         (Fault(BEGINS_S, Kind.ISOLATION, US, None, 14.0), Fault(BEGINS_S + 13, Kind.REGION_LOSS, EU, None, 10.0)),
     ),
     Incident(
+        "no-pods-beside-the-primary",
+        "Every pod of the service in the primary's region crashes (a bad image), while its database is well.",
+        three(ReplicationMode.SYNC),
+        (Fault(BEGINS_S, Kind.SERVICE_LOSS, US, None, 30.0),),
+    ),
+    Incident(
         "partition-beside-a-witness",
         "Found by the simulator: the two regions with data lose sight of one another, the witness sees both.",
         _BESIDE_A_WITNESS,

@@ -30,7 +30,7 @@ class Plan:
     duplication: float = 0.0
     write_every_s: float = 0.2
     calm: bool = False
-    """Its faults are so short that nothing may move."""
+    """Its faults are such that the primary may not move."""
     skips_quiet: bool = False
     """Long stretches in which nothing can happen are left out (``quiet.py``)."""
 
@@ -110,7 +110,7 @@ def _fault(chance: Random, kind: Kind, at_s: float, fleet: Fleet, lease_s: float
     where = chance.choice(fleet.regions)
     other = chance.choice([region for region in fleet.regions if region != where])
     for_s = lease_s * chance.choice((0.2, 0.7, 1.0, 1.3, 2.0, 4.0)) * chance.uniform(0.7, 1.3)
-    if calm or kind is Kind.BLIP:
+    if (calm and kind is not Kind.SERVICE_LOSS) or kind is Kind.BLIP:
         for_s = chance.uniform(0.05, 0.3) * lease_s
     match kind:
         case Kind.FLAPPING:

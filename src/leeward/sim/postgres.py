@@ -20,8 +20,10 @@ from leeward.sim.process import Process
 
 CONNECT_ROUND_TRIPS = 2
 # From the end of a timeline, which is what a promotion does to those who stream, until WAL of the next one is sent.
-# PostgreSQL's WAL receiver takes four; with its questions asked ahead (decision 10) it is one.
-FOLLOW_ROUND_TRIPS = 1
+# PostgreSQL's WAL receiver takes four. With its questions asked ahead (decision 10) it is none for whoever lined up
+# before the promotion, and one for everybody else.
+FOLLOW_ROUND_TRIPS = 0
+ASK_ROUND_TRIPS = 1
 
 Answer = Callable[[int, int], None]
 
@@ -43,6 +45,8 @@ class Receiver:
     sent: int
     timeline: str
     """Which it gets the WAL of, as far as that goes."""
+    lined_up: bool
+    """It came while we were in recovery, on the same timeline."""
     flushed: int | None = None
     """As far as it says; None before it said anything."""
     ended: bool = False
@@ -197,7 +201,9 @@ class Postgres:
             greeting = Greeting.BEHIND
         else:
             greeting = Greeting.WELCOME
-            self.receivers[region] = Receiver(link, common, peer.history.timeline)
+            timeline = peer.history.timeline
+            lined_up = self.role is not Role.PRIMARY and timeline == self.history.timeline
+            self.receivers[region] = Receiver(link, common, timeline, lined_up)
         self._tell(region, "_answered", self.region, link, greeting, common)
         if greeting is Greeting.WELCOME:
             self._push(region)
@@ -272,7 +278,8 @@ class Postgres:
             self._tell(region, "_receive", receiver.link, first, records[first:last])
         if last < len(records):
             receiver.ended = True
-            self._end_timeline(region, receiver, FOLLOW_ROUND_TRIPS)
+            promoted = receiver.lined_up and self.role is Role.PRIMARY
+            self._end_timeline(region, receiver, FOLLOW_ROUND_TRIPS if promoted else ASK_ROUND_TRIPS)
 
     def _end_timeline(self, region: Region, receiver: Receiver, left: int) -> None:
         if left > 0:

@@ -1,53 +1,83 @@
-"""Where users are sent who cannot be served where they are: never where nobody can serve them.
+"""Where users are: served near where they are, by pods that are ready, and never sent where nobody can serve them.
 
-Capacity, as the agents know it, is whether a region has ready pods; how much each pod can take is for the
-gateways and the autoscalers, and ``predict`` says beforehand whether it suffices.
+Reads stay where they are as long as a pod is ready there; writes go to the pods beside the primary, as long as one is.
+Otherwise both go to other regions' pods, and the primary stays where it is. Capacity, as the agents know it, is
+whether a region has ready pods; how much each pod can take is for the gateways and the autoscalers, and ``predict``
+says beforehand whether it suffices.
 """
 
 from collections.abc import Iterator
 
 from leeward.core import timers
 from leeward.core.values import Region
+from leeward.ports.gateway import Route
 from leeward.sim.simulation import Simulation
 from leeward.sim.violation import ViolationError
 
 LOOK_EVERY_S = 0.5
+AT_HOME = "are served where they are"
 
 
 class Shifts:
-    """Checks that no region's users are sent to one without pods while another region could serve them."""
+    """Checks that nobody is sent to a region without pods while another could serve, and tells who is sent where."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         lasting = timers.derive(max(simulation.fleet.rtt_s.values()))
         self._patience_s = 2 * lasting.hold_down_s
         """What it may take to notice, and how long a region that has just come back is not trusted yet."""
-        self._since_s: dict[tuple[Region, Region, Region], float] = {}
+        self._since_s: dict[tuple[Region, str, Region, Region], float] = {}
+        self._told: dict[Region, str] = {}
 
     def look(self) -> None:
         """Look at every gateway now, and again in a moment. Raises ViolationError."""
         schedule = self._simulation.schedule
         self._since_s = {each: self._since_s.get(each, schedule.now_s) for each in self._wrong()}
-        for (source, to, better), since_s in self._since_s.items():
+        for (source, what, to, better), since_s in self._since_s.items():
             if schedule.now_s - since_s > self._patience_s:
                 raise ViolationError(
-                    f"the gateway of {source} has sent its users to {to}, which has no pod, for "
+                    f"the gateway of {source} has sent {what} to {to}, which has no pod, for "
                     f"{schedule.now_s - since_s:.1f} s, while {better} could serve them"
                 )
+        self._tell()
         schedule.after(LOOK_EVERY_S, self.look)
 
-    def _wrong(self) -> Iterator[tuple[Region, Region, Region]]:
+    def _tell(self) -> None:
+        """Say where users are whenever that is not where they should be, and when it is again."""
+        for source in self._simulation.fleet.data_regions:
+            route = self._simulation.sites[source].routes.get(self._simulation.fleet.app)
+            if route is None or route.primary is None or not self._informed(source):
+                continue
+            where = self._where(source, route)
+            if where != self._told.get(source, AT_HOME):
+                self._told[source] = where
+                self._simulation.note(f"users of {source} {where}")
+
+    def _where(self, source: Region, route: Route) -> str:
+        reads = self._reads(source, route)
+        told = [] if reads == source else [f"read from {reads or 'nobody'}"]
+        if route.stand_in is not None:
+            told.append(f"write to {route.primary} through the pods of {route.stand_in}")
+        return " and ".join(told) or AT_HOME
+
+    def _reads(self, source: Region, route: Route) -> Region | None:
+        if self._simulation.sites[source].pods:
+            return source
+        return route.fallbacks[0] if route.fallbacks else None
+
+    def _wrong(self) -> Iterator[tuple[Region, str, Region, Region]]:
         simulation = self._simulation
         informed = [region for region in simulation.fleet.data_regions if self._informed(region)]
         for source in informed:
             route = simulation.sites[source].routes.get(simulation.fleet.app)
-            if simulation.sites[source].pods or route is None or not route.fallbacks:
+            if route is None:
                 continue
-            to = route.fallbacks[0]
-            if to in informed and not simulation.sites[to].pods:
+            for what, to in (("its users", self._reads(source, route)), ("writes", route.writers)):
+                if to is None or to not in informed or simulation.sites[to].pods:
+                    continue
                 for better in informed:
                     if simulation.sites[better].pods and self._near(source, better):
-                        yield source, to, better
+                        yield source, what, to, better
 
     def _informed(self, region: Region) -> bool:
         """Whether the others hear the region now, and it hears them."""

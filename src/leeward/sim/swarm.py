@@ -110,7 +110,7 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
         raise ViolationError(f"flapping: epoch {epoch} changed although all was well")
     outcome.failovers = epoch - 1
     if plan.calm and epoch != 1:
-        raise ViolationError(f"the primary moved {epoch - 1} times for faults shorter than the lease")
+        raise ViolationError(f"the primary moved {epoch - 1} times for faults that must not move it")
     topology = checkers.topology(simulation.sites, app)
     assert topology.primary is not None, "converged"
     happened = {fault.kind for fault in (*plan.faults, *(ambush.fault for ambush in plan.ambushes))}

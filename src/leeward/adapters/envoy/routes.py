@@ -109,16 +109,16 @@ def _tunnel_end(app: App) -> dict[str, Any]:
 
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
-    if route.primary is None:
+    if route.writers is None:
         because = f"{route.app} has no primary at this moment; nothing was written, try again"
         return refuse("no-primary", because)
-    if route.primary == here:
+    if route.writers == here:
         return forward(pods_cluster(route.app), WRITE_RETRIES, read=False)
-    return forward(http_peer(route.primary), _FORWARDED_RETRIES, read=False)
+    return forward(http_peer(route.writers), _FORWARDED_RETRIES, read=False)
 
 
 def _write_from_peers(here: Region, route: Route) -> dict[str, Any]:
-    if route.primary != here:
+    if route.writers != here:
         because = f"{here} is not the primary region of {route.app}; nothing was written, try again"
         return refuse("wrong-region", because)
     return forward(pods_cluster(route.app), WRITE_RETRIES, read=False)
