@@ -3,7 +3,7 @@
 import pytest
 
 from leeward.core.values import ReplicationMode
-from leeward.drill.judge import Expectation, broken_rules
+from leeward.drill.judge import Expectation, unexpected, unsafe
 from leeward.drill.ledger import Reconciliation
 from leeward.drill.measure import RunFacts, Span, measure
 from leeward.drill.orphans import OrphansFound
@@ -112,7 +112,7 @@ HELD_UP = [write("b", FAULT_S + 0.1, took_s=3.9)]
     ],
 )
 def test_rules(run: RunFacts, expected: Expectation, words: list[str]) -> None:
-    broken = broken_rules(run, measure(run), expected)
+    broken = [*unsafe(run, measure(run)), *unexpected(run, measure(run), expected)]
     assert len(broken) == len(words), broken
     for sentence, part in zip(broken, words, strict=True):
         assert part in sentence

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from leeward.core.values import Region, ReplicationMode
+from leeward.drill import crowding, podfaults, scene
 from leeward.drill import load as loading
-from leeward.drill import podfaults, scene
 from leeward.drill import run as running
+from leeward.drill.crowding import Crowding
 from leeward.drill.faults import FAULTS
 from leeward.drill.run import Plan
 from leeward.drill.run import run_drill as run_in
@@ -103,6 +104,30 @@ async def test_a_needless_failover_fails_the_drill(gateways: Open) -> None:
         result = await run_drill(plan("blip", opened), fleet, lambda _: None)
     assert result.passed is False
     assert [sentence for sentence in result.broken if "at most 0 may" in sentence]
+
+
+async def test_on_an_overloaded_machine_a_needless_failover_says_nothing(
+    gateways: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([Crowding(1.0, 1.0), Crowding(2.0, 9.0)])
+    monkeypatch.setattr(crowding, "look", lambda: next(looks))
+    opened = await gateways(US, EU, JP)
+    async with MiniFleet(opened, nervous=True) as fleet:
+        result = await run_drill(plan("blip", opened), fleet, lambda _: None)
+    assert (result.passed, exit_status(result), result.broken) == (None, 4, ())
+    assert [sentence for sentence in result.inconclusive if "at most 0 may" in sentence and "overloaded" in sentence]
+
+
+async def test_a_lost_write_fails_the_drill_on_an_overloaded_machine_too(
+    gateways: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([Crowding(1.0, 1.0), Crowding(2.0, 9.0)])
+    monkeypatch.setattr(crowding, "look", lambda: next(looks))
+    opened = await gateways(US, EU, JP)
+    async with MiniFleet(opened, forgets=8) as fleet:
+        result = await run_drill(plan("region-loss", opened), fleet, lambda _: None)
+    assert result.passed is False
+    assert [sentence for sentence in result.broken if "acknowledged writes were lost" in sentence]
 
 
 async def test_a_drain_takes_one_pod_after_the_other_as_the_budget_says(gateways: Open) -> None:

@@ -43,6 +43,7 @@ def summary(
     *measured: RunMeasure,
     mode: ReplicationMode = ReplicationMode.SYNC,
     broken: tuple[str, ...] = (),
+    doubtful: tuple[str, ...] = (),
     inconclusive: tuple[str, ...] = (),
     recovers: bool = True,
 ) -> Result:
@@ -51,7 +52,7 @@ def summary(
         app=APP,
         region=US,
         replication=mode,
-        runs=[Run(measured=run, broken=broken) for run in measured],
+        runs=[Run(measured=run, broken=broken, inconclusive=doubtful) for run in measured],
         inconclusive=inconclusive,
         targets=Targets(rto_s=5.0, rpo_s=1.0),
         budget=BUDGET,
@@ -77,6 +78,10 @@ def test_percentiles(values: list[float | None], expected: Percentiles) -> None:
     [
         pytest.param(summary(GOOD, GOOD), True, 0, id="all good"),
         pytest.param(summary(GOOD, replace(GOOD, rto_write_s=5.1)), False, 1, id="writes back too late"),
+        pytest.param(summary(GOOD, doubtful=("a needless failover",)), None, 4, id="perhaps only the machine's doing"),
+        pytest.param(
+            summary(replace(GOOD, lost=1), broken=("lost",), doubtful=("a failover",)), False, 1, id="lost all the same"
+        ),
         pytest.param(summary(replace(GOOD, rto_write_s=None)), False, 1, id="writes never back"),
         pytest.param(summary(replace(GOOD, rto_read_s=9.0)), False, 1, id="reads back too late"),
         pytest.param(summary(replace(GOOD, lost=1)), False, 1, id="loss in sync"),

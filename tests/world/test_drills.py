@@ -22,23 +22,9 @@ PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 PRIMARY = "us-east-1"
 PATIENCE_S = 400
 TRIES = 3
+"""Only where the drill says that the machine was overloaded, or could not be set up."""
 # What a busy machine may miss; everything else that a drill demands must hold.
 TIMINGS = {"rto-write", "rto-read"}
-# What a machine that stood still for longer than a lease breaks, as a real outage would. It must hold in one of TRIES;
-# every other rule is about safety and must hold in each.
-OF_LIVENESS = (
-    "failovers happened",
-    "writes were not acknowledged again while the fault lasted",
-    "requests failed although clients repeated them",
-    "no agent said why there is no primary",
-    "after mending: not steady",
-    "writes stopped because the standby",
-    "the primary moved to",
-    "no new leader of the quorum store was elected",
-    "had two pods ready",
-    "the disruption budget did not let",
-    "after the drain the pods ready",
-)
 
 
 class World:
@@ -122,14 +108,15 @@ def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
     for _ in range(TRIES):
         result = world.drill(name, mode, *OPTIONS.get(name, ()))
         told = result["told"]
-        assert [rule for rule in result["broken"] if not any(part in rule for part in OF_LIVENESS)] == [], told
+        assert result["broken"] == [], told
         assert result["duplicated"] == 0, told
         assert mode == "async" or result["lost"] == 0, told
         missed = {objective["name"] for objective in result["objectives"] if not objective["met"]}
         assert missed <= TIMINGS, told
-        if not result["inconclusive"] and not result["broken"] and result["failovers"] in failovers:
+        if not result["inconclusive"]:
+            assert result["failovers"] in failovers, told
             return
-    pytest.fail(told)
+    pytest.fail(f"{result['inconclusive']}\n{told}")
 
 
 def test_the_supervisors_death_leaves_nothing(world: World) -> None:

@@ -23,12 +23,8 @@ class Expectation:
     """No request fails that a client repeats for a while."""
 
 
-def broken_rules(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> tuple[str, ...]:
-    """Return a sentence for each rule that this run broke; none: it ended as it must."""
-    return (*_unsafe(facts, measured), *_unexpected(facts, measured, expected))
-
-
-def _unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
+def unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
+    """Return a sentence for each rule of safety that this run broke: no machine is too slow for these."""
     found: list[str] = []
     if facts.mode is not ReplicationMode.ASYNC and measured.lost:
         found.append(f"{measured.lost} acknowledged writes were lost under {facts.mode} ({_some(facts.bill.lost)})")
@@ -105,7 +101,8 @@ def _unaccounted(facts: RunFacts) -> list[str]:
     return []
 
 
-def _unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> list[str]:
+def unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> list[str]:
+    """Return a sentence for each thing that did not go as it must when the machine keeps up."""
     found: list[str] = []
     if measured.failovers < expected.failovers_min:
         found.append(f"{measured.failovers} failovers happened, {expected.failovers_min} must")

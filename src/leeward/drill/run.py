@@ -1,7 +1,8 @@
 """Run a drill: set up, load, strike, wait, mend, take the primary home, read back, measure; as often as asked.
 
 Always true: the load never outlives the run, and what was broken is mended, also on an error or Ctrl-C.
-A run whose set-up was not sound is inconclusive: it says nothing, and counts for nothing.
+A run whose set-up was not sound is inconclusive: it says nothing, and counts for nothing. On an overloaded machine
+a run still shows whether the fleet is safe, but not whether it is patient and quick enough.
 """
 
 import asyncio
@@ -13,10 +14,9 @@ from functools import partial
 
 from leeward.core.timers import Budget
 from leeward.core.values import App, Region, ReplicationMode
-from leeward.drill import orphans, readback
+from leeward.drill import crowding, judge, orphans, readback
 from leeward.drill.access import Faults, Fleet, FleetUnavailableError, FleetView, Pods, RefusedError, unsettled
 from leeward.drill.faults import FAULTS
-from leeward.drill.judge import broken_rules
 from leeward.drill.ledger import Operation, reconcile
 from leeward.drill.load import Load, populations
 from leeward.drill.measure import Moment, RunFacts, Span, measure
@@ -136,6 +136,7 @@ class _Drill:
     async def _once(self, number: int, mode: ReplicationMode) -> Run:
         plan, clock = self._plan, self._clock
         epoch = await self._steady_at_home(mode)
+        crowded = crowding.look()
         prefix = f"{plan.drill}-{int(clock.unix_s() * 1000)}-{number}-"
         switchover: Span | None = None
         trouble: tuple[str, ...] = ()
@@ -182,9 +183,15 @@ class _Drill:
             names_left_out_s=names.left_out_s,
         )
         measured = measure(facts)
+        unsafe = judge.unsafe(facts, measured)
+        unexpected = (*injury.broken, *trouble, *judge.unexpected(facts, measured, self._fault.expected))
+        overloaded = crowding.look().since(crowded).because
+        if overloaded is None:
+            return Run(measured=measured, broken=(*unsafe, *unexpected))
         return Run(
             measured=measured,
-            broken=(*injury.broken, *trouble, *broken_rules(facts, measured, self._fault.expected)),
+            broken=tuple(unsafe),
+            inconclusive=tuple(f"{sentence}; {overloaded}" for sentence in unexpected),
         )
 
     async def _facts(

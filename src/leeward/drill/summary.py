@@ -76,6 +76,8 @@ class Run:
 
     measured: RunMeasure
     broken: tuple[str, ...] = ()
+    inconclusive: tuple[str, ...] = ()
+    """Rules that were broken, but on a machine that may be to blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ class Result:
     runs: int
     """Runs that were measured."""
     inconclusive: tuple[str, ...]
-    """Why the other runs said nothing."""
+    """Why the other runs said nothing, or less than they should."""
     rto_write_s: Percentiles
     rto_read_s: Percentiles
     dns_s: Percentiles
@@ -115,7 +117,7 @@ class Result:
     broken: tuple[str, ...]
     """The rules that were broken, in sentences; none must be."""
     passed: bool | None
-    """None: inconclusive, nothing was measured."""
+    """None: inconclusive."""
 
 
 def percentiles(values: Sequence[float | None]) -> Percentiles:
@@ -146,14 +148,16 @@ def summarise(
     """Return the result. ``recovers``: the fault is one that writes must survive, so the RTO is judged."""
     measured = [run.measured for run in runs]
     broken = tuple(f"run {run.measured.number}: {sentence}" for run in runs for sentence in run.broken)
+    doubtful = tuple(f"run {run.measured.number}: {sentence}" for run in runs for sentence in run.inconclusive)
     objectives = _objectives(measured, replication, targets, recovers=recovers) if measured else ()
+    failed = bool(broken) or not all(objective.met for objective in objectives)
     return Result(
         drill=drill,
         app=app,
         region=region,
         replication=replication,
         runs=len(runs),
-        inconclusive=tuple(inconclusive),
+        inconclusive=(*inconclusive, *doubtful),
         rto_write_s=percentiles([run.rto_write_s for run in measured]),
         rto_read_s=percentiles([run.rto_read_s for run in measured]),
         dns_s=percentiles([run.timeline.dns for run in measured if run.timeline.dns_by_region]),
@@ -174,7 +178,7 @@ def summarise(
         objectives=objectives,
         targets=_targets(measured),
         broken=broken,
-        passed=(not broken and all(objective.met for objective in objectives)) if measured else None,
+        passed=None if not measured or (doubtful and not failed) else not failed,
     )
 
 
