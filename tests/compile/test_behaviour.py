@@ -91,6 +91,17 @@ def test_exactly_the_declared_connections_are_possible() -> None:
     assert {edge for edge in possible if edge[1] == "istiod"} == {(each.name, "istiod", 15012) for each in inside}
 
 
+@pytest.mark.parametrize(("example", "cluster"), CLUSTERS)
+def test_no_liveness_probe_ends_a_service_that_is_still_starting(example: str, cluster: str) -> None:
+    for deployment in kind(objects(example, cluster), "Deployment"):
+        for container in deployment["spec"]["template"]["spec"]["containers"]:
+            if alive := container.get("livenessProbe"):
+                startup = container["startupProbe"]
+                assert startup["httpGet"] == alive["httpGet"]
+                assert startup["failureThreshold"] * startup["periodSeconds"] >= 180
+                assert startup["periodSeconds"] <= alive["periodSeconds"]
+
+
 def test_an_imported_service_is_reached_where_it_is_and_nowhere_else() -> None:
     documents, problems = documents_of(EXAMPLES / "fnp")
     for document in documents:

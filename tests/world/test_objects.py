@@ -7,7 +7,7 @@ import pytest
 from leeward.compile import DatabasePasswords, KubeObject
 from leeward.spec import load
 from leeward.world import identity
-from leeward.world.objects import START_PERIODS, engine_commands, region_objects
+from leeward.world.objects import engine_commands, region_objects
 
 PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 REGION = "europe-west1"
@@ -24,14 +24,6 @@ def objects() -> dict[tuple[str, str], KubeObject]:
         commands=engine_commands(),
     )
     return {(item["kind"], item["metadata"]["name"]): item for item in items}
-
-
-def test_no_liveness_probe_ends_what_is_still_starting(objects: dict[tuple[str, str], KubeObject]) -> None:
-    (container,) = objects["Deployment", "payments"]["spec"]["template"]["spec"]["containers"]
-    startup, alive = container["startupProbe"], container["livenessProbe"]
-    assert startup["httpGet"] == alive["httpGet"]
-    assert startup["periodSeconds"] * startup["failureThreshold"] == START_PERIODS
-    assert 5 * alive["periodSeconds"] * alive["failureThreshold"] < START_PERIODS
 
 
 def test_a_service_has_its_disruption_budget(objects: dict[tuple[str, str], KubeObject]) -> None:

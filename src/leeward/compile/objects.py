@@ -161,6 +161,7 @@ def container(
     mounts: Sequence[KubeObject] = (),
     resources: KubeObject | None = None,
     readiness: KubeObject | None = None,
+    startup: KubeObject | None = None,
     liveness: KubeObject | None = None,
 ) -> KubeObject:
     """Return an unprivileged container. The whole command is ours, so an image's entry point plays no part."""
@@ -172,6 +173,8 @@ def container(
     result["ports"] = [{"name": port, "containerPort": number} for port, number in ports.items()]
     if resources:
         result["resources"] = resources
+    if startup:
+        result["startupProbe"] = startup
     if readiness:
         result["readinessProbe"] = readiness
     if liveness:

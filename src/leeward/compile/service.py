@@ -13,6 +13,8 @@ PORT = "http"
 COCKROACH_PORT = 26257
 READINESS_FAILURES = 2
 LIVENESS_FAILURES = 6
+# So long may a service take to start: a busy machine starts many at once, and no liveness probe may end them.
+START_S = 180
 LIVENESS_PERIODS = 4
 # Load that comes back within five minutes finds the pods still there.
 SCALE_DOWN_WINDOW_S = 300
@@ -116,6 +118,7 @@ def _container(spec: Spec, application: Application, region: str, target: Target
             k8s.mount("password", DATABASE_SECRETS_DIR, read_only=True),
         ],
         resources=_resources(wanted),
+        startup=k8s.http_probe(probes.liveness, PORT, period_s=1.0, failures=START_S),
         readiness=k8s.http_probe(probes.readiness, PORT, period_s=period_s, failures=READINESS_FAILURES),
         liveness=k8s.http_probe(
             probes.liveness, PORT, period_s=LIVENESS_PERIODS * period_s, failures=LIVENESS_FAILURES

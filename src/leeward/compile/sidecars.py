@@ -106,7 +106,7 @@ def _envoy(site: Site, application: Application, wanted: EnvoySidecar, pod: Kube
     for port in service["ports"]:
         if port["name"] == PORT:
             port["name"] = SERVICE_PORT
-    for probe in ("readinessProbe", "livenessProbe"):
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         if service.get(probe, {}).get("httpGet", {}).get("port") == PORT:
             service[probe]["httpGet"]["port"] = SERVICE_PORT
     limit = application.spec.traffic.rate_limit

@@ -30,8 +30,6 @@ from leeward.spec import Spec
 from leeward.world.identity import FleetIdentity
 
 BOOTSTRAP_FILE = "envoy.json"
-START_PERIODS = 180
-"""For so many seconds a program may start."""
 
 
 def region_objects(
@@ -56,18 +54,7 @@ def region_objects(
         databases=databases,
     )
     target = world_target(spec, region, engines=commands, secrets=secrets, source_dir=str(source_dir))
-    compiled = compile_region(spec, region, target)
-    for item in compiled:
-        if item["kind"] == "Deployment":
-            _wait_for_start(item)
-    return [*compiled, *_budgets(spec, region)]
-
-
-def _wait_for_start(item: KubeObject) -> None:
-    """Let no liveness probe end a program that is still starting: many worlds may share one small machine."""
-    for container in item["spec"]["template"]["spec"]["containers"]:
-        if alive := container.get("livenessProbe"):
-            container["startupProbe"] = {**alive, "periodSeconds": 1, "failureThreshold": START_PERIODS}
+    return [*compile_region(spec, region, target), *_budgets(spec, region)]
 
 
 def _budgets(spec: Spec, region: str) -> Iterator[KubeObject]:
