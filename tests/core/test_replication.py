@@ -105,6 +105,10 @@ def test_the_old_primary_drains_once_the_others_lined_up_or_had_the_time() -> No
     assert replication.order(draining(topology_seen_at_s=99.9, seen=lined_up)) == stop
     assert replication.order(draining(topology_seen_at_s=100 - 1.5 * LEASE_S)) == stop
 
+    # Another standby comes back in the middle of the drain, and has not lined up.
+    begun = view(US, topology=SWITCHING, topology_seen_at_s=99.9, instance=status(Role.PRIMARY, order=stop))
+    assert replication.order(begun) == stop
+
 
 def primary(mode: ReplicationMode, **changes: object) -> View:
     instance = status(Role.PRIMARY, senders=(sender(EU), sender(AP)))

@@ -58,8 +58,11 @@ def lined_up(view: View, topology: Topology) -> bool:
     """Whether the drain may start: the other standbys stream from the target, or had the time to.
 
     With more than one acknowledgement per write the others stay with the primary, so there is nothing to wait for.
+    A drain that has begun goes on, whoever comes or goes: PostgreSQL cannot take a stop back, only start again.
     """
     if topology.acks_required > 1:
+        return True
+    if view.instance is not None and view.instance.order == Order(topology.epoch, Role.STOPPED):
         return True
     if view.now_s >= view.topology_seen_at_s + LINE_UP_LEASES * view.timers.lease_s:
         return True

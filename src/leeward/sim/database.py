@@ -20,6 +20,8 @@ PROMOTE_S = (0.03, 0.08)
 CHECKPOINT_S = (0.02, 0.06)
 STOP_S = (0.03, 0.12)
 STOP_TIMEOUT_S = 15.0
+STOP_CALLED_OFF_S = (0.0, 0.5)
+"""What is left of a stop that is called off, before PostgreSQL is killed to start again."""
 ADOPT_S = (0.01, 0.03)
 REWIND_S = (0.4, 1.0)
 # What comparing histories takes, after a standby did not stream for as long as one is patient with it.
@@ -224,6 +226,9 @@ class Instance:
         """Take the next step towards the order."""
         order, server = self.order, self.postgres
         if order is None or self._busy or not self.process.running:
+            return
+        if server.closing and order.role is not Role.STOPPED:
+            self._step(STOP_CALLED_OFF_S, self._end)
             return
         match order.role:
             case Role.STOPPED:

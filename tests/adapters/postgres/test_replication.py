@@ -12,7 +12,7 @@ import pytest
 
 from leeward.core.values import InstanceStatus, Region, RejoinMethod, Role, Synchronous, SynchronousMethod
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import Node, lead
+from tests.adapters.postgres.instances import Node, happens, lead
 
 pytestmark = pytest.mark.engine
 
@@ -314,3 +314,25 @@ async def test_standby_without_data_never_begins_a_database_of_its_own(start_fle
 
 def remove(path: Path) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+async def test_a_stop_that_is_called_off_waits_for_no_standby(start_fleet: StartFleet) -> None:
+    """As when the target of a switchover stands still: PostgreSQL would wait until the connection was given up."""
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        frozen = b.tree()
+        for process in frozen:
+            process.suspend()
+        try:
+            await pay(a, 2)
+            await a.order(1, Role.STOPPED)
+            await happens(lambda: '"activity": "stopping"' in a.log.read_text())
+            await a.settle(1, Role.PRIMARY)
+            await pay(a, 3)
+        finally:
+            for process in frozen:
+                process.resume()
+        assert "stopping, to start again" in a.log.read_text()
+        assert await payments(a) == [1, 2, 3]
+        await caught_up(b, 3)

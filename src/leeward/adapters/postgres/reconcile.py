@@ -24,6 +24,8 @@ STEADY_S = 0.2
 SOON_S = 0.02
 _RETRY_S = 0.5
 _STOP_TIMEOUT_S = 15.0
+# What is left of a stop that is called off. Standbys that answer get the rest; one that is gone is not waited for.
+_STOP_CALLED_OFF_S = 0.5
 _CHECKPOINT_TIMEOUT_S = 30.0
 # So long must replay stand still, with the startup process waiting for more, to have ended inside a record.
 _REPLAY_IDLE_S = 0.3
@@ -110,6 +112,9 @@ class Reconciler:
         await instance.observe()
         if not instance.server.running:
             instance.ended()
+        if instance.server.stopping and order.role is not Role.STOPPED:
+            await instance.say("stopping, to start again")
+            await instance.stop(timeout_s=_STOP_CALLED_OFF_S)
         match order.role:
             case Role.PRIMARY:
                 return await self._leader.step(order)

@@ -79,6 +79,7 @@ class Server:
         self._exited = exited
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
+        self._stopping = False
         self._ended = asyncio.Event()
         self._ended.set()
 
@@ -86,6 +87,11 @@ class Server:
     def running(self) -> bool:
         """Whether the processes exist, ready or not."""
         return self._process is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop and has not ended yet: there is no way back from that."""
+        return self.running and self._stopping
 
     def start(self, data: Path) -> None:
         """Start on this data directory with the configuration as it is now. Must not be running."""
@@ -108,6 +114,7 @@ class Server:
             cwd="/",
             start_new_session=True,
         )
+        self._stopping = False
         self._pidfd = os.pidfd_open(self._process.pid)
         self._ended.clear()
         asyncio.get_running_loop().add_reader(self._pidfd, self._reap)
@@ -156,6 +163,7 @@ class Server:
 
     async def stop(self, *, timeout_s: float) -> None:
         """Stop fast: sessions end, standbys get everything. After ``timeout_s`` it is killed instead."""
+        self._stopping = True
         self.signal(signal.SIGINT)
         try:
             async with asyncio.timeout(timeout_s):
