@@ -287,11 +287,41 @@ def test_routes_are_applied_when_they_change_and_the_new_primary_is_put_on_recor
 
 def test_a_primary_without_a_lease_gets_no_writes() -> None:
     driven, actions = leading()
+    driven.post(on.PodsChanged(APP, ()))
     driven.post(on.InstanceReported(APP, PRIMARY))
     assert driven.machine._routes is not None
     assert driven.machine._routes[0].primary is None
     (routed,) = of(do.ApplyRoutes, driven.commit(heartbeats(actions)[0]))
     assert routed.routes[0].primary == US
+
+
+def test_an_agent_that_starts_repeats_what_was_said_of_its_pods_until_it_has_looked() -> None:
+    def started() -> tuple[Driven, list[do.Action]]:
+        driven = Driven(US)
+        before = Heartbeat(US, "before", 9, 0, {}, {APP: report(Role.PRIMARY, pods_ready=2)})
+        entries = {
+            keys.topology(FLEET, APP): Entry(encode(topology()), 5),
+            keys.heartbeat(FLEET, US): Entry(encode(before), 6),
+        }
+        return driven, driven.post(on.SnapshotTaken(Snapshot(driven.revision, entries)))
+
+    def pods_said(actions: list[do.Action]) -> int:
+        (beat,) = heartbeats(actions)
+        assert isinstance(beat.changes[0], Put)
+        return decode(Heartbeat, beat.changes[0].value).apps[APP].pods_ready
+
+    driven, actions = started()
+    assert pods_said(actions) == 2
+    assert of(do.ApplyRoutes, actions) == [], "the gateway keeps what it has"
+    pods = (Address("10.0.0.1", 8000),)
+    (routed,) = of(do.ApplyRoutes, driven.post(on.PodsChanged(APP, pods)))
+    assert routed.routes[0].pods == pods
+
+    driven, _ = started()
+    driven.now_s += LEASE_S
+    actions = driven.post(on.Woke())
+    assert pods_said(actions) == 0, "nobody could look for a whole lease"
+    assert of(do.ApplyRoutes, actions)
 
 
 def test_a_request_for_another_agent_is_sent_there_and_a_proposal_answers_its_own() -> None:

@@ -1,12 +1,13 @@
 """What is written is what is read, in one form, by whichever writer."""
 
 import json
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import pytest
 
 from leeward.agent.events import Woke
 from leeward.core.codec import DecodeError, decode, encode, plain
+from leeward.core.quick import quick
 from leeward.core.values import (
     App,
     Heartbeat,
@@ -76,6 +77,23 @@ def test_anything_else_is_refused(text: str) -> None:
 def test_an_unknown_member_of_an_enumeration_is_refused() -> None:
     with pytest.raises(DecodeError, match="emperor"):
         decode(InstanceReport, encode(REPORT).replace('"primary"', '"emperor"'))
+
+
+def test_only_what_needs_no_check_of_its_fields_is_made_quickly() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Checked:
+        value: int
+
+        def __post_init__(self) -> None:
+            assert self.value > 0
+
+    @dataclass(slots=True)
+    class Open:
+        value: int
+
+    for kind in (Checked, Open):
+        with pytest.raises(TypeError, match="no frozen dataclass"):
+            quick(kind)
 
 
 def test_values_that_are_made_quickly_compare_hash_and_default_as_frozen_ones_do() -> None:

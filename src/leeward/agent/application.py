@@ -24,6 +24,8 @@ class Application:
     reported_at_s: float = 0.0
     silent_since_s: float | None = None
     pods: tuple[Address, ...] = ()
+    pods_seen: bool = False
+    """This agent has looked at the pods."""
     direct_promises: dict[Region, Promise] = field(default_factory=dict)
     progress: tuple[Progress, ...] = ()
     progress_of: tuple[Region, int] | None = None

@@ -72,6 +72,8 @@ class Machine:
         self._routes: tuple[Route, ...] | None = None
         self._routes_number = 0
         self._leader_moved_at_s = 0.0
+        self._patient_until_s = 0.0
+        """Until then, pods that were not looked at yet are as the agent before this one knew them."""
         self._requests: dict[int, str] = {}
         self._trimming: int | None = None
         self._judge_at_s = NEVER_S
@@ -146,7 +148,7 @@ class Machine:
             lease_until_s=self.lease_until_s,
             progress=app.progress,
             lags_s=app.lags_s(self._now_s),
-            pods_ready=len(app.pods),
+            pods_ready=self._pods_ready(app),
         )
 
     # -- taking events in -------------------------------------------------------------------------
@@ -168,6 +170,8 @@ class Machine:
             case on.Probed():
                 return self._probed(event.region, event.vantage)
             case on.SnapshotTaken(snapshot=snapshot):
+                if not self.store.revision:
+                    self._patient_until_s = self._now_s + self.timers.lease_s
                 self.store.take(snapshot, self._now_s)
                 self._note_progress(self._regions)
             case on.InstanceReported(app=name, status=status):
@@ -185,7 +189,7 @@ class Machine:
                 if app is not None:
                     app.direct_promises[promise.region] = promise
             case on.PodsChanged(app=name, pods=pods):
-                self.apps[name].pods = pods
+                self.apps[name].pods, self.apps[name].pods_seen = pods, True
             case on.RoutesApplied(number=number):
                 self._routes_applied(number)
             case on.LeaderSeen(leader=leader):
@@ -293,7 +297,7 @@ class Machine:
     def _report(self, app: Application) -> InstanceReport:
         status, wanted = app.instance, app.settings.pods_wanted
         if status is None:
-            pods = len(app.pods)
+            pods = self._pods_ready(app)
             return InstanceReport(Role.STOPPED, 0, False, None, None, False, pods, (), (), "no answer", wanted)
         return InstanceReport(
             role=status.role,
@@ -302,7 +306,7 @@ class Machine:
             wal=status.wal,
             upstream=status.upstream,
             healthy=status.problem is None and status.wal is not None,
-            pods_ready=len(app.pods),
+            pods_ready=self._pods_ready(app),
             senders=status.senders,
             orphans=status.orphans,
             problem=status.problem,
@@ -414,7 +418,24 @@ class Machine:
 
     # -- traffic and the store's leader -----------------------------------------------------------
 
+    def _pods_ready(self, app: Application) -> int:
+        """Return how many pods are ready. An agent that starts must not say "none" before it has looked."""
+        if app.pods_seen or self._now_s >= self._patient_until_s:
+            return len(app.pods)
+        seen = self.store.seen.get(self.me)
+        report = seen.heartbeat.apps.get(app.settings.name) if seen is not None else None
+        return report.pods_ready if report is not None else 0
+
+    def _blind(self) -> bool:
+        """Whether the gateway keeps the routes it has, because our pods were not looked at yet."""
+        if self._now_s >= self._patient_until_s:
+            return False
+        return any(not app.pods_seen and self.me in app.settings.data_regions for app in self.apps.values())
+
     def _route(self, views: Iterable[View]) -> None:
+        if self._blind():
+            self._wake_by(self._patient_until_s)
+            return
         routes = tuple(self._route_of(view) for view in views)
         if routes != self._routes:
             self._routes = routes

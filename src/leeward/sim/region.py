@@ -29,6 +29,8 @@ LOCAL_S = (0.0005, 0.003)
 SNAPSHOT_RETRY_S = 1.0
 LEADER_POLL_S = 1.0
 GATEWAY_S = (0.005, 0.02)
+# Until an agent that starts has looked at its region's pods: later than at the store.
+PODS_SEEN_S = 0.3
 
 # Which part of the decisions is taken a second time, from a copy of the machine's saved state.
 REPLAYED = 0.0005
@@ -120,11 +122,14 @@ class Site:
         self._awake_at_s = self._alarm_s = 0.0
         self.machine = self._make(self.settings, f"{self.name}-{self._agent.life}")
         for app, instance in self.instances.items():
-            self._post(on.PodsChanged(app, self.pods))
+            self._agent.after(PODS_SEEN_S, self._see_pods, app)
             if instance.process.alive:
                 self._post(on.InstanceReported(app, instance.status()))
         self._read_store()
         self._watch_leader()
+
+    def _see_pods(self, app: App) -> None:
+        self._post(on.PodsChanged(app, self.pods))
 
     def kill_agent(self) -> None:
         """The agent dies."""

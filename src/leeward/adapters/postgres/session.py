@@ -1,6 +1,7 @@
 """The manager's own connection to its PostgreSQL: one persistent superuser session on the unix socket."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -72,6 +73,17 @@ class Observation:
         return max(self.received_lsn or 0, self.replayed_lsn or 0)
 
 
+def standbys(sessions: Iterable[Sender]) -> tuple[Sender, ...]:
+    """Return one sender per region: its session that streams and is the furthest.
+
+    While an understudy takes over, and while a broken connection is not noticed yet, a region has two sessions.
+    """
+    found: dict[Region, Sender] = {}
+    for each in sorted(sessions, key=lambda one: (one.streaming, one.synchronous, one.flushed_lsn)):
+        found[each.region] = each
+    return tuple(found[region] for region in sorted(found))
+
+
 class Session:
     """Connects when needed; any failure closes it, and the next call connects again."""
 
@@ -128,7 +140,7 @@ class Session:
             streaming_from=None if source is None else (source[0], source[1]),
             replay_idle=wait in _REPLAYED_ALL,
             slots=tuple(Slot(name, status == "lost", active) for name, status, active in slots or ()),
-            senders=tuple(
+            senders=standbys(
                 Sender(
                     region=Region(name),
                     streaming=state == "streaming",
