@@ -32,15 +32,40 @@ def wal(at: int, payload: bytes) -> bytes:
     return frame(b"d", b"w" + struct.pack("!QQQ", at, at + len(payload), 0) + payload)
 
 
-def answer(text: bytes) -> bytes:
-    return frame(b"T", b"columns") + frame(b"D", text) + frame(b"C", b"SELECT\x00") + frame(b"Z", b"I")
+def row(*columns: bytes) -> bytes:
+    values = b"".join(struct.pack("!I", len(column)) + column for column in columns)
+    return frame(b"D", struct.pack("!H", len(columns)) + values)
+
+
+def answer(*columns: bytes) -> bytes:
+    return frame(b"T", b"columns") + row(*columns) + frame(b"C", b"SELECT\x00") + frame(b"Z", b"I")
+
+
+def ended(fork_lsn: int, timeline: int = 2) -> bytes:
+    """What the upstream answers to the end of a timeline: which one goes on, and from where."""
+    return answer(b"%d" % timeline, b"%X/%X" % (fork_lsn >> 32, fork_lsn & 0xFFFFFFFF))
 
 
 STATUS = frame(b"d", b"r" + bytes(33))
 STREAM = frame(b"W", bytes(3))
 IDENTIFY, HISTORY = query(b"IDENTIFY_SYSTEM"), query(b"TIMELINE_HISTORY 2")
 LAST = 3 * SEGMENT_BYTES + 80
-ENDED, HISTORY_ANSWER, IDENTIFY_ANSWER = answer(b"2, 0/3000050"), answer(b"1 0/3000050 no reason"), answer(b"sysid, 2")
+ENDED, IDENTIFY_ANSWER = ended(LAST), answer(b"sysid", b"2", b"0/3000050", b"")
+HISTORY_ANSWER = answer(b"00000002.history", b"1\t0/3000050\tno reason")
+# A WAL sender sends what it has received; a promotion forks off after the last whole record of that.
+UNLIKELY_FORKS = [
+    pytest.param(ended(LAST - 40), "timeline 2 begins at 3000028, .* ends at 3000050", id="before the end"),
+    pytest.param(ended(LAST + 40), "timeline 2 begins at 3000078, .* ends at 3000050", id="after the end"),
+    pytest.param(ended((1 << 32) + LAST), "timeline 2 begins at 103000050,", id="the same but for its high half"),
+    pytest.param(ended(LAST, timeline=3), "timeline 3 begins at 3000050,", id="another timeline"),
+    pytest.param(answer(b"2", b"3000050"), "does not say where", id="no position"),
+    pytest.param(answer(b"2", b"0/3000050", b""), "does not say where", id="three columns"),
+    pytest.param(frame(b"D", b"2, 0/3000050"), "does not say where", id="no row"),
+    pytest.param(frame(b"D", b"\0\2" + 2 * b"\xff\xff\xff\xff"), "does not say where", id="nothing but nulls"),
+    pytest.param(frame(b"D"), "does not say where", id="an empty row"),
+    pytest.param(frame(b"C", b"COPY 0\0") + frame(b"Z", b"I"), "does not say where", id="no fork"),
+    pytest.param(frame(b"E", b"not here\0") + frame(b"Z", b"I"), "does not say where", id="an error"),
+]
 
 
 OWN = bytes(range(80))
@@ -56,7 +81,7 @@ def streaming(from_lsn: int = 3 * SEGMENT_BYTES) -> Anticipation:
     anticipation = Anticipation(held)
     for asked, answered in (
         (STARTUP, frame(b"R", bytes(4)) + frame(b"Z", b"I")),
-        (IDENTIFY, answer(b"sysid, 1")),
+        (IDENTIFY, answer(b"sysid", b"1", b"0/3000050", b"")),
         (start(from_lsn, 1), STREAM + wal(from_lsn, bytes(LAST - from_lsn))),
         (STATUS, b""),
     ):
@@ -80,6 +105,32 @@ def test_what_this_connection_did_not_bring_is_sent_again() -> None:
     for asked in (COPY_DONE, HISTORY, IDENTIFY):
         anticipation.from_client(asked)
     assert anticipation.from_client(start(3 * SEGMENT_BYTES, 2)).to_client == STREAM
+
+
+@pytest.mark.parametrize("asked", [pytest.param(COPY_DONE, id="asked"), pytest.param(b"", id="not asked yet")])
+@pytest.mark.parametrize(("answered", "because"), UNLIKELY_FORKS)
+def test_a_fork_anywhere_but_at_the_end_of_what_came_starts_over(asked: bytes, answered: bytes, because: str) -> None:
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE)
+    anticipation.from_client(asked)
+    with pytest.raises(UnforeseenError, match=because):
+        anticipation.from_server(answered + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM)
+
+
+def test_the_next_fork_is_compared_as_well() -> None:
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE + ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM)
+    anticipation.from_client(COPY_DONE + HISTORY + IDENTIFY + start(3 * SEGMENT_BYTES, 2))
+    anticipation.from_server(wal(LAST, b"new") + COPY_DONE)
+    with pytest.raises(UnforeseenError, match=r"timeline 3 begins at 3000052, .* ends at 3000053"):
+        anticipation.from_server(ended(LAST + 2, timeline=3))
+
+
+def test_positions_may_be_padded() -> None:
+    # PostgreSQL 19 does.
+    anticipation = streaming()
+    anticipation.from_server(COPY_DONE + answer(b"2", b"0/03000050"))
+    assert anticipation.from_client(COPY_DONE).to_client == answer(b"2", b"0/03000050")
 
 
 def test_a_fork_between_two_segments_needs_nothing_of_its_own() -> None:
@@ -172,13 +223,14 @@ def test_a_stream_of_something_else_is_refused() -> None:
 @pytest.mark.parametrize("chunk_bytes", [1, 3, 7, 64])
 def test_messages_may_come_in_any_pieces(chunk_bytes: int) -> None:
     anticipation = streaming()
-    stream = wal(LAST, b"some") + COPY_DONE + ENDED
+    answered = ended(LAST + 4)
+    stream = wal(LAST, b"some") + COPY_DONE + answered
     passed = b"".join(
         bytes(anticipation.from_server(stream[at : at + chunk_bytes]).to_client)
         for at in range(0, len(stream), chunk_bytes)
     )
     assert passed == wal(LAST, b"some") + COPY_DONE
-    assert anticipation.from_client(COPY_DONE).to_client == ENDED
+    assert anticipation.from_client(COPY_DONE).to_client == answered
 
 
 def test_a_history_of_its_own_acknowledges_nothing_here() -> None:

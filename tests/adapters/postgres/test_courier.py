@@ -1,15 +1,23 @@
 """The courier between real sockets: nobody waits for ever, whoever goes first; with an upstream of a few bytes."""
 
 import asyncio
+import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
+import pytest
+
 from leeward.adapters.postgres.courier import Courier
 from leeward.adapters.postgres.messages import query
 from leeward.adapters.postgres.settings import Endpoint, Layout, ManagerSettings
 from leeward.core.values import App, Region
+from tests.adapters.postgres.instances import happens
+from tests.adapters.postgres.test_anticipation import COPY_DONE, HISTORY, IDENTIFY, LAST, STREAM, start, wal
+from tests.adapters.postgres.test_understudy import GOODBYE, SEGMENT, SLOTLESS, says
 
 STARTUP = struct.pack("!II", 22, 196608) + b"user\x00replica\x00\x00"
 READY = b"Z\x00\x00\x00\x05I"
@@ -23,9 +31,18 @@ Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @asynccontextmanager
 async def carried(home: Path, answer: Answer, answer_timeout_s: float) -> AsyncIterator[Line]:
     """A connection through a courier to an upstream that behaves as told."""
-    nowhere = home / "nowhere"
     upstream = await asyncio.start_server(answer, "127.0.0.1", 0)
-    address = Endpoint("127.0.0.1", upstream.sockets[0].getsockname()[1])
+    try:
+        async with carried_to(upstream.sockets[0].getsockname()[1], home, answer_timeout_s) as line:
+            yield line
+    finally:
+        upstream.close()
+
+
+@asynccontextmanager
+async def carried_to(port: int, home: Path, answer_timeout_s: float) -> AsyncIterator[Line]:
+    """A connection through a courier to an upstream that listens on a port."""
+    nowhere = home / "nowhere"
     settings = ManagerSettings(
         region=Region("here"),
         app=App("payments"),
@@ -33,7 +50,7 @@ async def carried(home: Path, answer: Answer, answer_timeout_s: float) -> AsyncI
         postgres=Endpoint("127.0.0.1", 0),
         layout=Layout(home),
         identity_dir=nowhere,
-        upstreams={Region("there"): address},
+        upstreams={Region("there"): Endpoint("127.0.0.1", port)},
         database="payments",
         owner="payments",
         password_file=nowhere,
@@ -50,7 +67,6 @@ async def carried(home: Path, answer: Answer, answer_timeout_s: float) -> AsyncI
     finally:
         writer.close()
         await courier.close()
-        upstream.close()
 
 
 async def test_an_upstream_that_falls_silent_is_given_up(tmp_path: Path) -> None:
@@ -97,6 +113,61 @@ async def test_a_request_to_stream_waits_for_a_silent_understudy_no_longer_than_
         writer.write(STARTUP + request)
         assert await reader.readexactly(len(READY)) == READY
     assert requested == [request]
+
+
+async def test_a_request_to_stream_waits_no_longer_for_an_understudy_that_cannot_connect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leeward.adapters.postgres.courier._CONNECT_TIMEOUT_S", 2 * LONG_S)
+    request = query(b"START_REPLICATION 0/3000000 TIMELINE 1")
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as upstream, socket.socket() as filler:
+        upstream.setblocking(False)
+        filler.setblocking(False)
+        address = upstream.getsockname()
+
+        def refused() -> bool:
+            lines = psutil.Process(os.getpid()).net_connections("tcp4")
+            return any(line.raddr == address and line.status == psutil.CONN_SYN_SENT for line in lines)
+
+        async with carried_to(address[1], tmp_path, LONG_S) as (reader, writer):
+            writer.write(STARTUP + request)
+            # The first connection is all that fits in before somebody accepts it; then something else takes its place.
+            await happens(refused)
+            accepted, _ = upstream.accept()
+            filler.connect_ex(address)
+            loop = asyncio.get_running_loop()
+            with accepted:
+                accepted.setblocking(False)
+                came = b""
+                while len(came) < len(STARTUP + request):
+                    came += await loop.sock_recv(accepted, 1024)
+                assert came == STARTUP + request
+                await loop.sock_sendall(accepted, READY)
+                assert await reader.readexactly(len(READY)) == READY
+
+
+async def test_an_understudy_that_takes_over_where_nobody_was_promoted_starts_over(tmp_path: Path) -> None:
+    taken_over = asyncio.Event()
+
+    async def follow_another_timeline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opening = await reader.readexactly(len(STARTUP))
+        if opening == STARTUP:
+            await reader.readuntil(SLOTLESS)
+            writer.write(STREAM + wal(SEGMENT, bytes(LAST - SEGMENT)) + COPY_DONE)
+            assert await reader.read() == GOODBYE
+            taken_over.set()
+        else:
+            writer.write(says(recovering=True))
+            await reader.read()
+        writer.close()
+
+    # It would be given up anyhow, much later.
+    async with carried(tmp_path, follow_another_timeline, 2 * LONG_S) as (reader, writer):
+        writer.write(STARTUP + start(SEGMENT, 1))
+        await reader.readuntil(COPY_DONE)
+        writer.write(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2))
+        await taken_over.wait()
+        assert await reader.read() == b""
 
 
 async def test_when_one_side_ends_so_does_the_other(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """A standby behind another one that is to be promoted, or is not after all: the understudy with real PostgreSQL."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
+import psutil
 import psycopg
 import pytest
 
@@ -14,6 +17,7 @@ pytestmark = pytest.mark.engine
 
 A, B, C = "us-east-1", "europe-west1", "japaneast"
 TOOK_OVER = "an understudy took over"
+FORKED_BEFORE = "the WAL that came of the one before ends at"
 LONG_S = 90.0
 
 
@@ -71,6 +75,29 @@ async def followed_by(primary: Node, region: str) -> None:
     )
 
 
+def each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            act(process)
+
+
+async def torn(primary: Node, *standbys: Node) -> None:
+    """Have the standbys hold the first part of a record whose rest the primary, which then stands still, never sent."""
+    holds = "pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn() AND (pg_last_wal_receive_lsn() - '0/0') % 8192 = 0"
+    async with asyncio.timeout(LONG_S):
+        while True:
+            # Nobody waits for it: it is written out by and by, to the end of the last full page.
+            await ask(primary, "SELECT pg_logical_emit_message(false, 'torn', repeat('x', 100000))")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONG_S / 9):
+                    await asyncio.gather(*(comes_true(standby, holds) for standby in standbys))
+            processes = primary.tree()
+            each(processes, psutil.Process.suspend)
+            if all([await ask(standby, f"SELECT 1 WHERE {holds}") for standby in standbys]):
+                return
+            each(processes, psutil.Process.resume)
+
+
 async def test_it_takes_over_when_the_promotion_comes(start_fleet: StartFleet) -> None:
     a, b, c = await start_fleet(A, B, C)
     async with a.leased(1):
@@ -81,6 +108,7 @@ async def test_it_takes_over_when_the_promotion_comes(start_fleet: StartFleet) -
         # Nobody but C can acknowledge.
         await b.settle(4, Role.PRIMARY, synchronous=Synchronous(SynchronousMethod.ANY, 1, (a.region, c.region)))
         assert TOOK_OVER in c.log.read_text()
+        assert FORKED_BEFORE not in c.log.read_text()
         await b.execute("INSERT INTO payment VALUES (2)")
         await comes_true(c, "(SELECT array_agg(id ORDER BY id) FROM payment) = '{1,2}'")
         await followed_by(b, C)
@@ -88,12 +116,31 @@ async def test_it_takes_over_when_the_promotion_comes(start_fleet: StartFleet) -
         assert one == (1,)
 
 
-async def test_what_is_written_after_it_has_asked_comes_once(start_fleet: StartFleet) -> None:
+async def test_a_promotion_that_does_without_the_last_record_is_followed(start_fleet: StartFleet) -> None:
     a, b, c = await start_fleet(A, B, C)
     async with a.leased(1):
         await lined_up(a, b, c)
-        # Into the next segment, and some more.
-        await ask(a, "SELECT pg_switch_wal()")
+        await torn(a, b, c)
+        a.kill()
+    async with b.leased(4):
+        await c.order(4, Role.STANDBY, b)
+        await b.settle(4, Role.PRIMARY, synchronous=Synchronous(SynchronousMethod.ANY, 1, (a.region, c.region)))
+        # It held, and claimed to hold, more of the old timeline than the new one goes on from.
+        assert FORKED_BEFORE in c.log.read_text()
+        await b.execute("INSERT INTO payment SELECT generate_series(2, 5000)")
+        await comes_true(c, "(SELECT count(*) FROM payment) = 5000")
+        await followed_by(b, C)
+
+
+@pytest.mark.parametrize(
+    "next_segment", [pytest.param(False, id="the same segment"), pytest.param(True, id="the next segment")]
+)
+async def test_what_is_written_after_it_has_asked_comes_once(start_fleet: StartFleet, next_segment: bool) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    async with a.leased(1):
+        await lined_up(a, b, c)
+        if next_segment:
+            await ask(a, "SELECT pg_switch_wal()")
         await a.execute("INSERT INTO payment SELECT generate_series(2, 500)")
         stopped = await a.settle(3, Role.STOPPED)
         assert stopped.wal is not None
@@ -102,7 +149,9 @@ async def test_what_is_written_after_it_has_asked_comes_once(start_fleet: StartF
     async with b.leased(4):
         await c.order(4, Role.STANDBY, b)
         await b.settle(4, Role.PRIMARY, synchronous=Synchronous(SynchronousMethod.ANY, 1, (a.region, c.region)))
-        assert TOOK_OVER in c.log.read_text()
+        # The next segment of the new timeline is all there is of it: the understudy has asked for the one before.
+        assert (TOOK_OVER in c.log.read_text()) is not next_segment
+        assert FORKED_BEFORE not in c.log.read_text()
         await b.execute("INSERT INTO payment VALUES (501)")
         await comes_true(c, "(SELECT count(*) FROM payment) = 501")
         await followed_by(b, C)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation
+from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation, Passing
 from leeward.adapters.postgres.messages import Start, UnforeseenError
 from leeward.adapters.postgres.understudy import Understudy
 from leeward.core.values import Region
@@ -19,7 +19,9 @@ from tests.adapters.postgres.test_anticipation import (
     STARTUP,
     STATUS,
     STREAM,
+    UNLIKELY_FORKS,
     answer,
+    ended,
     frame,
     query,
     start,
@@ -33,13 +35,14 @@ LOGGED_IN = frame(b"R", bytes(4)) + frame(b"S", b"in_hot_standby\x00on\x00") + f
 WAITED = frame(b"C", b"DO\x00") + frame(b"Z", b"I")
 # The timeline ends where it was asked for, or after some WAL.
 ENDS_THERE, ENDS_LATER = ENDED, STREAM + wal(LAST - 8, bytes(8)) + COPY_DONE + ENDED
-PROMOTED = WAITED + ENDS_THERE + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM
+REST = HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM
+PROMOTED = WAITED + ENDS_THERE + REST
 SLOTLESS = query(b"START_REPLICATION 0/3000000 TIMELINE 1")
 GOODBYE = frame(b"X")
 
 
 def says(recovering: bool) -> bytes:
-    return LOGGED_IN + answer(b"\x00\x01\x00\x00\x00\x01" + (b"t" if recovering else b"f"))
+    return LOGGED_IN + answer(b"t" if recovering else b"f")
 
 
 def own_wal(timeline: int, from_lsn: int, to_lsn: int) -> bytes:
@@ -134,9 +137,51 @@ def test_wal_that_came_by_the_old_timeline_is_not_handed_out_again() -> None:
     anticipation = lined_up()
     # It asked for all from LAST on; the fork came later.
     anticipation.from_server(wal(LAST, b"more") + COPY_DONE)
-    anticipation.from_understudy(PROMOTED + wal(LAST, b"mo") + wal(LAST + 2, b"renew"))
+    anticipation.from_understudy(WAITED + ended(LAST + 4) + REST + wal(LAST, b"mo") + wal(LAST + 2, b"renew"))
     passed = anticipation.from_client(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2))
     assert passed.to_client.endswith(STREAM + wal(SEGMENT, OWN + b"more") + wal(LAST + 4, b"new"))
+
+
+def test_nothing_is_handed_out_or_claimed_of_what_is_beyond_the_fork() -> None:
+    # The upstream had received, and sent on, the first 100 bytes of a record that its promotion did without.
+    anticipation = lined_up()
+    anticipation.from_server(wal(LAST, bytes(100)))
+    beyond = LAST + 100
+    assert anticipation.from_server(COPY_DONE).taken_over
+    assert not anticipation.from_client(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2)).to_client
+    assert not anticipation.from_client(status(beyond, beyond, LAST)).to_server
+    with pytest.raises(UnforeseenError, match=r"timeline 2 begins at 3000050, .* ends at 30000B4"):
+        anticipation.from_understudy(PROMOTED + wal(LAST, b"new"))
+
+
+@pytest.mark.parametrize("early", [pytest.param(True, id="early"), pytest.param(False, id="late")])
+@pytest.mark.parametrize(("answered", "because"), UNLIKELY_FORKS)
+def test_a_fork_anywhere_but_at_the_end_of_what_came_starts_over(early: bool, answered: bytes, because: str) -> None:
+    anticipation = lined_up()
+    promoted = WAITED + answered + REST
+    if early:
+        anticipation.from_understudy(promoted)
+        with pytest.raises(UnforeseenError, match=because):
+            anticipation.from_server(COPY_DONE)
+        return
+    anticipation.from_server(COPY_DONE)
+    with pytest.raises(UnforeseenError, match=because):
+        anticipation.from_understudy(promoted)
+
+
+def test_a_fork_in_a_later_segment_is_asked_about_as_without_it() -> None:
+    # It has asked for the new timeline from the last segment on, which that timeline does not have.
+    anticipation = lined_up()
+    anticipation.from_server(wal(LAST, bytes(SEGMENT_BYTES)))
+    anticipation.from_understudy(WAITED + ended(LAST + SEGMENT_BYTES) + HISTORY_ANSWER)
+    passed = anticipation.from_server(COPY_DONE)
+    assert not passed.taken_over
+    assert passed.to_server == COPY_DONE + HISTORY + IDENTIFY + start(LAST + SEGMENT_BYTES, 2)
+    assert not anticipation.accompanied
+    assert not anticipation.relies_on_understudy
+    assert anticipation.held_bytes == 0
+    # Whatever else it brings is of no use.
+    assert anticipation.from_understudy(IDENTIFY_ANSWER + frame(b"E", b"not here\0")) == Passing()
 
 
 def test_an_upstream_that_is_a_primary_needs_none() -> None:

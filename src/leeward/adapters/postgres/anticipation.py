@@ -17,6 +17,10 @@ without its slot, which is the understudy's. So afterwards everything is as if i
 Nothing is made up: every answer is the upstream's own, to the very question. A question that was not foreseen
 ends the connection, and the WAL receiver starts over as without us. The order of the questions is walreceiver.c's.
 
+Where the fork is the upstream alone knows. We take it to be where our WAL of the old timeline ends, and the answer to
+the first question says whether it is. A promotion forks off after the last whole record, and what had come of
+the next one may have been sent on. Then too the WAL receiver starts over: asked for again, the old timeline ends there.
+
 Nothing is acknowledged that did not pass here. A WAL receiver begins by reporting all that its PostgreSQL has
 replayed, be it of another history, and a primary lets such a report release commits at those positions. Here it
 says no more than the upstream has sent; the whole of it follows as soon as that much has been sent.
@@ -30,6 +34,7 @@ from dataclasses import dataclass, field, replace
 from leeward.adapters.postgres.messages import (
     COPY_DONE,
     GOODBYE,
+    Fork,
     Frames,
     Start,
     UnforeseenError,
@@ -100,6 +105,8 @@ class Anticipation:
         self._withheld: bytes | None = None
         """The last status, when it says more than has been sent."""
         self._ahead: deque[_Question] = deque()
+        self._agreed = False
+        """The upstream has said that the old timeline ends where our WAL of it does."""
 
     @property
     def held_bytes(self) -> int:
@@ -121,12 +128,15 @@ class Anticipation:
         passing = Passing()
         for frame in self._from_client.feed(data):
             waiting = [question for question in self._ahead if not question.asked]
-            if not waiting:
-                passing.to_server += self._modest(frame) if frame[:1] == b"d" else self._request(frame)
-            elif frame[:1] != b"d":
+            if frame[:1] == b"d":
+                # Else it is one of the old timeline: the stream it belongs to has ended; the next one says as much.
+                if not self._ahead:
+                    passing.to_server += self._modest(frame)
+            elif waiting:
                 self._match(frame, waiting)
                 self._hand_out(passing)
-            # A status of the old timeline: the stream it belongs to has ended; the next status says as much.
+            else:
+                passing.to_server += self._request(frame)
         return passing
 
     def from_server(self, data: bytes) -> Passing:
@@ -166,9 +176,26 @@ class Anticipation:
         # What follows the answer to the last question is the stream that it asked for.
         last = self._ahead[-1]
         question = next((question for question in self._ahead if not question.answered), last)
+        if question.frame == COPY_DONE:
+            self._agree(frame)
         question.answer.append(frame)
         question.answered |= frame[:1] == b"Z" or (question is last and frame[:1] == b"W")
         self._hand_out(passing)
+
+    def _agree(self, frame: bytes) -> None:
+        """Take of the answer to the end of the stream where the timeline ends. Raises UnforeseenError.
+
+        A promotion forks off after the last whole record. What a WAL sender had received by then it may have sent
+        on, be it the first part of a record: then we hold WAL that the new timeline does not have.
+        """
+        if frame[:1] == b"D":
+            fork, start = Fork.read(frame), self._start
+            if start is None or fork != Fork(start.timeline, self._end_lsn):
+                ours = f"the WAL that came of the one before ends at {self._end_lsn:X}"
+                raise UnforeseenError(f"timeline {fork.timeline} begins at {fork.at_lsn:X}, {ours}")
+            self._agreed = True
+        elif frame[:1] == b"Z" and not self._agreed:
+            raise UnforeseenError("the upstream does not say where the timeline has ended")
 
     def _request(self, frame: bytes) -> bytes:
         start = start_of(frame)
@@ -249,20 +276,25 @@ class Anticipation:
     def _brief(self, server_end_lsn: int, passing: Passing) -> None:
         """Have the understudy ask, once the standby holds all there is: the WAL from here on comes again."""
         understudy = self._understudy
-        if understudy is not None and not understudy.asked and self._start and self._end_lsn >= server_end_lsn:
+        if understudy is None or understudy.asked_at_lsn is not None or self._start is None:
+            return
+        if self._end_lsn >= server_end_lsn:
             passing.to_understudy += understudy.ask(self._start, self._end_lsn)
 
     def _ask_ahead(self, ended: Start, passing: Passing) -> None:
         timeline, fork_lsn = ended.timeline + 1, self._end_lsn
         segment_lsn = fork_lsn - fork_lsn % SEGMENT_BYTES
         self._start = start = Start(ended.slot, segment_lsn, timeline)
+        self._agreed = False
         if ended.lsn <= segment_lsn < fork_lsn:
             self._again = (ended.timeline, segment_lsn, fork_lsn)
             start = Start(ended.slot, fork_lsn, timeline)
         questions = (COPY_DONE, query(b"TIMELINE_HISTORY %d" % timeline), query(b"IDENTIFY_SYSTEM"))
         self._ahead.extend(map(_Question, (*questions, query(self._start.query()))))
         understudy, self._understudy = self._understudy, None
-        if understudy is None or not understudy.asked:
+        early, self._early = self._early, []
+        # The new timeline begins with the fork's segment: what was asked for before that, nobody has.
+        if understudy is None or understudy.asked_at_lsn is None or understudy.asked_at_lsn < segment_lsn:
             if understudy is not None:
                 self._relies = False
             passing.to_server += b"".join((*questions, query(start.query())))
@@ -271,7 +303,6 @@ class Anticipation:
             raise UnforeseenError("the WAL receiver did not begin at the start of a segment")
         passing.to_server += GOODBYE
         passing.taken_over, self._from_server = True, understudy
-        early, self._early = self._early, []
         for frame in early:
             self._take(frame, passing)
 

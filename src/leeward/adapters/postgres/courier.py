@@ -20,8 +20,10 @@ _CONNECT_TIMEOUT_S = 5.0
 # PostgreSQL waits without end for the answer to a question, even if the line has long been dead. In a live stream the
 # upstream is never silent for so long: wal_receiver_timeout asks for a word before.
 _ANSWER_TIMEOUT_S = 10.0
-# The upstream's answer to the first question of an understudy, which a request to stream waits for if need be.
+# Until an understudy is connected and has the answer to its first question: a request to stream waits for that.
 _SAY_TIMEOUT_S = 1.0
+# A promoted upstream ends the old timeline and an understudy's wait in the same moment.
+_PROMOTED_TIMEOUT_S = 1.0
 _CHUNK_BYTES = 128 * 1024
 # What may wait here for the WAL receiver to ask for it: the rest stays with the upstream.
 _HELD_MAX_BYTES = 4 * 1024 * 1024
@@ -118,7 +120,7 @@ class _Journey:
         self._answer_timeout_s = answer_timeout_s
         self._unanswered_since_s: float | None = None
         self._moved = asyncio.Event()
-        self._taken_over = False
+        self._taken_over = asyncio.Event()
         self._over = asyncio.Event()
 
     async def run(self, understudy: Understudy | None) -> None:
@@ -129,7 +131,10 @@ class _Journey:
             asyncio.create_task(self._be_patient(), name="an answer in time"),
             asyncio.create_task(self._over.wait(), name="the understudy's end"),
         ]
-        beside = [] if understudy is None else [asyncio.create_task(self._accompany(understudy), name="understudy")]
+        beside = []
+        if understudy is not None:
+            beside.append(asyncio.create_task(self._accompany(understudy), name="understudy"))
+            tasks.append(asyncio.create_task(self._expect_promotion(understudy), name="a promotion"))
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -150,7 +155,7 @@ class _Journey:
         while data := await self._from_server.read(_CHUNK_BYTES):
             self._unanswered_since_s = None
             await self._pass(self._anticipation.from_server(data))
-            if self._taken_over:
+            if self._taken_over.is_set():
                 await self._over.wait()
             if not self._anticipation.relies_on_understudy:
                 await self._room()
@@ -164,25 +169,37 @@ class _Journey:
             await self._pass(self._anticipation.without_understudy())
             goes_on = not self._anticipation.relies_on_understudy
         except UnforeseenError:
-            self.waited_in_vain = not self._taken_over
+            self.waited_in_vain = not self._taken_over.is_set()
             raise
         finally:
             if not goes_on:
                 self._over.set()
 
     async def _listen_to(self, understudy: Understudy) -> None:
-        reader, writer = await _connect(self._upstream)
-        with closing(writer):
-            self._to_understudy = writer
-            writer.write(understudy.opening())
-            async with asyncio.timeout(_SAY_TIMEOUT_S):
+        async with asyncio.timeout(_SAY_TIMEOUT_S) as patience:
+            reader, writer = await _connect(self._upstream)
+            with closing(writer):
+                self._to_understudy = writer
+                writer.write(understudy.opening())
                 while understudy.recovering is None and (data := await reader.read(_CHUNK_BYTES)):
                     await self._pass(self._anticipation.from_understudy(data))
-            while self._anticipation.accompanied and (data := await reader.read(_CHUNK_BYTES)):
-                if self._taken_over:
-                    self._unanswered_since_s = None
-                await self._pass(self._anticipation.from_understudy(data))
-                await self._room()
+                patience.reschedule(None)
+                while self._anticipation.accompanied and (data := await reader.read(_CHUNK_BYTES)):
+                    if self._taken_over.is_set():
+                        self._unanswered_since_s = None
+                    await self._pass(self._anticipation.from_understudy(data))
+                    await self._room()
+
+    async def _expect_promotion(self, understudy: Understudy) -> None:
+        """Start over when the understudy has taken over, and it turns out that its upstream was not promoted.
+
+        An upstream that itself follows a new timeline ends the old one too. It streams on, and an understudy waits on.
+        """
+        await self._taken_over.wait()
+        await asyncio.sleep(_PROMOTED_TIMEOUT_S)
+        if understudy.waits:
+            raise UnforeseenError("the timeline has ended, but the upstream was not promoted")
+        await self._over.wait()
 
     async def _pass(self, passing: Passing) -> None:
         self._to_client.write(passing.to_client)
@@ -192,7 +209,8 @@ class _Journey:
             understudy.write(passing.to_understudy)
             if passing.taken_over:
                 self._to_server.close()
-                self._to_server, self._taken_over = understudy, True
+                self._to_server = understudy
+                self._taken_over.set()
                 log.info("an understudy took over", upstream=f"{self._upstream.host}:{self._upstream.port}")
             elif not self._anticipation.accompanied:
                 understudy.write(GOODBYE)

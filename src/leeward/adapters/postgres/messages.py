@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 FRAME_MAX_BYTES = 64 * 1024 * 1024
 COPY_DONE = b"c\x00\x00\x00\x04"
 GOODBYE = b"X\x00\x00\x00\x04"
+_LSN = re.compile(rb"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 _START = re.compile(
     rb'START_REPLICATION(?: SLOT "(?P<slot>[^"]*)")? (?P<lsn>[0-9A-F]+/[0-9A-F]+) TIMELINE (?P<timeline>\d+)'
 )
@@ -18,10 +19,28 @@ _CLAIMS_AT = 6
 _WAL = struct.Struct("!QQq")  # start, end of WAL on the server, the server's clock
 _WAL_AT = 6
 _PAYLOAD_AT = _WAL_AT + _WAL.size
+_COUNT_AT, _COLUMNS_AT = 5, 7  # in a row: how many columns, and the columns
+_LENGTH = struct.Struct("!I")  # of a column; null is far beyond any message's end
 
 
 class UnforeseenError(Exception):
     """The WAL receiver asked something else than foreseen, or the stream is none of PostgreSQL's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Where the upstream says that a timeline has ended, and which one goes on from there."""
+
+    timeline: int
+    at_lsn: int
+
+    @classmethod
+    def read(cls, row: bytes) -> "Fork":
+        """Return what the row says that answers the end of a stream. Raises UnforeseenError."""
+        columns = _columns(row)
+        if len(columns) != 2 or not columns[0].isdigit() or _LSN.fullmatch(columns[1]) is None:
+            raise UnforeseenError(f"{row[:60]!r} does not say where the timeline has ended")
+        return cls(int(columns[0]), _lsn(columns[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +57,7 @@ class Start:
         match = _START.fullmatch(query)
         if match is None:
             return None
-        high, low = (int(part, 16) for part in match["lsn"].split(b"/"))
-        return cls(match["slot"], (high << 32) + low, int(match["timeline"]))
+        return cls(match["slot"], _lsn(match["lsn"]), int(match["timeline"]))
 
     def query(self) -> bytes:
         """Return the query that makes it."""
@@ -104,6 +122,23 @@ class Wal:
         """Return the message."""
         body = b"w" + _WAL.pack(self.at_lsn, self.server_end_lsn, self.sent_at) + self.payload
         return b"d" + struct.pack("!I", len(body) + 4) + body
+
+
+def _lsn(text: bytes) -> int:
+    high, low = (int(part, 16) for part in text.split(b"/"))
+    return (high << 32) + low
+
+
+def _columns(row: bytes) -> list[bytes]:
+    """Return a row's values; none when one of them is null or its length is wrong."""
+    at, columns = _COLUMNS_AT, []
+    while at + _LENGTH.size <= len(row):
+        (length,) = _LENGTH.unpack_from(row, at)
+        at += _LENGTH.size
+        columns.append(row[at : at + length])
+        at += length
+    count = int.from_bytes(row[_COUNT_AT:_COLUMNS_AT])
+    return columns if at == len(row) and count == len(columns) else []
 
 
 def query(text: bytes) -> bytes:

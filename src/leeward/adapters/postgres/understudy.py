@@ -42,10 +42,16 @@ class Understudy:
     password: str = field(repr=False)
     recovering: bool | None = None
     """Whether the upstream is in recovery; None: it has not said."""
-    asked: bool = False
+    asked_at_lsn: int | None = None
+    """From where on it has asked for WAL; None: it has not asked."""
     _frames: Frames = field(default_factory=lambda: Frames(untyped_first=False))
     _ends: int = 0
     """How many answers have ended."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the upstream has not been promoted yet, as far as it has said."""
+        return self._ends < _WAITED
 
     def opening(self) -> bytes:
         """Return what opens the session, all at once: who it is, its password, and the question whether to stay."""
@@ -72,7 +78,7 @@ class Understudy:
 
         The end of the timeline is asked for by streaming it, from there, and by ending that at once.
         """
-        self.asked = True
+        self.asked_at_lsn = at_lsn
         timeline = streamed.timeline + 1
         questions = (
             query(_WAIT),
