@@ -214,6 +214,16 @@ async def test_the_autoscaler_follows_the_load(region: Region, cluster: Kubernet
     )
     assert item["status"]["desiredReplicas"] == 2
 
+    # Who scales to nothing means it.
+    await cluster.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 0}}, namespace=NAMESPACE, timeout_s=WAIT_S)
+    (item,) = await until(
+        cluster,
+        HORIZONTAL_POD_AUTOSCALERS,
+        lambda rows: rows[0]["status"]["conditions"][0]["reason"] == "ScalingDisabled",
+    )
+    assert item["status"]["desiredReplicas"] == 0
+    await until(cluster, PODS, lambda pods: not pods)
+
 
 async def test_a_deleted_namespace_ends_with_its_pods(region: Region, cluster: KubernetesCluster) -> None:
     region.write_manifests(workload("Deployment", "web", VERSION_1), service("web"))

@@ -21,6 +21,7 @@ from leeward.ports.cluster import HORIZONTAL_POD_AUTOSCALERS, PODS, KubeObject
 SYNC_S = 2.0
 TOLERANCE = 0.1
 STABILIZATION_DOWN_S = 300.0
+MEASURED = "ValidMetricFound"
 
 
 class CpuMeter:
@@ -89,6 +90,10 @@ class Autoscaler:
         if target is None:
             raise ValueError(f"{reference['kind']} {reference['name']} does not exist")
         current = int(target["spec"].get("replicas", 1))
+        if current == 0 and int(spec.get("minReplicas", 1)) > 0:
+            # As in Kubernetes: who scales to nothing means it.
+            self._report(item, 0, 0, [], used, reason="ScalingDisabled")
+            return
         pods = [
             pod
             for pod in self._store.list(PODS, namespace)
@@ -106,7 +111,8 @@ class Autoscaler:
             because = "out of bounds" if share is None else f"CPU is at {share:.0%} of its target"
             self._recorder.normal(item, "SuccessfulRescale", f"New size: {wanted}; reason: {because}")
             self._store.edit(resource, target, lambda edited: edited["spec"].update(replicas=wanted))
-        self._report(item, current, wanted, pods, used, measured=share is not None)
+        reason = MEASURED if share is not None else "FailedGetResourceMetric"
+        self._report(item, current, wanted, pods, used, reason=reason)
 
     def _stabilized(self, item: KubeObject, wanted: int, current: int, now_s: float) -> int:
         """Return the wanted size held back by the largest (down) or smallest (up) one of its window."""
@@ -131,22 +137,14 @@ class Autoscaler:
         pods: list[KubeObject],
         used: dict[str, float],
         *,
-        measured: bool,
+        reason: str,
     ) -> None:
-        before, now = item.get("status", {}), now_text()
+        before, now, measured = item.get("status", {}), now_text(), reason == MEASURED
         status: KubeObject = {
             "currentReplicas": current,
             "desiredReplicas": wanted,
             "observedGeneration": item["metadata"]["generation"],
-            "conditions": [
-                condition(
-                    before,
-                    "ScalingActive",
-                    holds=measured,
-                    reason="ValidMetricFound" if measured else "FailedGetResourceMetric",
-                    now=now,
-                )
-            ],
+            "conditions": [condition(before, "ScalingActive", holds=measured, reason=reason, now=now)],
         }
         if wanted != current:
             status["lastScaleTime"] = now
