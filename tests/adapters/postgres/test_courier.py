@@ -148,14 +148,21 @@ async def test_a_request_to_stream_waits_no_longer_for_an_understudy_that_cannot
 
 async def test_an_understudy_that_takes_over_where_nobody_was_promoted_starts_over(tmp_path: Path) -> None:
     taken_over = asyncio.Event()
+    request, asked = start(SEGMENT, 1), STARTUP + start(SEGMENT, 1)
 
     async def follow_another_timeline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opening = await reader.readexactly(len(STARTUP))
         if opening == STARTUP:
-            await reader.readuntil(SLOTLESS)
-            writer.write(STREAM + wal(SEGMENT, bytes(LAST - SEGMENT)) + COPY_DONE)
-            assert await reader.read() == GOODBYE
-            taken_over.set()
+            if taken_over.is_set():
+                # Now with its slot, and at once.
+                assert await reader.readexactly(len(request)) == request
+                writer.write(READY)
+                await reader.read()
+            else:
+                assert await reader.readexactly(len(SLOTLESS)) == SLOTLESS
+                writer.write(STREAM + wal(SEGMENT, bytes(LAST - SEGMENT)) + COPY_DONE)
+                assert await reader.read() == GOODBYE
+                taken_over.set()
         else:
             writer.write(says(recovering=True))
             await reader.read()
@@ -163,11 +170,15 @@ async def test_an_understudy_that_takes_over_where_nobody_was_promoted_starts_ov
 
     # It would be given up anyhow, much later.
     async with carried(tmp_path, follow_another_timeline, 2 * LONG_S) as (reader, writer):
-        writer.write(STARTUP + start(SEGMENT, 1))
+        writer.write(asked)
         await reader.readuntil(COPY_DONE)
         writer.write(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2))
         await taken_over.wait()
         assert await reader.read() == b""
+        again, to_upstream = await asyncio.open_unix_connection(writer.get_extra_info("peername"))
+        to_upstream.write(asked)
+        assert await again.readexactly(len(READY)) == READY
+        to_upstream.close()
 
 
 async def test_when_one_side_ends_so_does_the_other(tmp_path: Path) -> None:

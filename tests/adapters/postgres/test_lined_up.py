@@ -17,6 +17,7 @@ pytestmark = pytest.mark.engine
 
 A, B, C = "us-east-1", "europe-west1", "japaneast"
 TOOK_OVER = "an understudy took over"
+NOBODY_PROMOTED = "the timeline has ended, but the upstream was not promoted"
 FORKED_BEFORE = "the WAL that came of the one before ends at"
 LONG_S = 90.0
 
@@ -169,6 +170,20 @@ async def test_another_is_promoted_instead(start_fleet: StartFleet) -> None:
         # Nothing is left at the one that was passed over.
         await comes_true(b, "NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walsender')")
     assert TOOK_OVER not in c.log.read_text()
+
+
+async def test_the_upstream_follows_a_promotion_elsewhere(start_fleet: StartFleet) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    async with a.leased(1):
+        await lined_up(a, b, c)
+        await a.settle(3, Role.DETACHED)
+    async with a.leased(4):
+        # A timeline of its own; the others stay where they are.
+        await a.settle(4, Role.PRIMARY)
+        await a.execute("INSERT INTO payment VALUES (2)")
+        await comes_true(c, "(SELECT array_agg(id ORDER BY id) FROM payment) = '{1,2}'")
+        await followed_by(b, C)
+    assert NOBODY_PROMOTED in c.log.read_text()
 
 
 async def test_the_upstream_dies_while_it_waits(start_fleet: StartFleet) -> None:

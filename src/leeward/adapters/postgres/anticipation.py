@@ -11,8 +11,9 @@ old timeline's name. What this connection brought of it is not sent again but ta
 the same, byte for byte.
 
 A standby that is lined up behind one that is to be promoted asks earlier still: an ``understudy`` asks while the
-upstream waits for its promotion, and takes over when the old timeline ends. Until then the WAL receiver streams
-without its slot, which is the understudy's. So afterwards everything is as if it had asked by itself.
+upstream waits for its promotion, and takes over when the old timeline ends, unless that is in a later segment than
+it has asked for. Until then the WAL receiver streams without its slot, which is the understudy's. So afterwards
+everything is as if it had asked by itself.
 
 Nothing is made up: every answer is the upstream's own, to the very question. A question that was not foreseen
 ends the connection, and the WAL receiver starts over as without us. The order of the questions is walreceiver.c's.

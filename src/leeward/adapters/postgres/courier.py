@@ -111,7 +111,7 @@ class _Journey:
         self, upstream: Endpoint, client: _Line, server: _Line, anticipation: Anticipation, answer_timeout_s: float
     ) -> None:
         self.waited_in_vain = False
-        """The upstream ended the understudy's session before it was promoted."""
+        """The upstream ended the understudy's session before it was promoted, or the timeline without a promotion."""
         self._upstream = upstream
         self._from_client, self._to_client = client
         self._from_server, self._to_server = server
@@ -194,10 +194,12 @@ class _Journey:
         """Start over when the understudy has taken over, and it turns out that its upstream was not promoted.
 
         An upstream that itself follows a new timeline ends the old one too. It streams on, and an understudy waits on.
+        So would the next one: the WAL receiver begins with the old timeline again.
         """
         await self._taken_over.wait()
         await asyncio.sleep(_PROMOTED_TIMEOUT_S)
         if understudy.waits:
+            self.waited_in_vain = True
             raise UnforeseenError("the timeline has ended, but the upstream was not promoted")
         await self._over.wait()
 

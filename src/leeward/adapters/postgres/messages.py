@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 FRAME_MAX_BYTES = 64 * 1024 * 1024
 COPY_DONE = b"c\x00\x00\x00\x04"
 GOODBYE = b"X\x00\x00\x00\x04"
+_TIMELINE = re.compile(rb"\d{1,10}")
 _LSN = re.compile(rb"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 _START = re.compile(
     rb'START_REPLICATION(?: SLOT "(?P<slot>[^"]*)")? (?P<lsn>[0-9A-F]+/[0-9A-F]+) TIMELINE (?P<timeline>\d+)'
@@ -38,9 +39,9 @@ class Fork:
     def read(cls, row: bytes) -> "Fork":
         """Return what the row says that answers the end of a stream. Raises UnforeseenError."""
         columns = _columns(row)
-        if len(columns) != 2 or not columns[0].isdigit() or _LSN.fullmatch(columns[1]) is None:
-            raise UnforeseenError(f"{row[:60]!r} does not say where the timeline has ended")
-        return cls(int(columns[0]), _lsn(columns[1]))
+        if len(columns) == 2 and _TIMELINE.fullmatch(columns[0]) and _LSN.fullmatch(columns[1]):
+            return cls(int(columns[0]), _lsn(columns[1]))
+        raise UnforeseenError(f"{row[:60]!r} does not say where the timeline has ended")
 
 
 @dataclass(frozen=True, slots=True)
