@@ -345,6 +345,21 @@ def test_the_decision_log_is_trimmed() -> None:
     assert trims[0].changes[0].key.endswith("0000"), "the oldest go first"
 
 
+def test_how_a_replica_came_back_is_told_again_when_the_store_did_not_answer() -> None:
+    driven = Driven(EU)
+    back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 went on past their fork", 5 << 20, 3, 1.25))
+
+    def told(actions: list[do.Action]) -> list[do.Transact]:
+        return [each for each in of(do.Transact, actions) if not each.compares]
+
+    driven.post(on.InstanceReported(APP, back))
+    (first,) = told(driven.load(topology()))
+    assert told(driven.post(on.InstanceReported(APP, back))) == [], "one at a time"
+    (again,) = told(driven.post(on.TransactionEnded(first.transaction, None)))
+    assert told(driven.commit(again)) == []
+    assert told(driven.post(on.InstanceReported(APP, back))) == []
+
+
 def test_how_a_replica_came_back_is_told_once() -> None:
     driven = Driven(EU)
     driven.load(topology())

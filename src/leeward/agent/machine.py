@@ -254,6 +254,10 @@ class Machine:
             if app.vowing == number:
                 app.vowing = None
                 app.vow_after_s = self._now_s + RETRY_S
+            if app.telling_rejoin is not None and app.telling_rejoin[0] == number:
+                # Without an answer it is told again, unless it turns up in the log.
+                app.rejoin_told = app.telling_rejoin[1] if committed else app.rejoin_told
+                app.telling_rejoin = None
 
     def _request(self, request: on.Request) -> None:
         app = self.apps.get(request.app)
@@ -365,6 +369,7 @@ class Machine:
                 case _:
                     assert_never(action)
         self._write_promise(app, view)
+        self._tell_rejoin(app)
         self._order(app, view)
         self._feed(app, view)
         return view
@@ -470,12 +475,14 @@ class Machine:
         """Put into the log how our replica came back; the instance repeats it, also to the next agent."""
         rejoined = app.instance.rejoined if app.instance is not None else None
         stored = self.store.topologies.get(app.settings.name)
-        if rejoined is None or rejoined == app.rejoin_told or stored is None:
+        if rejoined is None or rejoined == app.rejoin_told or stored is None or app.telling_rejoin is not None:
             return
-        app.rejoin_told = rejoined
         told = rejoin.note(self.me, rejoined)
-        if all(record.because != told.because for _, record in self.store.records):
-            self._transact((), (self._record(app.settings.name, rejoined.epoch, told),))
+        if any((known.epoch, known.because) == (rejoined.epoch, told.because) for _, known in self.store.records):
+            app.rejoin_told = rejoined
+            return
+        number = self._transact((), (self._record(app.settings.name, rejoined.epoch, told),))
+        app.telling_rejoin = (number, rejoined)
 
     def _place_leader(self) -> None:
         if self.leader != self.me:
