@@ -176,7 +176,6 @@ class Machine:
                 self._note_progress(self._regions)
             case on.InstanceReported(app=name, status=status):
                 self.apps[name].report_instance(status, self._now_s)
-                self._tell_rejoin(self.apps[name])
             case on.InstanceLost(app=name):
                 self.apps[name].instance = None
                 self.apps[name].ordering = None
