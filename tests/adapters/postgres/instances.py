@@ -55,6 +55,18 @@ async def happens(condition: Callable[[], bool], timeout_s: float = 60.0) -> Non
             await asyncio.sleep(0.02)
 
 
+def each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    """Act on those that are still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            act(process)
+
+
+def thaw(frozen: list[psutil.Process]) -> None:
+    """Wake up what `Node.freeze` stopped."""
+    each(frozen, psutil.Process.resume)
+
+
 class Authority:
     """A fleet's CA that issues identity directories."""
 
@@ -157,12 +169,28 @@ class Node:
         manager = psutil.Process(self.process.pid)
         return [manager, *manager.children(recursive=True)]
 
+    def freeze(self) -> list[psutil.Process]:
+        """Stop all of it, what is started meanwhile included, and return what `thaw` wakes up.
+
+        A manager also starts programs that end by themselves, and may do so between two looks.
+        """
+        frozen: list[psutil.Process] = []
+        while fresh := [process for process in self.tree() if process not in frozen]:
+            each(fresh, psutil.Process.suspend)
+            frozen += fresh
+        return frozen
+
+    def postgres(self) -> list[psutil.Process]:
+        """Every process of PostgreSQL, the postmaster first."""
+        found = []
+        for process in self.tree():
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == "postgres":
+                    found.append(process)
+        return found
+
     def postmaster(self) -> psutil.Process:
-        return next(
-            process
-            for process in self.tree()
-            if process.name() == "postgres" and process.parent().name() != "postgres"  # type: ignore[union-attr]
-        )
+        return self.postgres()[0]
 
     def kill(self) -> None:
         """SIGKILL to the manager alone."""

@@ -13,7 +13,7 @@ from leeward.core.timers import STOP_S
 from leeward.core.values import Role
 from leeward.ports.database import InstanceUnavailableError, StaleEpochError
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import CALL_S, Authority, Node, boot_s, happens, lead
+from tests.adapters.postgres.instances import CALL_S, Authority, Node, boot_s, happens, lead, thaw
 
 pytestmark = pytest.mark.engine
 
@@ -102,16 +102,12 @@ async def test_frozen_past_its_lease_it_wakes_up_dead(start_fleet: StartFleet) -
     writer = Writer(node)
     until_s = await node.lease(1, 15.0)
     await writer.wrote()
-    frozen = node.tree()
-    for process in frozen:
-        process.suspend()
+    frozen = node.freeze()
     try:
         # The kernel's timer needs nobody awake.
         await ended(frozen)
     finally:
-        for process in frozen:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
+        thaw(frozen)
     assert boot_s() > until_s
     assert max(writer.acknowledged_sent_s) <= until_s
     await writer.close()
@@ -131,7 +127,7 @@ async def test_killing_the_manager_ends_every_backend_and_its_order_survives(
     async with node.leased(1):
         await writer.wrote()
     everything = node.tree()
-    assert sum(process.name() == "postgres" for process in everything) > 3
+    assert len(node.postgres()) > 3
     node.kill()
     await ended(everything)
     ended_s = boot_s()

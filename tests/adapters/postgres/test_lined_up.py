@@ -1,17 +1,15 @@
 """A standby behind another one that is to be promoted, or is not after all: the understudy with real PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
-import psutil
 import psycopg
 import pytest
 
 from leeward.adapters.postgres.settings import Layout, slot_name
 from leeward.core.values import Region, Role, Synchronous, SynchronousMethod
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import DATABASE, Node, lead
+from tests.adapters.postgres.instances import DATABASE, Node, lead, thaw
 
 pytestmark = pytest.mark.engine
 
@@ -76,12 +74,6 @@ async def followed_by(primary: Node, region: str) -> None:
     )
 
 
-def each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            act(process)
-
-
 async def torn(primary: Node, *standbys: Node) -> None:
     """Have the standbys hold the first part of a record whose rest the primary, which then stands still, never sent."""
     holds = "pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn() AND (pg_last_wal_receive_lsn() - '0/0') % 8192 = 0"
@@ -92,11 +84,10 @@ async def torn(primary: Node, *standbys: Node) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LONG_S / 9):
                     await asyncio.gather(*(comes_true(standby, holds) for standby in standbys))
-            processes = primary.tree()
-            each(processes, psutil.Process.suspend)
+            frozen = primary.freeze()
             if all([await ask(standby, f"SELECT 1 WHERE {holds}") for standby in standbys]):
                 return
-            each(processes, psutil.Process.resume)
+            thaw(frozen)
 
 
 async def test_it_takes_over_when_the_promotion_comes(start_fleet: StartFleet) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from leeward.core.values import InstanceStatus, Region, RejoinMethod, Role, Synchronous, SynchronousMethod
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import Node, happens, lead
+from tests.adapters.postgres.instances import Node, happens, lead, thaw
 
 pytestmark = pytest.mark.engine
 
@@ -321,9 +321,7 @@ async def test_a_stop_that_is_called_off_waits_for_no_standby(start_fleet: Start
     a, b = await start_fleet(A, B)
     async with a.leased(1):
         await first_pair(a, b)
-        frozen = b.tree()
-        for process in frozen:
-            process.suspend()
+        frozen = b.freeze()
         try:
             await pay(a, 2)
             await a.order(1, Role.STOPPED)
@@ -331,8 +329,7 @@ async def test_a_stop_that_is_called_off_waits_for_no_standby(start_fleet: Start
             await a.settle(1, Role.PRIMARY)
             await pay(a, 3)
         finally:
-            for process in frozen:
-                process.resume()
+            thaw(frozen)
         assert "stopping, to start again" in a.log.read_text()
         assert await payments(a) == [1, 2, 3]
         await caught_up(b, 3)
