@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from leeward.world.link import QUEUE_MAX, Link
 from leeward.world.namespaces import dialer, listener
-from leeward.world.relay import QUEUE_MAX, Door, Link
+from leeward.world.relay import Door
 from tests.world.support import until
 
 PATIENCE_S = 60.0

@@ -4,8 +4,9 @@ import errno
 import socket
 
 from leeward.world import namespaces
+from leeward.world.link import Link
 from leeward.world.model import AGENT_DOOR, API_DOOR, DNS_DOOR, GATEWAY_DOOR, SERVICES_DOOR, RegionConfig, address
-from leeward.world.relay import Door, Link
+from leeward.world.relay import Door
 
 HOST = "127.0.0.1"
 PER_REGION = 10

@@ -24,8 +24,9 @@ import uvloop
 from leeward.core.codec import plain
 from leeward.world import namespaces
 from leeward.world.clocks import now
+from leeward.world.link import Link
 from leeward.world.model import WAN_DOORS, LinkInfo, RegionConfig, WorldConfig, address
-from leeward.world.relay import Door, Link
+from leeward.world.relay import Door
 
 PROBE_DOOR = (250, 7007)
 """Where the WAN answers its own probes, in each region's network."""
