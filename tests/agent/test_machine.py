@@ -287,10 +287,9 @@ def test_routes_are_applied_when_they_change_and_the_new_primary_is_put_on_recor
 
 def test_a_primary_without_a_lease_gets_no_writes() -> None:
     driven, actions = leading()
-    driven.post(on.PodsChanged(APP, ()))
-    driven.post(on.InstanceReported(APP, PRIMARY))
-    assert driven.machine._routes is not None
-    assert driven.machine._routes[0].primary is None
+    told = of(do.ApplyRoutes, driven.post(on.PodsChanged(APP, ())))
+    told += of(do.ApplyRoutes, driven.post(on.InstanceReported(APP, PRIMARY)))
+    assert told[-1].routes[0].primary is None
     (routed,) = of(do.ApplyRoutes, driven.commit(heartbeats(actions)[0]))
     assert routed.routes[0].primary == US
 

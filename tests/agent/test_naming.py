@@ -51,8 +51,10 @@ def knows(driven: Driven, **seen_by: dict[Region, Vantage]) -> None:
     machine.lease_until_s = driven.now_s + 1
     for region in REGIONS:
         others = {other: UP for other in REGIONS if other != region} | seen_by.get(region, {})
-        if region == machine.me:
-            machine.vantages = others
+        for other, vantage in others.items() if region == machine.me else ():
+            # Twice: one probe that failed is a hiccup.
+            driven.post(on.Probed(other, vantage))
+            driven.post(on.Probed(other, vantage))
         machine.store.seen[region] = heard(region, driven.now_s, vantages=others, report_=report(pods_ready=2))
 
 

@@ -4,7 +4,18 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from leeward.core.settings import AppSettings
-from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, Rejoin, Role, Sender, WalPosition
+from leeward.core.values import (
+    InstanceReport,
+    InstanceStatus,
+    Order,
+    Phase,
+    Promise,
+    Region,
+    Rejoin,
+    Role,
+    Sender,
+    WalPosition,
+)
 from leeward.core.view import Progress
 from leeward.ports.gateway import Address
 
@@ -26,6 +37,10 @@ class Application:
     pods: tuple[Address, ...] = ()
     pods_seen: bool = False
     """This agent has looked at the pods."""
+    pods_before: int = 0
+    """How many were ready by the word of the agent before this one."""
+    patient_until_s: float = 0.0
+    """Until then, pods that were not looked at yet are as the agent before knew them."""
     direct_promises: dict[Region, Promise] = field(default_factory=dict)
     progress: tuple[Progress, ...] = ()
     progress_of: tuple[Region, int] | None = None
@@ -64,6 +79,33 @@ class Application:
                 self.lag_history.append((now_s, status.wal.lsn))
         else:
             self.lag_history.clear()
+
+    def pods_known(self, now_s: float) -> bool:
+        """Whether what this agent knows of the pods is to be believed: it has looked, or took too long to."""
+        return self.pods_seen or now_s >= self.patient_until_s
+
+    def pods_ready(self, now_s: float) -> int:
+        """Return how many pods are ready. An agent that starts must not say "none" before it has looked."""
+        return len(self.pods) if self.pods_known(now_s) else self.pods_before
+
+    def report(self, now_s: float) -> InstanceReport:
+        """Return what the region's heartbeat says of it."""
+        status, wanted, pods = self.instance, self.settings.pods_wanted, self.pods_ready(now_s)
+        if status is None:
+            return InstanceReport(Role.STOPPED, 0, False, None, None, False, pods, (), (), "no answer", wanted)
+        return InstanceReport(
+            role=status.role,
+            epoch=status.epoch,
+            writable=status.writable,
+            wal=status.wal,
+            upstream=status.upstream,
+            healthy=status.problem is None and status.wal is not None,
+            pods_ready=pods,
+            senders=status.senders,
+            orphans=status.orphans,
+            problem=status.problem,
+            pods_wanted=wanted,
+        )
 
     def lags_s(self, now_s: float) -> dict[Region, float]:
         """Return by how many seconds each standby's flushed WAL is behind this primary's."""

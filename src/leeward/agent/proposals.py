@@ -1,0 +1,90 @@
+"""What an agent asks the quorum store to agree to: the next topology, and its own promise."""
+
+from typing import assert_never
+
+from leeward.agent import actions as do
+from leeward.agent.application import Application
+from leeward.agent.outbox import RETRY_S, Outbox
+from leeward.agent.store import StoreCopy
+from leeward.core import keys
+from leeward.core.actions import Action, Propose, Vow
+from leeward.core.codec import encode
+from leeward.core.settings import AgentSettings
+from leeward.core.values import Phase, Region
+from leeward.core.view import Fence, View
+from leeward.ports.quorum import Compare, Delete, Outcome, Put
+
+
+class Proposals:
+    """One at a time for each application, and none on a copy of the store that is known to be old."""
+
+    def __init__(self, settings: AgentSettings, nearest: tuple[Region, ...], store: StoreCopy, out: Outbox) -> None:
+        self._fleet = settings.fleet
+        self._me = settings.region
+        self._nearest = nearest
+        self._store = store
+        self._out = out
+
+    def perform(self, app: Application, actions: tuple[Action, ...]) -> None:
+        """Do what was decided about an application, as far as nothing of it is under way."""
+        for action in actions:
+            match action:
+                case Propose():
+                    caught_up = self._store.revision >= app.propose_after_revision
+                    if app.proposing is None and caught_up and self._out.now_s >= app.propose_after_s:
+                        self.propose(app, action)
+                    elif app.proposing is None:
+                        self._out.wake_by(max(app.propose_after_s, self._out.now_s + RETRY_S))
+                case Vow():
+                    self._vow(app, action)
+                case _:
+                    assert_never(action)
+
+    def propose(self, app: Application, proposal: Propose) -> int:
+        """Propose a topology; return the transaction's number."""
+        name = app.settings.name
+        compares = [Compare(keys.topology(self._fleet, name), proposal.expected_revision)]
+        changes: list[Put | Delete] = [Put(keys.topology(self._fleet, name), encode(proposal.topology))]
+        if proposal.bump_fence is not None:
+            fence = self._store.fences.get(proposal.bump_fence, Fence())
+            compares.append(Compare(keys.fence(self._fleet, proposal.bump_fence), fence.revision))
+            changes.append(Put(keys.fence(self._fleet, proposal.bump_fence), str(fence.value + 1)))
+        if proposal.unless_heard is not None:
+            region, revision = proposal.unless_heard
+            compares.append(Compare(keys.heartbeat(self._fleet, region), revision))
+        changes += [self._out.record(name, proposal.topology.epoch, note) for note in proposal.notes]
+        app.proposing = self._out.transact(tuple(compares), tuple(changes))
+        return app.proposing
+
+    def _vow(self, app: Application, vow: Vow) -> None:
+        # Our own word counts for us at once, and for others when they hear it: it is on our instance's disk.
+        app.direct_promises[self._me] = vow.promise
+        self._out.actions.extend(do.TellPromise(region, vow.promise) for region in self._nearest)
+
+    def write_promise(self, app: Application, view: View) -> None:
+        """Put our promise into the store until it is there: an agent that starts now must find it."""
+        topology, promise = view.topology, app.direct_promises.get(self._me)
+        if topology is None or topology.phase is not Phase.ELECTING or promise is None:
+            return
+        written = self._store.promises.get((app.settings.name, self._me)) == promise
+        if promise.epoch != topology.epoch or written or app.vowing is not None:
+            return
+        if self._out.now_s < app.vow_after_s:
+            self._out.wake_by(app.vow_after_s)
+            return
+        app.vowing = self._out.transact(
+            (Compare(keys.topology(self._fleet, promise.app), view.topology_revision),),
+            (Put(keys.promise(self._fleet, promise.app, self._me), encode(promise)),),
+        )
+
+    def ended(self, app: Application, transaction: int, outcome: Outcome | None) -> None:
+        """Take in how a transaction about an application ended; None without an answer."""
+        if app.proposing == transaction:
+            app.proposing = None
+            if outcome is None:
+                app.propose_after_s = self._out.now_s + RETRY_S
+            else:
+                app.propose_after_revision = outcome.revision
+        if app.vowing == transaction:
+            app.vowing = None
+            app.vow_after_s = self._out.now_s + RETRY_S
