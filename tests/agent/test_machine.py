@@ -7,7 +7,8 @@ import pytest
 
 from leeward.agent import actions as do
 from leeward.agent import events as on
-from leeward.agent.machine import RETRY_S, Machine
+from leeward.agent.machine import Machine
+from leeward.agent.outbox import RETRY_S
 from leeward.core import keys
 from leeward.core.codec import decode, encode
 from leeward.core.settings import AgentSettings, RegionSettings
@@ -15,6 +16,7 @@ from leeward.core.values import (
     Heartbeat,
     Order,
     Promise,
+    Record,
     Region,
     Rejoin,
     RejoinMethod,
@@ -28,6 +30,7 @@ from leeward.ports.quorum import Change, Entry, Outcome, Put, Snapshot
 from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, SETTINGS, TIMERS, US, electing, report, status, topology
 
 FLEET = "test"
+RECORD = Record(1.0e9, US, APP, 1, "PrimaryRouted", "because")
 T = TypeVar("T")
 
 
@@ -344,34 +347,54 @@ def test_the_decision_log_is_trimmed() -> None:
     assert trims[0].changes[0].key.endswith("0000"), "the oldest go first"
 
 
-def test_how_a_replica_came_back_is_told_again_when_the_store_did_not_answer() -> None:
+def told(actions: list[do.Action]) -> list[do.Transact]:
+    return [each for each in of(do.Transact, actions) if not each.compares]
+
+
+def test_what_the_store_did_not_answer_to_is_told_again() -> None:
     driven = Driven(EU)
     back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 went on past their fork", 5 << 20, 3, 1.25))
-
-    def told(actions: list[do.Action]) -> list[do.Transact]:
-        return [each for each in of(do.Transact, actions) if not each.compares]
-
+    driven.post(on.PodsChanged(APP, ()))
     driven.post(on.InstanceReported(APP, back))
-    (first,) = told(driven.load(topology()))
-    assert told(driven.post(on.InstanceReported(APP, back))) == [], "one at a time"
-    (again,) = told(driven.post(on.TransactionEnded(first.transaction, None)))
+    (rejoined,) = told(actions := driven.load(topology()))
+    (applied,) = of(do.ApplyRoutes, actions)
+    (routed,) = told(driven.post(on.RoutesApplied(applied.number)))
+    assert told(driven.post(on.InstanceReported(APP, back))) == [], "it is on its way"
+    for each in (rejoined, routed):
+        assert told(driven.post(on.TransactionEnded(each.transaction, None))) == [], "not at once"
+    assert driven.machine.wake_at_s <= driven.now_s + RETRY_S
+    driven.now_s += RETRY_S
+    # It had taken one of them after all.
+    (put,) = routed.changes
+    assert isinstance(put, Put)
+    (again,) = told(driven.change(**{put.key: put.value}))
+    assert again.changes == rejoined.changes, "the same entry: it is never there twice"
     assert told(driven.commit(again)) == []
-    assert told(driven.post(on.InstanceReported(APP, back))) == []
+    driven.now_s += RETRY_S
+    assert told(driven.post(on.Woke())) == []
+
+
+def test_an_entry_told_twice_is_in_the_log_once() -> None:
+    driven, _ = leading()
+    driven.change(**{f"{keys.decisions(FLEET)}1": encode(RECORD)})
+    driven.change(**{f"{keys.decisions(FLEET)}1": encode(RECORD)})
+    assert [record for _, record in driven.machine.store.records] == [RECORD]
+    assert len(driven.machine.store.decision_keys) == 1
 
 
 def test_how_a_replica_came_back_is_told_once() -> None:
     driven = Driven(EU)
     driven.load(topology())
     back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 went on past their fork", 5 << 20, 3, 1.25))
-    (told,) = [a for a in of(do.Transact, driven.post(on.InstanceReported(APP, back))) if not a.compares]
-    (put,) = told.changes
+    (asked,) = told(driven.post(on.InstanceReported(APP, back)))
+    (put,) = asked.changes
     assert isinstance(put, Put)
     assert "StandbyRejoined" in put.key
     assert "pg_rewind copied 5.0 MiB" in put.value
     driven.change(**{put.key: put.value})
-    assert [a for a in of(do.Transact, driven.post(on.InstanceReported(APP, back))) if not a.compares] == []
+    assert told(driven.post(on.InstanceReported(APP, back))) == []
     restarted = Driven(EU)
     restarted.load(topology())
     restarted.change(**{put.key: put.value})
     actions = restarted.post(on.InstanceReported(APP, back))
-    assert [a for a in of(do.Transact, actions) if not a.compares] == [], "the agent before has told it"
+    assert told(actions) == [], "the agent before has told it"

@@ -61,8 +61,6 @@ class Application:
     vow_after_s: float = 0.0
     routed_epoch: int = 0
     rejoin_told: Rejoin | None = None
-    telling_rejoin: tuple[int, Rejoin] | None = None
-    """The transaction that writes a rejoin into the log."""
 
     def report_instance(self, status: InstanceStatus, now_s: float) -> None:
         """Take in a status, and how far the standbys are behind.

@@ -48,7 +48,7 @@ class Machine:
         self._heart = Heart(settings, incarnation, self.store, self._out)
         self._journal = Journal(self.me, self.store, self._out)
         self._proposals = Proposals(settings, nearest, self.store, self._out)
-        self._traffic = Traffic(settings, nearest, self.apps, self._out)
+        self._traffic = Traffic(settings, nearest, self.apps, self._journal, self._out)
         self._placement = Placement(settings, self.store, self._out)
 
     # -- the door ---------------------------------------------------------------------------------
@@ -65,6 +65,7 @@ class Machine:
                 self._beat()
             if relevant or not relevance.quiet(self.store, self.me, self.lease_until_s, now_s, self.timers):
                 out.judge_at_s = NEVER_S
+                self._journal.retell()
                 self._traffic.route([self._judge(app) for app in self.apps.values()])
                 self._placement.place(self._traffic.health)
         return out.actions
@@ -231,10 +232,9 @@ class Machine:
             lost = "the quorum store did not answer; whether the request took effect is unknown"
             because = "" if committed else lost if outcome is None else refused
             self._out.actions.append(do.Reply(request, committed, because))
-        self._journal.trimmed(number)
+        self._journal.ended(number, committed=committed)
         for app in self.apps.values():
             self._proposals.ended(app, number, outcome)
-            self._journal.ended(app, number, committed=committed)
 
     def _request(self, request: on.Request) -> None:
         app = self.apps.get(request.app)

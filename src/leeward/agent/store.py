@@ -104,7 +104,8 @@ class StoreCopy:
                     self.promises[(App(name), Region(region))] = decode(Promise, value)
                 case ["apps", name, "drill"]:
                     self.drills[App(name)] = decode(LastDrill, value)
-                case ["decisions", _]:
+                # One that is told again is the same one.
+                case ["decisions", _] if key not in self.decision_keys:
                     self.decision_keys.append(key)
                     self.records.append((revision, decode(Record, value)))
         except (DecodeError, ValueError) as error:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from leeward.agent import actions as do
 from leeward.agent.application import Application
+from leeward.agent.journal import Journal
 from leeward.agent.outbox import Outbox
 from leeward.core import routing
 from leeward.core.actions import Note
@@ -21,6 +22,7 @@ class Traffic:
         settings: AgentSettings,
         nearest: tuple[Region, ...],
         apps: Mapping[App, Application],
+        journal: Journal,
         out: Outbox,
     ) -> None:
         self.vantages: dict[Region, Vantage] = {}
@@ -29,6 +31,7 @@ class Traffic:
         self._me = settings.region
         self._nearest = nearest
         self._apps = apps
+        self._journal = journal
         self._out = out
         self._number = 0
 
@@ -81,4 +84,4 @@ class Traffic:
                 continue
             app.routed_epoch = route.epoch
             because = f"the gateway of {self._me} sends writes to {route.primary} under epoch {route.epoch}"
-            self._out.transact((), (self._out.record(route.app, route.epoch, Note("PrimaryRouted", because)),))
+            self._journal.tell(route.app, route.epoch, Note("PrimaryRouted", because))
