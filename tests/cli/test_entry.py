@@ -1,5 +1,6 @@
 """The entry point itself: help, usage errors, exit statuses."""
 
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,11 @@ def test_help_imports_nothing_heavy() -> None:
     command = [sys.executable, "-c", code, *heavy]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     assert result.stdout.splitlines()[-1] == "imported"
+
+
+def test_it_tells_its_version(leeward: Run) -> None:
+    result = leeward("--version")
+    assert (result.returncode, result.stdout) == (0, f"leeward {importlib.metadata.version('leeward')}\n")
 
 
 def test_a_wrong_verb_is_a_usage_error(leeward: Run) -> None:

@@ -28,11 +28,22 @@ def build() -> typer.Typer:
     return app
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata  # takes longer than help
+
+        typer.echo(f"leeward {importlib.metadata.version('leeward')}")
+        raise typer.Exit
+
+
 def _leeward(
     context: typer.Context,
     color: Annotated[
         Colour, typer.Option(help="Colour the output; NO_COLOR in the environment beats this.")
     ] = Colour.AUTO,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Keep one application up across regions: decide, fence, promote, route, and measure it.
 
