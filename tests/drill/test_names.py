@@ -9,6 +9,7 @@ import pytest
 from leeward.adapters.dns.server import DnsServer
 from leeward.core.dns.zone import Answer, Code, Question, Record
 from leeward.core.values import Region
+from leeward.drill import names as watched
 from leeward.drill.measure import Moment, measure
 from leeward.drill.names import Names, NameWatch, watching
 from leeward.ports.clock import SystemClock
@@ -64,6 +65,12 @@ class Fleet:
                 if len(self.told) >= count:
                     return
                 await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was asked has answered: on a busy machine, late."""
+    monkeypatch.setattr(watched, "ANSWER_TIMEOUT_S", float(PATIENCE_S))
 
 
 @pytest.fixture

@@ -130,6 +130,8 @@ class PostgreSQL:
         while self.run(f"show {name}") != [(value,)]:
             assert time.monotonic() < deadline_s, f"{name} was not reloaded"
             time.sleep(0.02)
+        # Whom commits wait for is the checkpointer's to say: before it does what it is asked, it has reloaded, too.
+        self.run("checkpoint")
 
 
 class Service:

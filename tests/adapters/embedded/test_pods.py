@@ -111,11 +111,14 @@ async def test_http_and_tcp_probes(region: Region, cluster: KubernetesCluster) -
 async def test_a_failing_liveness_probe_restarts(region: Region, cluster: KubernetesCluster) -> None:
     probe = {"exec": {"command": ["test", "!", "-f", "/data/sick"]}, "failureThreshold": 2}
     probe |= {"timeoutSeconds": 10, "periodSeconds": 0.1}
-    spec = shell("rm -f /data/sick; exec sleep 1000", livenessProbe=probe, **DATA_MOUNT)
+    spec = shell("rm -f /data/sick; touch /data/well; exec sleep 1000", livenessProbe=probe, **DATA_MOUNT)
     region.write_manifests(workload("StatefulSet", "web", spec, volumeClaimTemplates=CLAIM))
     await region.start()
     await until(cluster, PODS, ready(1))
-    (region.directory / "volumes" / NAMESPACE / "data-web-0" / "sick").touch()
+    data = region.directory / "volumes" / NAMESPACE / "data-web-0"
+    # Without a readiness probe it is ready before its first command has run: that must not make it well again.
+    await so((data / "well").exists)
+    (data / "sick").touch()
     await until(cluster, PODS, lambda pods: container_status(pods[0])["restartCount"] >= 1 and ready(1)(pods))
     rows = (await cluster.list(EVENTS, namespace=NAMESPACE, timeout_s=WAIT_S)).items
     assert {"Unhealthy", "Killing"} <= {row["reason"] for row in rows}
@@ -126,13 +129,16 @@ async def test_claims_outlive_pods_and_the_region(region: Region, cluster: Kuber
     region.write_manifests(workload("StatefulSet", "web", spec, volumeClaimTemplates=CLAIM))
     await region.start()
     (first,) = await until(cluster, PODS, ready(1))
+    starts = region.directory / "volumes" / NAMESPACE / "data-web-0" / "starts"
+    # A pod without a readiness probe is ready as soon as it runs, which may be before it has written anything.
+    await so(lambda: starts.exists() and starts.read_text() == ".\n")
     await cluster.delete(PODS, "web-0", namespace=NAMESPACE, timeout_s=WAIT_S)
     uid = first["metadata"]["uid"]
     await until(cluster, PODS, lambda pods: ready(1)(pods) and pods[0]["metadata"]["uid"] != uid)
+    await so(lambda: starts.read_text() == ".\n.\n")
     await region.kill()
     await region.start()
     (third,) = await until(cluster, PODS, ready(1))
-    starts = region.directory / "volumes" / NAMESPACE / "data-web-0" / "starts"
     await so(lambda: starts.read_text() == ".\n.\n.\n")
     assert exists(pid_of(third))
 
