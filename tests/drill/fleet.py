@@ -58,8 +58,9 @@ class MiniFleet:
             because="founded",
         )
         self._forgets = forgets
-        self._wait_s = 0.0 if nervous else LEASE_S
-        self._lost_at_s: float | None = None
+        # In looks of its own, not in seconds: what stands still with the whole process must not count as gone.
+        self._patience = 0 if nervous else round(LEASE_S / TICK_S)
+        self._missed = 0
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -187,17 +188,17 @@ class MiniFleet:
 
     async def _run(self) -> None:
         while True:
-            self._step(self.clock.now_s())
+            self._step()
             await asyncio.sleep(TICK_S)
 
-    def _step(self, now_s: float) -> None:
+    def _step(self) -> None:
         present = [region for region in self.regions if region not in self.away]
         if self.topology.primary in present or len(present) <= len(self.regions) // 2:
-            self._lost_at_s = None
+            self._missed = 0
             return
-        self._lost_at_s = self._lost_at_s or now_s
-        if now_s >= self._lost_at_s + self._wait_s:
-            self._lost_at_s = None
+        self._missed += 1
+        if self._missed > self._patience:
+            self._missed = 0
             for key in list(self.gateways[present[0]].payments)[-self._forgets :] if self._forgets else ():
                 del self.gateways[present[0]].payments[key]
             heir = next(region for region in present if region not in self.slow)
