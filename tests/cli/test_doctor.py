@@ -1,6 +1,8 @@
 """The doctor, as a user and as a program sees it."""
 
 import json
+import re
+from collections import Counter
 
 import pytest
 
@@ -24,10 +26,11 @@ def test_json_has_every_key_and_every_finding_a_fix(leeward: Run) -> None:
 
 
 def test_short_shows_only_what_is_wrong(leeward: Run) -> None:
-    everything = json.loads(leeward("doctor", "-o", "json").stdout)["checks"]
-    wrong = [check for check in everything if check["outcome"] != "ok"]
-    lines = leeward("doctor", "-o", "short").stdout.splitlines()
-    assert len(lines) == len(wrong) + 1
+    # In one look: between two, the machine may become busy, or rest.
+    *lines, verdict = leeward("doctor", "-o", "short").stdout.splitlines()
+    counts = {outcome: int(count) for count, outcome in re.findall(r"(\d+) (\w+)", verdict.partition(":")[0])}
+    assert counts.pop("ok") > 0
+    assert Counter(line.partition(":")[0] for line in lines) == counts
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -20,8 +21,12 @@ pytestmark = [pytest.mark.world, pytest.mark.timeout(700)]
 PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 PATIENCE_S = 300
 START_S = "250s"
+DEMO_S = 600
+TRIES = 3
+"""Only where the demo says that the machine was overloaded, or could not be set up."""
 # What a busy machine may miss; everything else that a drill demands must hold.
 TIMINGS = {"rto-write", "rto-read"}
+T = TypeVar("T")
 
 
 class Leeward:
@@ -31,22 +36,35 @@ class Leeward:
         self.home = home
         self.environment = {**os.environ, "LEEWARD_HOME": str(home)}
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [LEEWARD, *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=timeout_s,
             check=False,
         )
 
-    def json(self, *arguments: str) -> dict[str, object]:
-        result = self(*arguments)
-        assert result.returncode == 0, result.stderr
-        document = json.loads(result.stdout)
+    def status(self) -> dict[str, Any]:
+        """Return the status, once an agent answers: on a busy machine all may be late for one look."""
+
+        def answered() -> subprocess.CompletedProcess[str] | None:
+            result = self("status", "-o", "json")
+            assert result.returncode in (0, 1), result.stderr
+            return None if result.returncode else result
+
+        document = json.loads(until(answered, lambda: "no agent answers").stdout)
         assert isinstance(document, dict)
         return document
+
+    def done(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Ask until it is done: what is refused or ends early, as while a region is late, is asked again."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while (result := self(*arguments)).returncode in (1, 6):
+            assert time.monotonic() < give_up_s, result.stderr
+            time.sleep(1.0)
+        return result
 
     def left(self, but: str = "") -> list[str]:
         """Return what is left of this home's worlds, but for one: files, and processes that know of them."""
@@ -83,26 +101,33 @@ def world(leeward: Leeward) -> Iterator[Leeward]:
     yield leeward
     result = leeward("down")
     assert (result.returncode, result.stdout) == (0, "world/default down\n")
-    assert leeward.left() == []
+    # The janitor, no child of `down`, ends a moment after the directory, which it removes last.
+    until(lambda: not leeward.left(), leeward.left)
 
 
-def primary(leeward: Leeward) -> object:
-    (row,) = leeward.json("status", "-o", "json")["applications"]  # type: ignore[misc]
-    return row["primary"]
+def primary(leeward: Leeward) -> str:
+    """Return where the primary is, once there is one: on a busy machine it may be without its lease for a moment."""
+
+    def known() -> str | None:
+        (row,) = leeward.status()["applications"]
+        return row["primary"] if row["phase"] == "steady" else None
+
+    return until(known, lambda: leeward("status").stdout)
 
 
-def until(condition: Callable[[], object], what: Callable[[], object]) -> None:
+def until(condition: Callable[[], T | None], what: Callable[[], object]) -> T:
     """Ask again and again: on a busy machine an agent may answer too late, or be without its lease for a moment."""
     give_up_s = time.monotonic() + PATIENCE_S
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < give_up_s, what()
         time.sleep(0.2)
+    return found
 
 
 def test_status_is_of_one_revision_and_names_who_answered(world: Leeward) -> None:
     def whole() -> bool:
-        status = world.json("status", "-o", "json")
-        (row,) = status["applications"]  # type: ignore[misc]
+        status = world.status()
+        (row,) = status["applications"]
         return (
             status["answered"] == ["us-east-1", "europe-west1", "japaneast"]
             and status["silent"] == []
@@ -110,11 +135,12 @@ def test_status_is_of_one_revision_and_names_who_answered(world: Leeward) -> Non
         )
 
     def shown() -> bool:
-        return "3 of 3 regions answered" in world("status").stdout
+        # In one look: what is not as it should be is told in sentences, which may be longer.
+        text = world("status").stdout
+        return "3 of 3 regions answered" in text and max(map(len, text.splitlines())) <= 100
 
     until(whole, lambda: world("status").stdout)
     until(shown, lambda: world("status").stdout)
-    assert max(map(len, world("status").stdout.splitlines())) <= 100
 
 
 def test_objects_are_listed_described_and_tell_their_logs(world: Leeward) -> None:
@@ -141,7 +167,7 @@ def test_a_second_world_of_that_name_is_refused(world: Leeward) -> None:
 
 def test_a_dry_run_changes_nothing(world: Leeward) -> None:
     before = primary(world)
-    result = world("switchover", "payments", "--to", "europe-west1", "--dry-run")
+    result = world.done("switchover", "payments", "--to", "europe-west1", "--dry-run")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("application/payments switched-over (dry run): ")
     assert primary(world) == before
@@ -155,35 +181,34 @@ def test_danger_must_be_confirmed_by_name(world: Leeward) -> None:
 
 
 def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
-    result = world("switchover", "payments", "--to", "europe-west1", "--timeout", START_S)
+    result = world.done("switchover", "payments", "--to", "europe-west1", "--timeout", START_S)
     assert (result.returncode, result.stdout) == (0, "application/payments switched-over\n"), result.stderr
     assert primary(world) == "europe-west1"
-    decisions = [json.loads(line) for line in world("records", "payments", "-o", "json").stdout.splitlines()]
+
+    def told() -> list[dict[str, Any]]:
+        decisions = [json.loads(line) for line in world("records", "payments", "-o", "json").stdout.splitlines()]
+        return decisions if "SwitchoverStarted" in [decision["reason"] for decision in decisions] else []
+
+    # What was decided is told to the log beside the work, and each agent has it a moment later.
+    decisions = until(told, lambda: world("records", "payments").stdout)
     assert {decision["kind"] for decision in decisions} == {"Decision"}
-    assert "SwitchoverStarted" in [decision["reason"] for decision in decisions]
-    assert "SwitchoverStarted" in world("records").stdout
-    assert world("orphans", "payments").returncode == 0
+    until(lambda: "SwitchoverStarted" in world("records").stdout, lambda: world("records").stdout)
+    until(lambda: world("orphans", "payments").returncode == 0, lambda: world("orphans", "payments").stderr)
 
 
 def test_what_is_refused_says_why(world: Leeward) -> None:
-    result = world("switchover", "payments", "--to", str(primary(world)))
+    result = world("switchover", "payments", "--to", primary(world))
     assert (result.returncode, result.stdout) == (6, "")
     assert "why:" in result.stderr
 
 
 def test_status_with_a_dead_region(world: Leeward) -> None:
     assert world("fault", "kill", "-r", "japaneast").stdout.startswith("region/japaneast killed at ")
-    until(
-        lambda: world.json("status", "-o", "json")["answered"] == ["us-east-1", "europe-west1"],
-        lambda: world("status").stdout,
-    )
-    assert "silent: japaneast (lost: " in world("status").stdout
+    until(lambda: world.status()["answered"] == ["us-east-1", "europe-west1"], lambda: world("status").stdout)
+    until(lambda: "silent: japaneast (lost: " in world("status").stdout, lambda: world("status").stdout)
     assert world("get", "pods", "-r", "japaneast").returncode == 2
     assert world("fault", "start", "-r", "japaneast").returncode == 0
-    until(
-        lambda: len(world.json("status", "-o", "json")["answered"]) == 3,  # type: ignore[arg-type]
-        lambda: world("status").stdout,
-    )
+    until(lambda: len(world.status()["answered"]) == 3, lambda: world("status").stdout)
 
 
 def test_ctrl_c_ends_a_world_that_is_starting(leeward: Leeward) -> None:
@@ -202,8 +227,7 @@ def test_ctrl_c_ends_a_world_that_is_starting(leeward: Leeward) -> None:
         _, rest = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, rest
     assert "Ctrl-C again skips the clean-up" in rest
-    assert not (leeward.home / "gone").exists()
-    assert [pid for pid in leeward.processes() if "gone" in " ".join(psutil.Process(pid).cmdline())] == []
+    assert leeward.left(but="default") == []
 
 
 @pytest.mark.parametrize(
@@ -247,15 +271,24 @@ def test_a_program_that_keeps_failing_ends_the_wait(leeward: Leeward, tmp_path: 
     assert not (leeward.home / "failing").exists()
 
 
+@pytest.mark.timeout(TRIES * DEMO_S)
 def test_the_demo_loses_a_region_and_meets_its_objectives(leeward: Leeward) -> None:
-    result = leeward("demo", str(PAYMENTS))
-    told = f"{result.stderr}\n{result.stdout}"
-    missed = {line.split()[0] for line in result.stdout.splitlines() if line.endswith("   NO")}
-    assert missed <= TIMINGS, told
-    assert result.returncode == (1 if missed else 0), told
-    for step in ("detected: ", "fenced: ", "elected: ", "promoted: ", "routed: ", "first write: "):
-        assert step in result.stderr
-    assert "rto-write" in result.stdout
-    assert "broken: " not in result.stdout, told
-    assert f"region-loss of us-east-1, payments, async, 1 run: {'failed' if missed else 'passed'}" in result.stdout
-    assert [name for name in leeward.left() if "demo" in name] == []
+    for _ in range(TRIES):
+        result = leeward("demo", str(PAYMENTS), timeout_s=DEMO_S)
+        told = f"{result.stderr}\n{result.stdout}"
+        missed = {line.split()[0] for line in result.stdout.splitlines() if line.endswith("   NO")}
+        assert missed <= TIMINGS, told
+        assert "broken: " not in result.stdout, told
+        assert [name for name in leeward.left() if "demo" in name] == []
+        if "error[drill-not-begun]" in result.stderr:
+            continue
+        if "inconclusive: " in result.stdout:
+            assert result.returncode == (1 if missed else 4), told
+            continue
+        assert result.returncode == (1 if missed else 0), told
+        for step in ("detected: ", "fenced: ", "elected: ", "promoted: ", "routed: ", "first write: "):
+            assert step in result.stderr
+        assert "rto-write" in result.stdout
+        assert f"region-loss of us-east-1, payments, async, 1 run: {'failed' if missed else 'passed'}" in result.stdout
+        return
+    pytest.fail(told)

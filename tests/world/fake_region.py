@@ -53,7 +53,10 @@ class Region:
 
 def start_children() -> None:
     subprocess.Popen(["sleep", "1000"], start_new_session=True)
-    subprocess.Popen(["sh", "-c", "sleep 1001 & exec sleep 1002"])
+    told, says = os.pipe()
+    # It is there with its child, or the tree of processes would still grow when the region says that it is ready.
+    subprocess.Popen(["sh", "-c", "sleep 1001 & echo; exec sleep 1002"], stdout=says)
+    os.read(told, 1)
     subprocess.Popen(["etcd", "1003"], executable="/bin/sleep")
 
 

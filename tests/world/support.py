@@ -78,14 +78,17 @@ class Caller:
 
     async def ends(self) -> bytes:
         """Return what is left to read until the connection ends, however it does."""
-        data = b""
+        data = bytearray()
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                while more := await self.reader.read(65536):
-                    data += more
+            while True:
+                async with asyncio.timeout(PATIENCE_S):
+                    more = await self.reader.read(65536)
+                if not more:
+                    break
+                data += more
         except ConnectionError:
             pass
-        return data
+        return bytes(data)
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:

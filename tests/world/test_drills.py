@@ -43,9 +43,12 @@ class World:
             check=False,
         )
 
-    def drill(self, name: str, mode: str, *options: str) -> dict[str, Any]:
+    def drill(self, name: str, mode: str, *options: str) -> dict[str, Any] | str:
+        """Return the result, or why there is none: the fleet was not such that the drill could begin."""
         where = ("--region", PRIMARY, "--world", "drills")
         result = self.run("drill", name, *where, "--replication", mode, "--runs", "1", "-o", "json", *options)
+        if "error[drill-not-begun]" in result.stderr:
+            return result.stderr
         assert result.returncode in (0, 1, 4), f"exit status {result.returncode}\n{result.stderr}"
         document: dict[str, Any] = json.loads(result.stdout)
         document["told"] = result.stderr
@@ -107,6 +110,9 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
 def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
     for _ in range(TRIES):
         result = world.drill(name, mode, *OPTIONS.get(name, ()))
+        if isinstance(result, str):
+            why = result
+            continue
         told = result["told"]
         assert result["broken"] == [], told
         assert result["duplicated"] == 0, told
@@ -116,16 +122,19 @@ def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
         if not result["inconclusive"]:
             assert result["failovers"] in failovers, told
             return
-    pytest.fail(f"{result['inconclusive']}\n{told}")
+        why = f"{result['inconclusive']}\n{told}"
+    pytest.fail(why)
 
 
 def test_the_supervisors_death_leaves_nothing(world: World) -> None:
     """Last: it ends the world of this module."""
-    result = world.run(
-        "drill", "supervisor-kill", "--region", PRIMARY, "--replication", "async", "--world", "drills", "-o", "json"
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["broken"] == []
+    for _ in range(TRIES):
+        result = world.drill("supervisor-kill", "async")
+        if not isinstance(result, str):
+            break
+    assert not isinstance(result, str), result
+    assert result["broken"] == []
+    assert result["passed"], result["told"]
     # `down` of the fixture must find a world: start it again, which also shows that nothing was in the way.
     again = world.run("up", str(PAYMENTS), "--world", "drills", "--timeout", "200s")
     assert again.returncode == 0, again.stderr

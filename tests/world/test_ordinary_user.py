@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = os.pathsep.join([str(ROOT), str(ROOT / "src"), sysconfig.get_path("purelib")])
+DEMO_S = 600
+TRIES = 3
+"""Only where the demo says that the machine was overloaded, or could not be set up."""
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": MODULES, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -59,7 +62,7 @@ def test_a_normal_user_gets_a_full_world(home: Path) -> None:
 
 
 @pytest.mark.world
-@pytest.mark.timeout(700)
+@pytest.mark.timeout(TRIES * DEMO_S)
 def test_a_normal_user_gets_the_whole_demo(home: Path) -> None:
     """In a virtual environment of its own: pods find their Python beside the one that runs the world."""
     who = user()
@@ -73,16 +76,20 @@ def test_a_normal_user_gets_the_whole_demo(home: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "LEEWARD_HOME": str(home / "worlds"), "HOME": str(place)}
     program = "import sys; from leeward.cli.main import main; sys.exit(main())"
     python = str(place / "venv" / "bin" / "python")
-    demo = as_user([python, "-c", program, "demo", str(place / "payments")], 500, environment)
-    told = f"{demo.stderr}\n{demo.stdout}"
+    for _ in range(TRIES):
+        demo = as_user([python, "-c", program, "demo", str(place / "payments")], DEMO_S, environment)
+        told = f"{demo.stderr}\n{demo.stdout}"
+        missed = [line.split()[0] for line in demo.stdout.splitlines() if line.endswith("   NO")]
+        assert set(missed) <= {"rto-write", "rto-read"}, "what a busy machine may miss"
+        assert "broken: " not in demo.stdout, told
+        assert "isolation:            user-namespace" in demo.stderr, told
+        assert not (home / "worlds").exists() or list((home / "worlds").iterdir()) == []
+        if "inconclusive: " not in demo.stdout and "error[drill-not-begun]" not in demo.stderr:
+            break
     assert demo.returncode in (0, 1), told
-    missed = [line.split()[0] for line in demo.stdout.splitlines() if line.endswith("   NO")]
-    assert set(missed) <= {"rto-write", "rto-read"}, "what a busy machine may miss"
+    assert "inconclusive: " not in demo.stdout, told
     assert "region-loss of us-east-1, payments, async, 1 run: " in demo.stdout, told
-    assert "broken: " not in demo.stdout, told
-    assert "isolation:            user-namespace" in demo.stderr, told
     assert "rejoined: us-east-1 follows" in demo.stderr, told
-    assert not (home / "worlds").exists() or list((home / "worlds").iterdir()) == []
     shutil.rmtree(place)
     if (home / "worlds").exists():
         (home / "worlds").rmdir()

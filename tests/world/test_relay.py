@@ -36,14 +36,21 @@ class Route:
 
 @asynccontextmanager
 async def path_to(serve: Serve | None) -> AsyncIterator[Route]:
-    handle = listener("127.0.0.1", 0)
-    target = handle.getsockname()
+    served: list[asyncio.StreamWriter] = []
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(writer)
+        if serve is not None:
+            await serve(reader, writer)
+
+    # Where nobody serves, the port is taken but not listened on: nobody else gets it meanwhile.
+    handle = socket.socket() if serve is None else listener("127.0.0.1", 0)
     server = None
     if serve is None:
-        handle.close()
+        handle.bind(("127.0.0.1", 0))
     else:
-        server = await asyncio.start_server(serve, sock=handle)
-    path = Route(target)
+        server = await asyncio.start_server(serve_one, sock=handle)
+    path = Route(handle.getsockname())
     await path.door.open(path.handle)
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -52,6 +59,10 @@ async def path_to(serve: Serve | None) -> AsyncIterator[Route]:
         await path.door.close()
         if server is not None:
             server.close()
+        handle.close()
+        # The other side's reset may not have come yet, and what the loop leaves open is an error when it is collected.
+        for writer in served:
+            writer.transport.abort()
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
