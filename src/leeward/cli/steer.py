@@ -85,9 +85,17 @@ async def _ask(console: Console, name: str | None, order: Order, timeout_s: floa
 
 
 async def _row(agents: Agents, app: str) -> ApplicationRow:
+    row = await _look(agents, app)
+    if row is None:
+        raise CommandError(nobody_answers())
+    return row
+
+
+async def _look(agents: Agents, app: str) -> ApplicationRow | None:
+    """Return how the application stands; None when no agent answers."""
     view = situation(await agents.statuses())
     if view.revision is None:
-        raise CommandError(nobody_answers())
+        return None
     for row in view.applications:
         if row.name == app:
             return row
@@ -108,7 +116,8 @@ async def _wait(console: Console, agents: Agents, order: Order, before: Applicat
                 if moved and row.phase == "steady" and order.wait_for_primary not in (None, row.primary):
                     raise CommandError(_aborted(order, row), code=ExitCode.NO)
                 await asyncio.sleep(POLL_S)
-                row = await _row(agents, order.app)
+                # What was asked for goes on, though all agents may be too late for one look.
+                row = await _look(agents, order.app) or row
     except TimeoutError:
         raise CommandError(_late(order, row, timeout_s), code=ExitCode.TIMED_OUT) from None
     if row.because != said:

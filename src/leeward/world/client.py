@@ -24,7 +24,7 @@ from leeward.world.problems import from_os_error, refusal
 REQUEST_TIMEOUT_S = 20.0
 DOWN_TIMEOUT_S = 20.0
 POLL_S = 0.05
-LAUNCH_MARGIN_S = 30.0
+LAUNCH_MARGIN_S = 60.0
 LOG_TAIL_LINES = 5
 KEEP: Any = object()
 """Leave this property of a link as it is."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from leeward.spec.problem import Problem, ProblemsError, Severity
 
-VERSION_TIMEOUT_S = 10.0
+VERSION_TIMEOUT_S = 30.0
 ELF = b"\x7fELF"
 ETCD_UNSAFE = ((3, 5, 0), (3, 5, 2))
 POSTGRES_PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_basebackup", "pg_rewind", "pg_controldata")

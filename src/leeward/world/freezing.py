@@ -6,7 +6,7 @@ import signal
 from leeward.world import processes
 
 SETTLE_S = 0.001
-FREEZE_TIMEOUT_S = 5.0
+FREEZE_TIMEOUT_S = 15.0
 
 
 async def freeze(root: int) -> list[int]:
