@@ -326,7 +326,7 @@ def test_a_quota_much_smaller_would_refuse(key: str) -> None:
     assert [line.partition(":")[0] for line in refused_by_quota(items, meshed=False, versions=1)] == [key]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs(), st.data())
 def test_any_applications_quota_admits_it_and_its_budget_permits_a_drain(spec: Spec, data: st.DataObject) -> None:
     (application,) = spec.applications

@@ -28,7 +28,7 @@ def test_a_consensus_database_has_no_primary() -> None:
     assert "postgres" not in text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs())
 def test_every_node_of_an_arrow_is_drawn(spec: Spec) -> None:
     lines = [line.strip() for line in diagram(spec).splitlines()]

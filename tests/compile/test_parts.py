@@ -54,7 +54,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PLAIN)
 def test_what_is_written_reads_back(data: Any) -> None:
     text = document(data)
@@ -77,7 +77,7 @@ def test_yaml_reads_well() -> None:
     assert document(item) == ('a: plain\nb:\n- x\n- c: 1\n  d: []\ne: |\n  two\n  lines\nf: "8000"\ng: {}\nh: "a: b"\n')
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PLAIN.filter(lambda each: isinstance(each, dict)), PLAIN.filter(lambda each: isinstance(each, dict)))
 def test_a_difference_applied_gives_the_other(one: dict[str, Any], other: dict[str, Any]) -> None:
     result = json_patch(one, list(difference(one, other)))
@@ -177,7 +177,7 @@ def test_the_same_files_give_the_same_bytes(example: str) -> None:
     assert list(one) == sorted(one)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(specs())
 def test_every_kustomization_names_files_that_are_there(spec: Spec) -> None:
     files = tree(spec, engines=COMMANDS)

@@ -86,7 +86,7 @@ def difference(these: list[KubeObject], those: list[KubeObject]) -> str:
     return "\n".join("@@" if line.startswith("@@") else line for line in list(lines)[2:]) + "\n"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs(), st.data())
 def test_every_regions_objects_fit_together(spec: Spec, data: st.DataObject) -> None:
     region = data.draw(st.sampled_from([region.name for region in spec.regions]))
@@ -94,7 +94,7 @@ def test_every_regions_objects_fit_together(spec: Spec, data: st.DataObject) -> 
     assert faults(kubernetes(spec, region), external=provided(spec)) == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs(), st.data())
 def test_the_world_and_kubernetes_run_the_same(spec: Spec, data: st.DataObject) -> None:
     region = data.draw(st.sampled_from([region.name for region in spec.regions]))
@@ -104,7 +104,7 @@ def test_the_world_and_kubernetes_run_the_same(spec: Spec, data: st.DataObject) 
     assert there <= here
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs())
 def test_the_settings_survive_the_way_to_the_agent(spec: Spec) -> None:
     for region in spec.regions:
@@ -112,7 +112,7 @@ def test_the_settings_survive_the_way_to_the_agent(spec: Spec) -> None:
         assert settings_in(world(spec, region.name)) == agent_settings(spec, region.name, place)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs())
 def test_no_value_of_a_secret_leaves_it(spec: Spec) -> None:
     for region in spec.regions:
@@ -122,7 +122,7 @@ def test_no_value_of_a_secret_leaves_it(spec: Spec) -> None:
         assert "Secret" not in {item["kind"] for item in kubernetes(spec, region.name)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(specs())
 def test_a_region_gets_what_is_placed_there(spec: Spec) -> None:
     (application,) = spec.applications

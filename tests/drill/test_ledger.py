@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leeward.drill.ledger import Attempt, Outcome, Reconciliation, Row, fates, reconcile
@@ -86,7 +86,6 @@ ATTEMPTS = st.lists(st.builds(write, KEYS, st.floats(0, 100), st.sampled_from(Ou
 ROWS = st.lists(KEYS, unique=True).map(lambda keys: [Row(key, f"id-{key}") for key in keys])
 
 
-@settings(deadline=None)
 @given(ATTEMPTS, ROWS)
 def test_every_key_is_on_the_bill_exactly_once(attempts: Sequence[Attempt], rows: Sequence[Row]) -> None:
     bill = reconcile(attempts, rows)
@@ -97,7 +96,6 @@ def test_every_key_is_on_the_bill_exactly_once(attempts: Sequence[Attempt], rows
     assert len(bill.lost_at_s) == len(bill.lost)
 
 
-@settings(deadline=None)
 @given(ATTEMPTS, ROWS)
 def test_lost_is_exactly_what_was_acknowledged_and_is_absent(attempts: Sequence[Attempt], rows: Sequence[Row]) -> None:
     acknowledged = {attempt.key for attempt in attempts if attempt.outcome is ACKED}
@@ -106,7 +104,6 @@ def test_lost_is_exactly_what_was_acknowledged_and_is_absent(attempts: Sequence[
     assert bill.duplicated == ()
 
 
-@settings(deadline=None)
 @given(ATTEMPTS, ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_events_changes_nothing(attempts: list[Attempt], rows: list[Row], random: object) -> None:
     shuffled = list(attempts)
@@ -114,7 +111,6 @@ def test_the_order_of_events_changes_nothing(attempts: list[Attempt], rows: list
     assert reconcile(shuffled, rows[::-1]) == reconcile(attempts, rows)
 
 
-@settings(deadline=None)
 @given(ATTEMPTS)
 def test_a_database_that_keeps_all_loses_nothing(attempts: Sequence[Attempt]) -> None:
     rows = [Row(key, f"id-{key}") for key in {attempt.key for attempt in attempts}]

@@ -43,6 +43,7 @@ def steady_reads(from_s: float, until_s: float, *, by: object = EU) -> list[Atte
             [*steady_writes(0.1, 0.3), *steady_writes(3, 20)], 3.0, id="the last words of a dying primary do not count"
         ),
         pytest.param(steady_writes(0.1, 20), 0.1, id="writes that never stop"),
+        pytest.param(steady_writes(0.1, 19.3), 0.1, id="the last one comes a moment before mending"),
         pytest.param(
             [write("x", FAULT_S + 1, FAILED), write("x", FAULT_S + 2, UNKNOWN), *steady_writes(4, 20)],
             4.0,

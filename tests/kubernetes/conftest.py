@@ -40,6 +40,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
                 answer = api.apply(item)
                 assert answer.status < 400, f"{item['metadata']['name']}: {answer.complaints}"
             _wait_until_served(api, {item["metadata"]["name"] for item in known})
+            _wait_until_told(api, known)
         yield plane
 
 
@@ -61,6 +62,17 @@ def _wait_until_served(api: Api, names: set[str]) -> None:
             return
         time.sleep(0.2)
     raise AssertionError(f"never served: {sorted(waiting)}")
+
+
+def _wait_until_told(api: Api, known: list[KubeObject]) -> None:
+    """Wait until the server also tells where: its discovery follows what it serves by moments."""
+    deadline_s = time.monotonic() + SERVED_S
+    for item in known:
+        kind = item["spec"]["names"]["kind"]
+        for version in item["spec"]["versions"]:
+            while version["served"] and not api.serves(f"{item['spec']['group']}/{version['name']}", kind):
+                assert time.monotonic() < deadline_s, f"never told of: {kind}"
+                time.sleep(0.1)
 
 
 def _is_served(item: KubeObject) -> bool:

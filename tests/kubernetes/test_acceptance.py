@@ -81,7 +81,6 @@ def test_what_is_left_out_could_not_be_checked(api: Api, api_version: str, kind:
 # Unshrunk: what the server says names the object and the field already, and shrinking asks it for minutes.
 @settings(
     max_examples=15,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

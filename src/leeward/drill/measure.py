@@ -19,6 +19,8 @@ from leeward.drill.orphans import NO_ORPHANS, OrphansFound
 RETRY_FOR_S = 2.0
 OUTAGE_MIN_S = 0.5
 """A shorter gap between acknowledgements is the ordinary rhythm of a few writers over a WAN."""
+LAST_WRITE_MAX_S = 1.0
+"""Writes that had gone on when somebody looked still go on this much later, when the mending begins."""
 READS_SETTLE_S = 1.0
 """Reads are watched until this long after writes go on."""
 
@@ -233,7 +235,7 @@ def _rto_write_s(facts: RunFacts) -> float | None:
         return None
     gaps = [(after - before, after) for before, after in pairwise([facts.fault.at_boot_s, *done_s])]
     longest_s, ends_s = max(gaps)
-    if facts.healing.at_boot_s - done_s[-1] > max(longest_s, OUTAGE_MIN_S):
+    if facts.healing.at_boot_s - done_s[-1] > max(longest_s, LAST_WRITE_MAX_S):
         return None
     if facts.recurring:
         return longest_s

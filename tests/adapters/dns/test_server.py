@@ -14,7 +14,6 @@ import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -295,13 +294,11 @@ def test_a_broken_query(wire: bytes, code: dns.rcode.Rcode) -> None:
     assert len(response) == HEADER.size
 
 
-@hypothesis.settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_any_bytes(wire: bytes) -> None:
     check(wire)
 
 
-@hypothesis.settings(deadline=None)
 @given(st.data())
 def test_almost_a_query(data: st.DataObject) -> None:
     wire = bytearray(QUERY)

@@ -83,9 +83,7 @@ def test_every_folder_with_a_kustomization_builds(example: str, tmp_path: Path) 
         assert build(folder)
 
 
-@settings(
-    max_examples=5, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=5, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spec=specs())
 def test_any_spec_built_is_what_render_prints(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> None:
     out = tmp_path_factory.mktemp("tree")

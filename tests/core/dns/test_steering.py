@@ -2,7 +2,6 @@
 
 from ipaddress import ip_network
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +73,6 @@ def test_a_region_on_its_way_back_gets_some_of_its_users_and_the_next_one_the_ot
 PARTS = st.fixed_dictionaries({region: st.sampled_from([0.0, 0.25, 0.5, 1.0]) for region in REGIONS})
 
 
-@hypothesis.settings(deadline=None)
 @given(
     st.sampled_from(Policy),
     st.sampled_from(REGIONS),
@@ -93,7 +91,6 @@ def test_somebody_is_always_named_and_never_who_is_out_while_anybody_is_not(
         assert set(picked) == set(REGIONS)
 
 
-@hypothesis.settings(deadline=None)
 @given(st.sampled_from(Policy), st.sampled_from(REGIONS), PARTS, st.sampled_from(USERS), st.sampled_from(REGIONS))
 def test_only_the_users_of_a_region_move_when_it_goes(
     policy: Policy, near: Region, shares: dict[Region, float], user: str, lost: Region
@@ -105,7 +102,6 @@ def test_only_the_users_of_a_region_move_when_it_goes(
         assert after == before
 
 
-@hypothesis.settings(deadline=None)
 @given(
     st.sampled_from(Policy), st.sampled_from(REGIONS), st.sampled_from(USERS), st.floats(0.01, 1), st.floats(0.01, 1)
 )
