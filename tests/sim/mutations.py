@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from leeward.agent.heart import Heart
 from leeward.agent.machine import Machine
 from leeward.core import election, failover, lease, membership, replication, routing, switchover
 from leeward.core.actions import Propose
@@ -112,13 +113,14 @@ def promote_the_lagging(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(election, "choose", worst)
 
 
-class TrustsTheStoresExpiry(Machine):
+def trust_the_stores_expiry(patch: pytest.MonkeyPatch) -> None:
     """Its lease runs from when the store answers, not from when it asked."""
+    ended = Heart.ended
 
-    def _transaction_ended(self, number: int, outcome: object) -> None:
-        if number in self._beats:
-            self._beats[number] = self._now_s
-        super()._transaction_ended(number, outcome)  # type: ignore[arg-type]
+    def answered(heart: Heart, transaction: int) -> float | None:
+        return None if ended(heart, transaction) is None else heart._out.now_s
+
+    patch.setattr(Heart, "ended", answered)
 
 
 def one_vantage_and_no_compare(patch: pytest.MonkeyPatch) -> None:
@@ -230,7 +232,7 @@ MUTATIONS = (
     Mutation("standbys do not cut", standbys_do_not_cut, Focus(modes=QUORUM), script=UNHEARD_AND_THEN_SLOW),
     Mutation("R + W > N is ignored", ignore_the_quorum, Focus(modes=QUORUM), script=LAGS_AND_IS_ALONE),
     Mutation("a lagging standby is promoted", promote_the_lagging, Focus((3,), SAFE_MODES, (0.2,), LOSSES | SLOW)),
-    Mutation("the store's expiry is trusted", nothing, Focus(), make=TrustsTheStoresExpiry, script=SLOW_THEN_GONE),
+    Mutation("the store's expiry is trusted", trust_the_stores_expiry, Focus(), script=SLOW_THEN_GONE),
     Mutation("one vantage is enough, no revision compared", one_vantage_and_no_compare, Focus((3, 5), kinds=STALLS)),
     Mutation("no revision is compared", no_revision_compare, Focus((3, 5), kinds=STALLS)),
     Mutation("the guard fires late", late_guard, Focus((3,), rtts_s=(0.004, 0.02, 0.08), kinds=LOSSES)),
