@@ -206,7 +206,7 @@ class Node:
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
         try:
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -225,6 +225,25 @@ class Node:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"never happened; last: {last}\n{self.log.read_text()[-6000:]}") from None
+
+    async def out_of_lease(self) -> InstanceStatus:
+        """Wait until the end of its lease has stopped PostgreSQL; what it says then tells who did.
+
+        Where the guard's thread starves, as on a busy machine, the kernel's timer ends the manager instead, and a pod
+        runner starts it again.
+        """
+        activity = "stopped by the guard"
+        async with asyncio.timeout(90):
+            while True:
+                assert self.process is not None
+                if self.process.poll() == -signal.SIGKILL:
+                    await self.start()
+                    activity = "waiting for a lease"
+                with suppress(InstanceUnavailableError):
+                    status = await self.client.status(timeout_s=CALL_S)
+                    if status.activity == activity:
+                        return status
+                await asyncio.sleep(0.02)
 
     async def order(
         self,
@@ -255,13 +274,16 @@ class Node:
         return until_s
 
     @asynccontextmanager
-    async def leased(self, epoch: int) -> AsyncIterator[None]:
-        """Renew a lease as an agent does, for as long as the block lasts."""
+    async def leased(self, epoch: int, duration_s: float = 60.0) -> AsyncIterator[None]:
+        """Renew a lease as an agent does, for as long as the block lasts.
+
+        Longer than an agent's: it must not end because the tests' process or the manager is not scheduled for a while.
+        """
 
         async def renew() -> None:
             while True:
                 with suppress(InstanceUnavailableError):
-                    await self.lease(epoch, 5.0)
+                    await self.lease(epoch, duration_s)
                 await asyncio.sleep(0.5)
 
         task = asyncio.create_task(renew())

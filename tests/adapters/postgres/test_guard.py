@@ -49,7 +49,8 @@ class Writer:
 
 async def primary(start_fleet: StartFleet) -> Node:
     (node,) = await start_fleet("eu-west")
-    async with node.leased(1):
+    # Shorter than every lease of the tests here, which would not shorten it.
+    async with node.leased(1, 10.0):
         await lead(node)
         await node.until(lambda status: status.settled)
         await node.execute("CREATE TABLE payment (id bigserial PRIMARY KEY)")
@@ -75,19 +76,26 @@ async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_b
     start_fleet: StartFleet,
 ) -> None:
     node = await primary(start_fleet)
-    until_s = await node.lease(1, 15.0)
     writer = Writer(node)
-    await writer.wrote()
-    status = await node.until(lambda status: status.activity == "stopped by the guard")
-    assert status.clock_s >= until_s
-    assert not status.writable
-    count = len(writer.acknowledged_sent_s)
-    assert max(writer.acknowledged_sent_s) <= until_s + STOP_S
+    leases: list[tuple[float, float]] = []
+    activity = ""
+    # On a busy machine the kernel may be before the guard's thread: then it is the thread's turn again.
+    while activity != "stopped by the guard":
+        granted_s = boot_s()
+        until_s = await node.lease(1, 15.0)
+        leases.append((granted_s if leases else 0.0, until_s + STOP_S))
+        await writer.wrote()
+        status = await node.out_of_lease()
+        assert status.clock_s >= until_s
+        assert not status.writable
+        activity = status.activity
+    leases.append((boot_s(), float("inf")))
     async with node.leased(1):
         await writer.wrote()
         assert (await node.client.status(timeout_s=CALL_S)).epoch == 1
-        assert min(writer.acknowledged_sent_s[count:]) > until_s
         await writer.close()
+    for sent_s in writer.acknowledged_sent_s:
+        assert any(granted_s <= sent_s <= ends_s for granted_s, ends_s in leases)
 
 
 async def test_a_lease_of_the_same_epoch_is_never_shortened(start_fleet: StartFleet) -> None:

@@ -33,7 +33,7 @@ async def ask(node: Node, text: str) -> list[tuple[object, ...]]:
         ) as connection,
     ):
         cursor = await connection.execute(text.encode())
-        return await cursor.fetchall()
+        return await cursor.fetchall() if cursor.description else []
 
 
 async def comes_true(node: Node, condition: str) -> None:
@@ -104,8 +104,8 @@ async def test_it_takes_over_when_the_promotion_comes(start_fleet: StartFleet) -
         await b.execute("INSERT INTO payment VALUES (2)")
         await comes_true(c, "(SELECT array_agg(id ORDER BY id) FROM payment) = '{1,2}'")
         await followed_by(b, C)
-        (one,) = await ask(b, f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{C}'")
-        assert one == (1,)
+        # The connection that was replaced ends, at a moment of its own.
+        await comes_true(b, f"(SELECT count(*) FROM pg_stat_replication WHERE application_name = '{C}') = 1")
 
 
 async def test_a_promotion_that_does_without_the_last_record_is_followed(start_fleet: StartFleet) -> None:

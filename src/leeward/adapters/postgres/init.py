@@ -50,11 +50,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _spawn(command: list[str], *, tied: bool) -> int:
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     if tied:
         die_with_parent()
+        # Killed since the fork, it sends no signal any more.
+        if os.getppid() != parent:
+            os._exit(_LOST_PARENT)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     try:
