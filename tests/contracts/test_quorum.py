@@ -178,7 +178,7 @@ async def test_a_watch_whose_start_was_compacted_says_so(store: Store) -> None:
 async def test_a_watch_has_no_gap_across_an_interruption(store: Store) -> None:
     async with Watch(store.quorum, "w/", after=1) as watch:
         await put(store.quorum, "w/1", "a")
-        await watch.until(lambda watch: len(watch.changes) == 1)
+        await watch.until(lambda watch: len(watch.changes) >= 1)
         await store.interrupt_local()
         last = [await put(store.quorum, key, "b") for key in ("w/2", "w/1", "w/3")][-1]
         await watch.until(lambda watch: watch.progress >= last)
@@ -209,7 +209,7 @@ async def test_without_a_majority_every_call_ends_at_its_deadline(store: Store) 
 async def test_membership_names_every_region_and_the_leader(store: Store) -> None:
     membership = await store.quorum.membership(timeout_s=SOON_S)
     assert membership.members == store.names
-    assert membership.leader in store.names
+    assert await leader_of(store.quorum) in store.names
 
 
 async def test_only_a_member_can_be_asked_to_lead(store: Store) -> None:
@@ -255,7 +255,7 @@ async def test_the_leader_hands_over_and_a_follower_cannot_make_it(store: Store)
 async def test_a_dead_local_member_is_replaced_by_a_fallback(members: Cluster) -> None:
     async with members.connect(*NAMES) as quorum, Watch(quorum, "w/", after=1) as watch:
         await put(quorum, "w/1", "a")
-        await watch.until(lambda watch: len(watch.changes) == 1)
+        await watch.until(lambda watch: len(watch.changes) >= 1)
         await members.kill(NAMES[0])
         last = [await put(quorum, f"w/{i}", "b") for i in range(3)][-1]
         await watch.until(lambda watch: watch.progress >= last)
@@ -271,11 +271,13 @@ async def test_a_frozen_local_member_is_noticed_and_its_watch_moves_on(members: 
         Watch(quorum, "w/", after=1) as watch,
     ):
         await put(other, "w/1", "a")
-        await watch.until(lambda watch: len(watch.changes) == 1)
+        await watch.until(lambda watch: len(watch.changes) >= 1)
         members.freeze(NAMES[0])
         revision = await put(other, "w/2", "b")
-        await watch.until(lambda watch: len(watch.changes) >= 2)
-        assert watch.changes[1] == Change(revision, {"w/2": "b"})
+        await watch.until(lambda watch: watch.progress >= revision)
+        # Also one that went unacknowledged, when it was the leader that froze.
+        assert [change.revision for change in watch.changes] == list(range(2, revision + 1))
+        assert watch.changes[-1] == Change(revision, {"w/2": "b"})
         members.thaw(NAMES[0])
 
 

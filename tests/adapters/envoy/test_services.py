@@ -6,7 +6,7 @@ import pytest
 
 from leeward.ports.gateway import Address, Exported
 from tests.adapters.envoy.conftest import Pair
-from tests.adapters.envoy.rig import EU, US, Answer, Node, Region
+from tests.adapters.envoy.rig import EU, TIMEOUT_S, US, Answer, Node, Region
 
 pytestmark = pytest.mark.engine
 
@@ -19,7 +19,7 @@ def export(node: Node, *fallbacks: Region, ready: bool = True) -> Exported:
 
 
 async def serve(node: Node, *services: Exported) -> None:
-    await node.gateway.apply((node.route(US),), services, timeout_s=10)
+    await node.gateway.apply((node.route(US),), services, timeout_s=TIMEOUT_S)
 
 
 async def ask(node: Node, method: str = "GET", host: str = HOST, port: int | None = None) -> Answer:
