@@ -32,7 +32,7 @@ POLL_S = 0.02
 REPORT_S = 0.25
 # How late the guard's thread kills, and how late the kernel does when the thread stands still.
 GUARD_S = (0.001, 0.02)
-BACKSTOP_S = (0.03, 0.045)
+BACKSTOP_S = (0.01, 0.04)
 RESTART_S = (0.5, 1.5)
 
 

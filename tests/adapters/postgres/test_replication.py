@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from tests.adapters.postgres.instances import Node, happens, lead, thaw
 from tests.adapters.postgres.test_lined_up import ask
 
 pytestmark = pytest.mark.engine
+
+Neighbour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 A, B, C = "us-east-1", "europe-west1", "japaneast"
 
@@ -327,6 +330,47 @@ async def test_standby_without_data_never_begins_a_database_of_its_own(start_fle
             status = await a.until(lambda status: status.problem is not None)
             assert "refusing to begin anew" in (status.problem or "")
             assert not status.writable
+
+
+async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    await closed(writer)
+
+
+async def start_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer as a PostgreSQL that is about to open its data directory."""
+    await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+    fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+    writer.write(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+    await reader.read()
+    await closed(writer)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("neighbour", "problem"),
+    [
+        pytest.param(say_nothing, f"{B} does not say whether it has some: not beginning anew yet", id="silent"),
+        pytest.param(start_up, f"{B} has some: refusing to begin anew", id="starting up"),
+    ],
+)
+async def test_without_data_it_begins_anew_only_when_every_neighbour_has_none(
+    start_fleet: StartFleet, neighbour: Neighbour, problem: str
+) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        served = await asyncio.start_server(neighbour, "127.0.0.1", b.port)
+        async with served:
+            await a.order(1, Role.PRIMARY)
+            status = await a.until(lambda status: status.problem is not None)
+            assert problem in (status.problem or "")
+            assert not (a.root / "volume" / "pgdata").exists()
+        await a.until(lambda status: status.settled and status.writable)
 
 
 def remove(path: Path) -> None:

@@ -14,7 +14,7 @@ from leeward.core.values import Order, Region, Role
 _STEADY_S = 0.2
 _SOON_S = 0.04
 _PROMOTION_TIMEOUT_S = 30.0
-_NEIGHBOUR_TIMEOUT_S = 1.5
+_NEIGHBOUR_TIMEOUT_S = 3.0
 _PROVE_RETRY_S = 0.2
 # Too little of a lease to begin anything with.
 _LEASE_MIN_S = 0.05
@@ -71,9 +71,15 @@ class Leader:
         if instance.state.initialised:
             await instance.say("waiting", problem="the data directory is gone; it must be copied from a standby")
             return _STEADY_S
-        elsewhere = await self._who_has_data()
-        if elsewhere:
-            problem = f"no data here, but {', '.join(elsewhere)} has some: refusing to begin anew"
+        has_data = await self._who_has_data()
+        elsewhere = [region for region, has in has_data.items() if has]
+        silent = [region for region, has in has_data.items() if has is None]
+        if elsewhere or silent:
+            problem = (
+                f"no data here, but {', '.join(elsewhere)} has some: refusing to begin anew"
+                if elsewhere
+                else f"no data here, and {', '.join(silent)} does not say whether it has some: not beginning anew yet"
+            )
             await instance.say("waiting", problem=problem)
             return 1.0
         await instance.say("creating the database")
@@ -82,20 +88,28 @@ class Leader:
         instance.remember(initialised=True)
         return 0.0
 
-    async def _who_has_data(self) -> list[Region]:
+    async def _who_has_data(self) -> dict[Region, bool | None]:
+        """Ask every neighbour. None: something is there that does not say."""
         instance = self._instance
 
-        async def has(region: Region) -> bool:
+        async def has(region: Region) -> bool | None:
             try:
                 async with asyncio.timeout(_NEIGHBOUR_TIMEOUT_S):
                     await ask(instance.settings, instance.settings.upstreams[region], instance.replication_password)
-            except (psycopg.Error, OSError):
+            except TimeoutError:
+                return None
+            except psycopg.OperationalError as error:
+                # Whoever refuses us by himself, as while he starts up, has data; where nobody is there is none.
+                return error.sqlstate is not None or "FATAL" in str(error)
+            except OSError:
                 return False
+            except psycopg.Error:
+                return True
             return True
 
         regions = sorted(instance.settings.upstreams)
         answers = await asyncio.gather(*(has(region) for region in regions))
-        return [region for region, yes in zip(regions, answers, strict=True) if yes]
+        return dict(zip(regions, answers, strict=True))
 
     async def _start(self, order: Order) -> float:
         instance = self._instance
