@@ -210,6 +210,27 @@ async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fle
     assert node_copies(a) == 0
 
 
+async def test_a_write_before_the_fork_whose_commit_comes_after_it_is_an_orphan(start_fleet: StartFleet) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        async with await a.connect() as connection, connection.transaction():
+            await connection.execute("INSERT INTO payment VALUES (100)")
+            # Once the standby has this one, it has the work above, too.
+            await pay(a, 2)
+            await caught_up(b, 2)
+            await b.settle(2, Role.DETACHED)
+    async with b.leased(2):
+        await b.settle(2, Role.PRIMARY)
+        a.kill()
+        await a.start()
+        status = await a.settle(2, Role.STANDBY, b)
+        assert await payments(b) == [1, 2]
+    (orphans,) = status.orphans
+    assert (orphans.epoch, orphans.transactions, orphans.rows) == (1, 1, 1)
+    assert [line["row"] for line in read_lines(orphans.path)] == [{"id": 100}]
+
+
 async def test_deposed_primary_that_committed_nothing_has_no_orphans(start_fleet: StartFleet) -> None:
     a, b = await start_fleet(A, B)
     async with a.leased(1):

@@ -4,7 +4,8 @@ What is kept per epoch, below the instance's ``orphans`` directory:
 ``epoch-N.jsonl`` one line per row version written by an orphaned transaction (table, xid, row);
 ``epoch-N.wal`` pg_waldump's text of the orphaned range: deletions show only there;
 ``epoch-N.json`` the summary that the status reports.
-Rows that a later orphaned transaction overwrote or deleted have no line of their own.
+Rows that a later orphaned transaction overwrote or deleted have no line of their own. A transaction that did all
+its work before the fork, and only committed after it, is known by its rows: one that only deleted is not found.
 """
 
 import json
@@ -104,15 +105,23 @@ async def save(
     connection = await session.connect(settings.database)
     async with connection:
         tables = await _user_tables(connection)
-        orphaned = {
+        written = {
             top: members
             for top, members in commits.transactions.items()
             if any(not tables.keys().isdisjoint(commits.touched.get(member, ())) for member in members)
         }
+        # What these changed is on both sides of the fork, their commits are not: only their rows tell whose they were.
+        begun_before = {
+            top: members
+            for top, members in commits.transactions.items()
+            if not any(member in commits.touched for member in members)
+        }
+        xids = frozenset[int]().union(*written.values(), *begun_before.values())
+        lines = {line: xid async for xid, line in _rows(connection, tables.values(), xids)}
+        found = frozenset(lines.values())
+        orphaned = {*written, *(top for top, members in begun_before.items() if not found.isdisjoint(members))}
         if not orphaned:
             return None
-        xids = frozenset[int]().union(*orphaned.values())
-        lines = [line async for line in _rows(connection, tables.values(), xids)]
     path = settings.layout.orphans / f"epoch-{epoch}.jsonl"
     orphans = Orphans(epoch=epoch, transactions=len(orphaned), rows=len(lines), path=str(path))
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -144,7 +153,8 @@ async def _rows(
     connection: psycopg.AsyncConnection[tuple[object, ...]],
     tables: Iterable[tuple[str, str]],
     xids: frozenset[int],
-) -> AsyncIterator[str]:
+) -> AsyncIterator[tuple[int, str]]:
+    """Yield every row that these transactions wrote, with its transaction."""
     for schema, name in sorted(tables):
         cursor = await connection.execute(
             sql.SQL(
@@ -154,4 +164,4 @@ async def _rows(
         )
         async for xid, row in cursor:
             entry = {"table": f"{schema}.{name}", "xid": int(str(xid)), "row": json.loads(str(row))}
-            yield json.dumps(entry, separators=(",", ":"))
+            yield int(str(xid)), json.dumps(entry, separators=(",", ":"))
