@@ -6,10 +6,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 # uv installs the same locks in a fraction of pip's time; it is itself pinned and comes through pip.
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 QUICK := not engine and not world and not kubernetes and not simulation
+ENGINES := tests/adapters tests/world
+COMMANDS := tests/cli
+DRILLS := tests/drill
 # For how long `make test` sends the agents through simulated disasters; `make check` does for 30 s.
 SIMULATION_S ?= 300
 
-.PHONY: demo test prepare check lint types unit simulation lock clean
+.PHONY: demo test prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation lock clean
 
 demo: .venv/.runtime
 	@$(BIN)/leeward demo examples/payments
@@ -27,7 +30,7 @@ prepare: .venv/.dev
 
 # The quick loop: lint, types, unit tests and a short simulation, in less than 90 s.
 check: .venv/.dev
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint types unit simulation
+	@$(MAKE) --no-print-directory --jobs=5 --output-sync lint types unit simulation
 
 lint: .venv/.dev
 	$(BIN)/ruff check src tests examples benchmarks
@@ -37,8 +40,20 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 
-unit: .venv/.dev
-	$(BIN)/python -m pytest -q -m "$(QUICK)"
+# In parts, which wait more than they work: `make check` runs them beside each other.
+unit: unit-engines unit-commands unit-drills unit-rest
+
+unit-engines: .venv/.dev
+	$(BIN)/python -m pytest -q -m "$(QUICK)" $(ENGINES)
+
+unit-commands: .venv/.dev
+	$(BIN)/python -m pytest -q -m "$(QUICK)" $(COMMANDS)
+
+unit-drills: .venv/.dev
+	$(BIN)/python -m pytest -q -m "$(QUICK)" $(DRILLS)
+
+unit-rest: .venv/.dev
+	$(BIN)/python -m pytest -q -m "$(QUICK)" tests $(patsubst %,--ignore=%,$(ENGINES) $(COMMANDS) $(DRILLS))
 
 simulation: .venv/.dev
 	LEEWARD_SIMULATION_S=30 $(BIN)/python -m pytest -q -m simulation tests/sim/test_swarm.py
