@@ -4,8 +4,8 @@ What is kept per epoch, below the instance's ``orphans`` directory:
 ``epoch-N.jsonl`` one line per row version written by an orphaned transaction (table, xid, row);
 ``epoch-N.wal`` pg_waldump's text of the orphaned range: deletions show only there;
 ``epoch-N.json`` the summary that the status reports.
-Rows that a later orphaned transaction overwrote or deleted have no line of their own. A transaction that did all
-its work before the fork, and only committed after it, is known by its rows: one that only deleted is not found.
+Rows that a later orphaned transaction overwrote or deleted have no line of their own. A transaction that changed
+nothing after the fork, but committed there, is known by its rows: one that only deleted is not found.
 """
 
 import json
@@ -117,16 +117,18 @@ async def save(
             if not any(member in commits.touched for member in members)
         }
         xids = frozenset[int]().union(*written.values(), *begun_before.values())
-        lines = {line: xid async for xid, line in _rows(connection, tables.values(), xids)}
-        found = frozenset(lines.values())
+        if not xids:
+            return None
+        rows = [row async for row in _rows(connection, tables.values(), xids)]
+        found = frozenset(xid for xid, _ in rows)
         orphaned = {*written, *(top for top, members in begun_before.items() if not found.isdisjoint(members))}
         if not orphaned:
             return None
     path = settings.layout.orphans / f"epoch-{epoch}.jsonl"
-    orphans = Orphans(epoch=epoch, transactions=len(orphaned), rows=len(lines), path=str(path))
+    orphans = Orphans(epoch=epoch, transactions=len(orphaned), rows=len(rows), path=str(path))
     path.parent.mkdir(mode=0o700, exist_ok=True)
     write_durably(path.with_suffix(".wal"), text.encode())
-    write_durably(path, "".join(f"{line}\n" for line in lines).encode())
+    write_durably(path, "".join(f"{line}\n" for _, line in rows).encode())
     write_durably(path.with_suffix(".json"), encode(orphans).encode())
     return orphans
 
