@@ -17,7 +17,7 @@ from leeward.drill.summary import Objective, Percentiles, Result
 from leeward.ports.clock import Clock, SystemClock
 from leeward.world.client import World
 
-GONE_TIMEOUT_S = 60.0
+GONE_TIMEOUT_S = 15.0
 POLL_S = 0.05
 
 
