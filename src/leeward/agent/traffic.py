@@ -27,12 +27,12 @@ class Traffic:
     ) -> None:
         self.vantages: dict[Region, Vantage] = {}
         self.health: dict[Region, routing.Health] = {}
-        self.routes: tuple[Route, ...] | None = None
         self._me = settings.region
         self._nearest = nearest
         self._apps = apps
         self._journal = journal
         self._out = out
+        self._routes: tuple[Route, ...] | None = None
         self._number = 0
 
     def probed(self, region: Region, vantage: Vantage) -> bool:
@@ -56,8 +56,8 @@ class Traffic:
             self._out.wake_by(min(blind_until_s))
             return
         routes = tuple(self._route(view) for view in views)
-        if routes != self.routes:
-            self.routes = routes
+        if routes != self._routes:
+            self._routes = routes
             self._number += 1
             self._out.actions.append(do.ApplyRoutes(self._number, routes))
 
@@ -76,9 +76,9 @@ class Traffic:
 
     def applied(self, number: int) -> None:
         """Put into the log that the gateway leads to a new primary."""
-        if number != self._number or self.routes is None:
+        if number != self._number or self._routes is None:
             return
-        for route in self.routes:
+        for route in self._routes:
             app = self._apps[route.app]
             if route.primary is None or route.epoch == app.routed_epoch:
                 continue
