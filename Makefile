@@ -5,21 +5,53 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 # uv installs the same locks in a fraction of pip's time; it is itself pinned and comes through pip.
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
-QUICK := not engine and not world and not kubernetes and not simulation
+PURE := not engine and not world and not kubernetes and not soak
+QUICK := $(PURE) and not simulation and not supply and not vulnerabilities
+ENGINE := (engine or kubernetes) and not world and not soak
+DATABASES := tests/adapters/postgres tests/contracts/test_database.py tests/examples
+HISTORIES := $(patsubst %,tests/adapters/postgres/test_%.py,anticipation lined_up orphan_files orphans replication understudy)
 ENGINES := tests/adapters tests/world
 COMMANDS := tests/cli
 DRILLS := tests/drill
 # For how long `make test` sends the agents through simulated disasters; `make check` does for 30 s.
-SIMULATION_S ?= 300
+SIMULATION_S ?= 200
+EXPLORE ?= 40
+# For how long a world is left alone before everything in it is judged to be as it was.
+SOAK_S ?= 1200
 
-.PHONY: demo test prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation lock clean
+.PHONY: demo test test-beside test-simulated test-simulated-first test-rest test-services test-databases test-histories test-instances soak endurance prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
+	lock sbom dist audit clean
 
 demo: .venv/.runtime
 	@$(BIN)/leeward demo examples/payments
 
 # Everything that can run on this machine. What cannot is named at the end, and how to enable it.
-test: lint types prepare
-	LEEWARD_SIMULATION_S=$(SIMULATION_S) $(BIN)/python -m pytest
+# The soak mostly waits: what starts no database and no world runs beside it, and what does runs afterwards.
+test: .venv/.dev
+	LEEWARD_SOAK_S=$(SOAK_S) $(BIN)/python -m tests.soak.beside \
+		$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-beside
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-databases
+	$(BIN)/python -m pytest -m world
+
+# Two jobs: simulated worlds, and then engines other than databases; and all else, once what it needs is built.
+test-beside: test-simulated-first test-rest
+
+test-simulated-first: test-simulated prepare
+	@$(MAKE) --no-print-directory test-services
+
+test-simulated: lint types
+	LEEWARD_SIMULATION_S=$(SIMULATION_S) $(BIN)/python -m pytest -m "$(PURE)" tests/sim
+
+test-rest: prepare
+	$(BIN)/python -m pytest -m "$(PURE)" tests --ignore tests/sim
+
+# An idle world for an hour: make soak SOAK_S=3600. It fails over at the end.
+soak: .venv/.dev
+	LEEWARD_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -s -m "soak and not endurance" tests/soak
+
+# A world under load with a fault a minute, for two hours: make endurance SOAK_S=7200. No part of `make test`.
+endurance: .venv/.dev
+	LEEWARD_SOAK_S=$(SOAK_S) $(BIN)/python -m pytest -s -m endurance tests/soak
 
 # Real API server, upstream definitions and kustomize, built once into the cache where Go is to be had, and promtool
 # from Debian's package; the tests that need them say at the end how to get them otherwise.
@@ -27,6 +59,18 @@ prepare: .venv/.dev
 	-@$(BIN)/python -m tests.kubernetes.prepare
 	-@$(BIN)/python -m tests.compile.kustomize.prepare
 	-@$(BIN)/python -m tests.compile.promtool.prepare
+
+# Databases wait more than they work: two jobs, whose ports differ.
+test-databases: test-histories test-instances
+
+test-histories: .venv/.dev
+	LEEWARD_PORTS_FROM=20000 $(BIN)/python -m pytest -m "$(ENGINE)" $(HISTORIES)
+
+test-instances: .venv/.dev
+	LEEWARD_PORTS_FROM=23000 $(BIN)/python -m pytest -m "$(ENGINE)" $(DATABASES) $(patsubst %,--ignore=%,$(HISTORIES))
+
+test-services: prepare
+	$(BIN)/python -m pytest -m "$(ENGINE)" tests $(patsubst %,--ignore=%,$(DATABASES))
 
 # The quick loop: lint, types, unit tests and a short simulation, in less than 90 s.
 check: .venv/.dev
@@ -58,6 +102,16 @@ unit-rest: .venv/.dev
 simulation: .venv/.dev
 	LEEWARD_SIMULATION_S=30 $(BIN)/python -m pytest -q -m simulation tests/sim/test_swarm.py
 
+# Simulated disasters by the million, on every core: make swarm SEEDS=1000000, or HOURS=8, or both. Interrupted, the same
+# command goes on where it was (STATE); make swarm REPLAY='SEED FAULT/PHASE' tells the story of one world.
+swarm: .venv/.dev
+	@$(BIN)/python -m tests.sim.long_run $(if $(REPLAY),--replay $(REPLAY),$(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(HOURS),--hours $(HOURS)) $(if $(JOBS),--jobs $(JOBS)) --state $(or $(STATE),swarm.json))
+
+# Every interleaving of a small fleet, 40 times as far as `make test` looks; prints what was found, scene by scene.
+explore: .venv/.dev
+	LEEWARD_EXPLORE=$(EXPLORE) $(BIN)/python -m pytest -q -m simulation tests/sim/test_explore.py
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error[python-too-old]: Leeward needs Python 3.11 or newer; fix: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
@@ -80,6 +134,30 @@ LOCK := uv pip compile -q --universal --generate-hashes --no-emit-index-url --no
 lock:
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group pyproject.toml:dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+DIST ?= dist
+VERSION = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+
+# What Leeward consists of, as requirements.lock pins it: CycloneDX 1.6, every package with the hashes of the files that
+# may be installed. The same lock gives the same bytes.
+sbom: .venv/.dev
+	@mkdir -p $(DIST)
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --spec-version 1.6 --output-format JSON --output-file $(DIST)/leeward-$(VERSION).cdx.json
+	@echo $(DIST)/leeward-$(VERSION).cdx.json
+
+# What a release consists of: wheel, source, SBOM, and their SHA-256, signed with an SSH key: make dist SIGNING_KEY=FILE.
+# SECURITY.md says how that is verified.
+dist: sbom
+	@$(BIN)/python -m hatchling build --target sdist --target wheel --directory $(DIST) >&2
+	@cd $(DIST) && rm -f SHA256SUMS.sig && sha256sum leeward-$(VERSION)* > SHA256SUMS && cat SHA256SUMS
+	$(if $(SIGNING_KEY),@ssh-keygen -Y sign -f $(SIGNING_KEY) -n leeward-release $(DIST)/SHA256SUMS)
+
+# Known vulnerabilities of everything that the lock files pin. It asks a service on the network, and so does `make test`
+# where one can be reached; PIP_AUDIT_VULNERABILITY_SERVICE=osv asks another one.
+audit: .venv/.dev
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-dev.lock
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-installer.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

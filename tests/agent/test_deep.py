@@ -1,5 +1,6 @@
 """The agent asks a real HTTP server whether it can do its work."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from leeward.agent import deep as module
 from leeward.agent.deep import DeepHealths
+from leeward.core.values import App
 from leeward.ports.clock import SystemClock
 from leeward.ports.gateway import Address
 from tests.core.views import APP, SETTINGS
@@ -30,13 +33,17 @@ class Service:
         self.asked += 1
         return web.Response(status=self.status, text=self.text)
 
+    async def hang(self, request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
 
 @pytest.fixture
 async def service() -> AsyncIterator[tuple[Service, Address]]:
     built = Service()
     app = web.Application()
-    app.add_routes([web.get("/deep", built.answer)])
-    runner = web.AppRunner(app, access_log=None)
+    app.add_routes([web.get("/deep", built.answer), web.get("/hangs", built.hang)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -82,3 +89,27 @@ async def test_a_pod_that_does_not_answer_is_not_healthy_and_none_at_all_is_not_
         pods.pods = ()
         await deep.ask(APP)
         assert deep.known == {}
+
+
+async def test_an_application_is_asked_again_while_the_pod_of_another_one_hangs(
+    service: tuple[Service, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASK_AGAIN_S", 0.01)
+    # Longer than the test may take: whoever waits for the pod that hangs, fails.
+    monkeypatch.setattr(module, "ASK_TIMEOUT_S", 600.0)
+    told, address = service
+    told.status = 503
+    other = App("orders")
+    apps = tuple(replace(SETTINGS, name=name, deep_path=path) for name, path in ((APP, "/deep"), (other, "/hangs")))
+    async with aiohttp.ClientSession() as session:
+        deep = DeepHealths(apps, {APP: Pods((address,)), other: Pods((address,))}, session, SystemClock())
+        running = asyncio.create_task(deep.run())
+        try:
+            async with asyncio.timeout(20):
+                while True:
+                    if told.asked >= 3:
+                        break
+                    await asyncio.sleep(0.001)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

@@ -7,27 +7,47 @@ import pytest
 
 from leeward.agent import actions as do
 from leeward.agent import events as on
+from leeward.agent.application import PODS_UNSEEN_S
 from leeward.agent.machine import Machine
 from leeward.agent.outbox import RETRY_S
 from leeward.core import keys
 from leeward.core.codec import decode, encode
 from leeward.core.settings import AgentSettings, RegionSettings
 from leeward.core.values import (
+    Accepted,
+    Asked,
+    Declared,
     Heartbeat,
     Order,
+    Phase,
     Promise,
     Record,
     Region,
     Rejoin,
     RejoinMethod,
+    ReplicationMode,
     Role,
     Topology,
     Vantage,
     WalPosition,
 )
 from leeward.ports.gateway import Address
-from leeward.ports.quorum import Change, Entry, Outcome, Put, Snapshot
-from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, SETTINGS, TIMERS, US, electing, report, status, topology
+from leeward.ports.quorum import Change, Compare, Entry, Outcome, Put, Snapshot
+from tests.core.views import (
+    AP,
+    APP,
+    EU,
+    LEASE_S,
+    REGIONS,
+    SETTINGS,
+    TIMERS,
+    US,
+    electing,
+    order,
+    report,
+    status,
+    topology,
+)
 
 FLEET = "test"
 RECORD = Record(1.0e9, US, APP, 1, "PrimaryRouted", "because")
@@ -56,6 +76,8 @@ def settings(me: Region) -> AgentSettings:
         cluster_url="",
         cluster_token_file="",
         identity_dir="",
+        store_identity_dir="",
+        gateway_identity_dir="",
         gateway_dir="",
         gateway_host="",
         listen_host="",
@@ -76,6 +98,7 @@ class Driven:
 
     def load(self, found: Topology | None, **fences: int) -> list[do.Action]:
         entries = {keys.fence(FLEET, Region(r)): Entry(str(value), 2) for r, value in fences.items()}
+        entries[keys.declared(FLEET, self.machine.me)] = Entry(encode(Declared({APP: REGIONS})), 3)
         if found is not None:
             entries[keys.topology(FLEET, APP)] = Entry(encode(found), 5)
         return self.post(on.SnapshotTaken(Snapshot(self.revision, entries)))
@@ -117,7 +140,10 @@ def test_nothing_is_done_before_the_store_was_read() -> None:
 def test_a_heartbeat_compares_the_fence_and_its_lease_counts_from_when_it_was_sent() -> None:
     driven, actions = leading()
     (beat,) = heartbeats(actions)
-    assert [(c.key, c.revision) for c in beat.compares] == [(keys.fence(FLEET, US), 2)]
+    assert [(c.key, c.revision) for c in beat.compares] == [
+        (keys.fence(FLEET, US), 2),
+        (keys.generation(FLEET), 0),
+    ]
     assert isinstance(beat.changes[0], Put)
     assert decode(Heartbeat, beat.changes[0].value).fence == 7
     driven.now_s += 0.9
@@ -157,6 +183,38 @@ def test_the_lease_is_fed_on_the_instances_own_clock_once_it_accepted_the_order(
     assert of(do.FeedLease, driven.post(on.InstanceReported(APP, replace(PRIMARY, clock_s=7.1)))), "it never took it"
 
 
+def test_a_store_that_went_back_ends_the_lease_that_is_fed() -> None:
+    driven, actions = leading()
+    driven.commit(heartbeats(actions)[0])
+    assert of(do.FeedLease, driven.post(on.InstanceReported(APP, PRIMARY)))
+    entries = {keys.topology(FLEET, APP): Entry(encode(topology()), 5)}
+    driven.post(on.SnapshotTaken(Snapshot(driven.revision, entries), "another history"))
+    driven.now_s += RETRY_S
+    assert of(do.FeedLease, driven.post(on.InstanceReported(APP, replace(PRIMARY, clock_s=7.1)))) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "requested", "lease_s"),
+    [
+        (ReplicationMode.QUORUM, None, 20.0),
+        (ReplicationMode.ASYNC, None, 2.5),
+        (ReplicationMode.QUORUM, ReplicationMode.ASYNC, 2.5),
+    ],
+)
+def test_an_asynchronous_primary_gets_no_longer_lease_than_its_rpo_bears(
+    mode: ReplicationMode, requested: ReplicationMode | None, lease_s: float
+) -> None:
+    """The files may name another mode, and with it a longer lease, before the topology does."""
+    driven = Driven(US)
+    app = driven.machine.apps[APP]
+    app.settings = replace(app.settings, lease_s=20.0, takeover_s=20.0, rpo_s=5.0)
+    actions = driven.load(topology(mode=mode, requested_mode=requested), us=7)
+    driven.commit(heartbeats(actions)[0])
+    (fed,) = of(do.FeedLease, driven.post(on.InstanceReported(APP, PRIMARY)))
+    assert fed.until_s == pytest.approx(7.0 + lease_s)
+    assert app.lease_stated_s(driven.now_s) == 20.0, "others wait for the longer one"
+
+
 def test_a_primary_of_an_older_epoch_is_not_fed() -> None:
     driven = Driven(US)
     driven.commit(heartbeats(driven.load(topology(epoch=2)))[0])
@@ -168,7 +226,7 @@ def test_an_order_is_a_level_that_is_repeated_until_it_is_taken() -> None:
     driven.load(topology())
     idle = status(order=None)
     (asked,) = of(do.OrderInstance, driven.post(on.InstanceReported(APP, idle)))
-    assert asked.order == Order(1, Role.STANDBY, US)
+    assert asked.order == order(1, Role.STANDBY, US)
     assert of(do.OrderInstance, driven.post(on.InstanceReported(APP, idle))) == [], "one at a time"
     assert of(do.OrderInstance, driven.post(on.OrderEnded(APP, accepted=False))) == [], "not at once again"
     assert driven.machine.wake_at_s <= driven.now_s + RETRY_S
@@ -200,11 +258,35 @@ def test_a_lost_primary_is_deposed_once_and_a_failed_attempt_waits_for_news() ->
         keys.topology(FLEET, APP),
         keys.fence(FLEET, US),
         keys.heartbeat(FLEET, US),
+        keys.generation(FLEET),
     }
     assert proposals(driven.post(on.Woke())) == [], "one at a time"
     failed = driven.post(on.TransactionEnded(asked.transaction, Outcome(False, driven.revision + 1)))
     assert proposals(failed) == [], "what made it fail has not been seen yet"
     assert len(proposals(driven.store(keys.heartbeat(FLEET, AP), Heartbeat(AP, "a", 2, 0, _doubts())))) == 1
+
+
+def test_a_silence_that_lasts_is_logged_once() -> None:
+    driven, actions = lost(EU)
+    told = [tell.because for tell in of(do.Tell, actions)]
+    assert any("last heard" in because for because in told)
+    first = driven.machine.apps[APP].because
+    driven.now_s += 1.0
+    assert of(do.Tell, driven.post(on.Woke())) == []
+    assert driven.machine.apps[APP].because != first, "status has the newest figure"
+
+
+def test_an_operator_who_names_another_region_does_not_restart_the_wait_for_the_old_primary() -> None:
+    driven = Driven(EU)
+    electing = replace(topology(), epoch=2, phase=Phase.ELECTING, primary=None, deposed=US)
+    driven.store(keys.topology(FLEET, APP), electing)
+    seen_at_s = driven.now_s
+    driven.now_s += 20.0
+    driven.store(keys.topology(FLEET, APP), replace(electing, target=AP))
+    found = driven.machine.store.topologies[APP]
+    assert (found.topology.target, found.seen_at_s) == (AP, seen_at_s)
+    driven.store(keys.topology(FLEET, APP), replace(electing, epoch=3))
+    assert driven.machine.store.topologies[APP].seen_at_s == driven.now_s
 
 
 def test_an_attempt_without_an_answer_is_repeated_a_little_later() -> None:
@@ -288,6 +370,30 @@ def test_routes_are_applied_when_they_change_and_the_new_primary_is_put_on_recor
     assert of(do.Transact, driven.post(on.RoutesApplied(applied.number))) == [], "once per epoch"
 
 
+def test_a_gateway_that_fails_twice_is_told_with_the_next_heartbeat_and_so_is_its_recovery() -> None:
+    driven = Driven(EU)
+    driven.load(topology())
+    told = []
+    for problem in (None, "drained", None, "drained", "drained", None):
+        driven.post(on.GatewayTried(problem))
+        driven.now_s += TIMERS.heartbeat_s
+        (beat,) = heartbeats(driven.post(on.Woke()))
+        driven.commit(beat)
+        assert isinstance(beat.changes[0], Put)
+        told.append(decode(Heartbeat, beat.changes[0].value).gateway_problem)
+    assert told == [None, None, None, None, "drained", None]
+
+
+def test_a_gateway_that_does_not_answer_at_the_first_look_is_told_at_once() -> None:
+    driven = Driven(EU)
+    driven.post(on.GatewayTried("no routes yet"))
+    (beat,) = heartbeats(driven.load(topology()))
+    assert isinstance(beat.changes[0], Put)
+    assert decode(Heartbeat, beat.changes[0].value).gateway_problem == "no routes yet"
+    view = driven.machine.view(driven.machine.apps[APP])
+    assert view.gateway_problem(EU) == "no routes yet"
+
+
 def test_a_primary_without_a_lease_gets_no_writes() -> None:
     driven, actions = leading()
     told = of(do.ApplyRoutes, driven.post(on.PodsChanged(APP, ())))
@@ -322,8 +428,13 @@ def test_an_agent_that_starts_repeats_what_was_said_of_its_pods_until_it_has_loo
     driven, _ = started()
     driven.now_s += LEASE_S
     actions = driven.post(on.Woke())
-    assert pods_said(actions) == 0, "nobody could look for a whole lease"
-    assert of(do.ApplyRoutes, actions)
+    assert pods_said(actions) == 2
+    (routed,) = of(do.ApplyRoutes, actions)
+    assert routed.routes[0].pods is None, "nobody could look for a whole lease: the gateway keeps those it has"
+    driven.now_s += PODS_UNSEEN_S - LEASE_S
+    assert pods_said(driven.post(on.Woke())) == 0
+    (routed,) = of(do.ApplyRoutes, driven.post(on.PodsChanged(APP, pods)))
+    assert routed.routes[0].pods == pods
 
 
 def test_a_request_for_another_agent_is_sent_there_and_a_proposal_answers_its_own() -> None:
@@ -335,6 +446,30 @@ def test_a_request_for_another_agent_is_sent_there_and_a_proposal_answers_its_ow
     assert of(do.Reply, driven.commit(asked)) == [do.Reply("r2", True, "")]
     (unknown,) = of(do.Reply, driven.post(on.PauseRequested("r3", "other", paused=True)))  # type: ignore[arg-type]
     assert not unknown.accepted
+
+
+def test_what_an_operator_asked_for_takes_effect_once_in_the_fleet_and_the_log_names_who_asked() -> None:
+    driven, other = Driven(EU), Driven(AP)
+    asked, key = Asked("operator:1", 1.0e9 + driven.now_s, "nonce"), keys.accepted(FLEET, APP)
+    for one in (driven, other):
+        one.load(topology())
+    # Two agents that do not know of each other: the store lets one of them have it.
+    for one in (driven, other):
+        (proposed,) = proposals(one.post(on.PauseRequested("r1", APP, paused=True, asked=asked)))
+        assert Compare(key, 0) in proposed.compares
+    puts = {change.key: change.value for change in proposed.changes if isinstance(change, Put)}
+    assert decode(Accepted, puts[key]) == Accepted((asked,))
+    (note,) = [decode(Record, value) for each, value in puts.items() if each.startswith(keys.decisions(FLEET))]
+    assert (note.kind, note.asked_by) == ("FailoverPaused", "operator:1")
+    # One that knows refuses, even though the topology is no longer what it was asked for.
+    driven.change(**{key: puts[key]})
+    again = driven.post(on.PauseRequested("r2", APP, paused=True, asked=asked))
+    assert proposals(again) == []
+    assert [(reply.accepted, reply.because[:32]) for reply in of(do.Reply, again)] == [
+        (False, "this request took effect before:")
+    ]
+    (later,) = proposals(driven.post(on.PauseRequested("r3", APP, paused=True, asked=replace(asked, nonce="b"))))
+    assert Compare(key, driven.revision) in later.compares
 
 
 def test_the_decision_log_is_trimmed() -> None:
@@ -398,3 +533,15 @@ def test_how_a_replica_came_back_is_told_once() -> None:
     restarted.change(**{put.key: put.value})
     actions = restarted.post(on.InstanceReported(APP, back))
     assert told(actions) == [], "the agent before has told it"
+
+
+def test_an_agent_that_cannot_read_its_deposition_gives_its_primary_no_further_lease() -> None:
+    """A newer agent's topology has a value that this one does not know; the fence in the same transaction it reads."""
+    agent = Driven(US)
+    agent.load(topology(), us=7)
+    newer = encode(electing()).replace('"electing"', '"weighing"')
+    agent.now_s += 1.0
+    (beat, *_) = heartbeats(agent.change(**{keys.topology(FLEET, APP): newer, keys.fence(FLEET, US): "8"}))
+    assert beat.compares[0].revision == agent.revision, "its heartbeats are of the new fence, so they commit"
+    agent.commit(beat)
+    assert of(do.FeedLease, agent.post(on.InstanceReported(APP, PRIMARY))) == []

@@ -51,4 +51,5 @@ def test_a_heartbeat_is_news_unless_only_its_age_and_its_wal_moved() -> None:
     assert news(seen(US, 10.25, vantages={EU: UP}, report_=report(healthy=False)))
     assert news(seen(US, 10.0 + LEASE_S, vantages={EU: UP}))
     assert news(replace(before, heartbeat=replace(before.heartbeat, incarnation="b")))
+    assert news(replace(before, heartbeat=replace(before.heartbeat, gateway_problem="drained")))
     assert relevance.is_news(None, before, TIMERS)

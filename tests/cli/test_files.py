@@ -21,7 +21,8 @@ spec:
     - {between: [east, west], rtt: 80ms}
     - {between: [west, far], rtt: 200ms}
     - {between: [east, far], rtt: 150ms}
-"""
+  images: {digests: {shop: "sha256:DIGEST"}}
+""".replace("DIGEST", "0" * 64)
 APPLICATION = """\
 apiVersion: leeward.dev/v1alpha1
 kind: Application
@@ -45,8 +46,9 @@ def test_valid_files_are_summed_up_with_the_arithmetic(leeward: Run, tmp_path: P
     assert result.stdout == (
         "fleet/small valid: 3 regions (1 of them witness), round trips up to 200ms\n"
         "application/shop valid: async, primary east, standbys west\n"
-        "  RTO 30s, predicted: lease 2.00 + margin 0.06 + election 0.80 "
-        "+ promote 0.10 + route 0.10 = 3.06 s\n"
+        "  RTO 30s, predicted: lease 2.00 + patience 11.88 + margin 0.12 + election 0.80 "
+        "+ promote 0.10 + route 0.10 = 15.00 s\n"
+        "  a silent primary may write for 2.5s and is waited for 13.9s\n"
     )
 
 
@@ -80,3 +82,15 @@ def test_schema_of_an_unknown_kind_is_a_usage_error(leeward: Run) -> None:
     result = leeward("schema", "flee")
     assert (result.returncode, result.stdout) == (2, "")
     assert "fleet" in result.stderr
+
+
+def test_freezes_show_what_patience_saves(leeward: Run, tmp_path: Path) -> None:
+    directory = write(tmp_path, APPLICATION)
+    with (tmp_path / "fleet.yaml").open("a") as fleet:
+        fleet.write("  freezes: [{lasting: 8s, perYear: 12}, {lasting: 25s, perYear: 2}]\n")
+    result = leeward("validate", directory)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == (
+        "  a silent primary may write for 2.5s and is waited for 13.9s: "
+        "2 needless failovers a year by freezes; with the shortest RTO 14"
+    )

@@ -14,7 +14,7 @@ import pytest
 from leeward.compile import tree
 from leeward.spec import load
 from leeward.world.objects import engine_commands
-from tests.cli.test_world import DEMO_S, PAYMENTS, START_S, TRIES, Leeward, primary, until
+from tests.cli.worlds import DEMO_S, PAYMENTS, START_S, TRIES, Leeward, primary, until
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(1800)]
 

@@ -20,6 +20,7 @@ from leeward.core.values import (
     ReplicationMode,
     Role,
     Sender,
+    Tally,
     Topology,
     WalPosition,
 )
@@ -145,8 +146,8 @@ def test_steady() -> None:
     assert shown(answer(EAST, 41, 0.3), answer(WEST, 42, 0.1), answer(FAR, 42, 0.2)) == (
         "world default, fleet small: revision 42, 100ms old, by west; 3 of 3 regions answered\n"
         "\n"
-        "NAME   READY   PRIMARY   EPOCH   MODE    LAG     RPO    DRILL    AGE\n"
-        "shop   3/3     east      3       async   1000B   <=5s   passed   12m5s\n"
+        "NAME   READY   PRIMARY   EPOCH   MODE    LAG     RPO    DRILL    NEEDLESS   AGE\n"
+        "shop   3/3     east      3       async   1000B   <=5s   passed   0          12m5s\n"
         "\n"
         "REGION   STATE     APP    ROLE                PODS   LAG     HEARTBEAT\n"
         "east     running   shop   primary, writable   2      -       200ms ago\n"
@@ -181,7 +182,34 @@ def test_a_lost_region_and_an_election_are_told_first() -> None:
         "silent: east (lost: killed by request; no answer within 0.5 s)",
         "shop: electing, because east was last heard 2.1 s ago",
     ]
-    assert head[1].splitlines()[1].split() == ["shop", "3/3", "-", "3", "async", "-", "<=5s", "passed", "12m5s"]
+    assert head[1].splitlines()[1].split() == ["shop", "3/3", "-", "3", "async", "-", "<=5s", "passed", "0", "12m5s"]
+
+
+def test_a_region_whose_gateway_does_not_reach_one_that_is_well_is_not_ready() -> None:
+    told = answer(EAST, 7, 0.2)
+    told.body["heartbeats"][WEST]["apps"][SHOP]["broken_paths"] = {FAR: "no answer"}
+    assert [row.ready for row in situation([told]).applications] == [2]
+    told.body["heartbeats"][FAR]["apps"][SHOP]["healthy"] = False
+    assert [row.ready for row in situation([told]).applications] == [2], "far is not, and west is not to blame"
+
+
+def test_a_region_whose_gateway_does_not_answer_users_is_not_ready_and_says_why() -> None:
+    told = answer(EAST, 7, 0.2)
+    told.body["heartbeats"][WEST]["gateway_problem"] = "the users' port refuses connections"
+    found = situation([told])
+    assert [row.ready for row in found.applications] == [2]
+    assert [row.problem for row in found.regions if row.region == WEST] == ["the users' port refuses connections"]
+
+
+def test_a_region_that_joins_is_named_and_has_a_row_of_its_own() -> None:
+    known = answer(EAST, 42, 0.1)
+    because = "far becomes a data region: it copies and streams, and is not counted yet"
+    change = {"data_regions": [EAST, WEST], "joining": FAR, "because": because}
+    body = {**known.body, "topologies": {SHOP: {**known.body["topologies"][SHOP], **change}}}
+    text = shown(Answer(EAST, 200, body))
+    assert f"shop: far is joining, because {because}" in text.splitlines()
+    assert "shop   2/2     east" in text, "it is not counted"
+    assert "far      running   shop   standby             2      1000B" in text
 
 
 def test_what_a_lost_region_said_last_is_not_shown_as_if_it_were_so() -> None:
@@ -195,7 +223,35 @@ def test_the_rpo_is_measured_where_the_primary_s_agent_answers() -> None:
     measured = answer(EAST, 42, 0.1)
     body = {**measured.body, "lags_s": {SHOP: {WEST: 0.2, FAR: 1.4}}}
     lines = shown(Answer(EAST, 200, body), wide=True).splitlines()
-    assert lines[3].split()[6:13] == ["200ms", "passed", "12m5s", "<=5s", "region-loss,", "10m25s", "ago"]
+    assert lines[3].split()[6:15] == ["200ms", "passed", "0", "12m5s", "0", "<=5s", "region-loss,", "10m25s", "ago"]
+
+
+def test_needless_and_withheld_failovers_are_counted() -> None:
+    tally = plain(Tally(needless=2, needless_lost=7, needless_gap_s=6.1, withheld=3))
+    told = telling(answer(EAST, 42, 0.1), tallies={SHOP: tally})
+    (row,) = situation([told]).applications
+    counted = (row.needless_failovers, row.needless_lost, row.needless_gap_s, row.withheld_failovers)
+    assert counted == (2, 7, 6.1, 3)
+    lines = shown(told, wide=True).splitlines()
+    assert dict(zip(lines[2].split(), lines[3].split(), strict=False))["NEEDLESS"] == "2"
+    assert dict(zip(lines[2].split(), lines[3].split(), strict=False))["WITHHELD"] == "3"
+    assert "observe" not in lines[0] + lines[1], "automatic again: the count remains, the warning does not"
+
+
+def test_that_automatic_failover_is_off_is_shown_once() -> None:
+    observing = stands("Observing", "True", "ObserveOnly", "failover is set to observe")
+    infeasible = stands("ObjectivesFeasible", "False", "FailoverObserved", "no region would take over")
+    told = telling(answer(EAST, 42, 0.1), observing, infeasible, tallies={SHOP: plain(Tally(withheld=1))})
+    assert shown(told).split("\n\n")[0].splitlines()[1:] == [
+        "shop: automatic failover is off, because failover is set to observe; 1 withheld so far"
+    ]
+
+
+def test_who_has_not_heard_the_store_for_long_does_not_win_by_a_revision_of_before_a_restore() -> None:
+    restored, before = answer(WEST, 700, 0.1), answer(EAST, 2000, 30.0)
+    assert situation((before, restored)).source == WEST
+    assert situation((before, answer(WEST, 700, 20.0))).source == EAST, "nobody has heard it: the newest word"
+    assert situation((answer(EAST, 2000, 9.0), restored)).source == EAST
 
 
 def test_the_newest_revision_wins_whole() -> None:
@@ -222,7 +278,7 @@ def test_one_application_of_several() -> None:
 
 def test_nobody_answers() -> None:
     text = shown(*map(silent, REGIONS))
-    assert text.startswith("world default, fleet small: nobody knows the quorum's state; 0 of 3 regions answered\n")
+    assert text.startswith("world default, fleet small: no agent knows the quorum's state; 0 of 3 regions answered\n")
     assert "NAME" not in text
 
 

@@ -49,11 +49,16 @@ def test_it_is_met_or_says_what_is_missing() -> None:
     assert met(situation([silent(EAST)]), "shop", READY) == (False, "no agent answers")
 
 
-def test_what_needs_somebodys_help_is_not_waited_for() -> None:
-    stuck = stands("Stalled", "True", "PausedWithoutPrimary", "east is not heard, and failover is paused")
-    with pytest.raises(CommandError, match="failover is paused") as raised:
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [("PausedWithoutPrimary", "leeward resume shop"), ("ObservedWithoutPrimary", "leeward failover shop")],
+)
+def test_what_only_an_operator_ends_is_not_waited_for(reason: str, fix: str) -> None:
+    stuck = stands("Stalled", "True", reason, "east is not heard")
+    with pytest.raises(CommandError, match="east is not heard") as raised:
         met(view(NOT_READY, stuck), "shop", READY)
     assert raised.value.code is ExitCode.NO
+    assert fix in raised.value.problems[0].fix
     assert met(view(NOT_READY, stuck), "shop", Wish(Type.STALLED, Status.TRUE))[0]
 
 

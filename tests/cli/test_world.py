@@ -1,93 +1,20 @@
 """The verbs against a real world of three regions, by the real entry point."""
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import psutil
 import pytest
 
-from .conftest import LEEWARD
+from .worlds import PAYMENTS, START_S, Leeward, at_home, primary, until
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(700)]
-
-PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
-PATIENCE_S = 300
-START_S = "250s"
-DEMO_S = 600
-TRIES = 3
-"""Only where the demo says that the machine was overloaded, or could not be set up."""
-# What a busy machine may miss; everything else that a drill demands must hold.
-TIMINGS = {"rto-write", "rto-read"}
-T = TypeVar("T")
-
-
-class Leeward:
-    """The command, with a home of its own: a short one, since unix sockets live there."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.environment = {**os.environ, "LEEWARD_HOME": str(home)}
-
-    def __call__(self, *arguments: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [LEEWARD, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-
-    def status(self) -> dict[str, Any]:
-        """Return the status, once an agent answers: on a busy machine all may be late for one look."""
-
-        def answered() -> subprocess.CompletedProcess[str] | None:
-            result = self("status", "-o", "json")
-            assert result.returncode in (0, 1), result.stderr
-            return None if result.returncode else result
-
-        document = json.loads(until(answered, lambda: "no agent answers").stdout)
-        assert isinstance(document, dict)
-        return document
-
-    def done(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Ask until it is done: what is refused or ends early, as while a region is late, is asked again."""
-        give_up_s = time.monotonic() + PATIENCE_S
-        while (result := self(*arguments)).returncode in (1, 6):
-            assert time.monotonic() < give_up_s, result.stderr
-            time.sleep(1.0)
-        return result
-
-    def left(self, but: str = "") -> list[str]:
-        """Return what is left of this home's worlds, but for one: files, and processes that know of them."""
-        files = [str(path) for path in self.home.iterdir() if path.name != but] if self.home.exists() else []
-        return files + [f"process {pid}" for pid in self.processes(but)]
-
-    def processes(self, but: str = "") -> list[int]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                line = " ".join(process.cmdline())
-            except psutil.Error:
-                continue
-            if str(self.home) in line and not (but and str(self.home / but) in line):
-                found.append(process.pid)
-        return found
 
 
 @pytest.fixture(scope="module")
 def leeward() -> Iterator[Leeward]:
-    home = Path(tempfile.mkdtemp(prefix="lw-"))
-    yield Leeward(home)
-    shutil.rmtree(home)
+    yield from at_home()
 
 
 @pytest.fixture(scope="module")
@@ -103,25 +30,6 @@ def world(leeward: Leeward) -> Iterator[Leeward]:
     assert (result.returncode, result.stdout) == (0, "world/default down\n")
     # The janitor, no child of `down`, ends a moment after the directory, which it removes last.
     until(lambda: not leeward.left(), leeward.left)
-
-
-def primary(leeward: Leeward) -> str:
-    """Return where the primary is, once there is one: on a busy machine it may be without its lease for a moment."""
-
-    def known() -> str | None:
-        (row,) = leeward.status()["applications"]
-        return row["primary"] if row["phase"] == "steady" else None
-
-    return until(known, lambda: leeward("status").stdout)
-
-
-def until(condition: Callable[[], T | None], what: Callable[[], object]) -> T:
-    """Ask again and again: on a busy machine an agent may answer too late, or be without its lease for a moment."""
-    give_up_s = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < give_up_s, what()
-        time.sleep(0.2)
-    return found
 
 
 def test_status_is_of_one_revision_and_names_who_answered(world: Leeward) -> None:
@@ -196,6 +104,34 @@ def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
     until(lambda: world("orphans", "payments").returncode == 0, lambda: world("orphans", "payments").stderr)
 
 
+def test_an_operator_may_do_what_was_granted_and_no_more(
+    world: Leeward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = world("operator", "alice", "--app", "shop", "-o", str(tmp_path / "shop"))
+    assert (unknown.returncode, "error[unknown-application]" in unknown.stderr) == (2, True)
+    alice = tmp_path / "alice"
+    issued = world.done("operator", "alice", "--app", "payments", "--may", "steer", "-o", str(alice))
+    assert issued.stdout == "operator/alice issued: may steer payments\n"
+    assert {path.name: path.stat().st_mode & 0o777 for path in alice.iterdir()} == dict.fromkeys(
+        ("ca.crt", "tls.crt", "tls.key"), 0o600
+    )
+    again = world("operator", "alice", "--may", "steer", "-o", str(alice))
+    assert (again.returncode, "error[directory-exists]" in again.stderr) == (2, True)
+    everything = world("operator", "alice", "-o", str(tmp_path / "everything"))
+    assert (everything.returncode, (tmp_path / "everything").exists()) == (2, False)
+    monkeypatch.setitem(world.environment, "LEEWARD_IDENTITY", str(alice))
+    assert world.done("pause", "payments", "--confirm", "payments").returncode == 0
+    until(lambda: "(asked by alice:" in world("records", "payments").stdout, lambda: world("records").stdout)
+    assert world.done("resume", "payments").returncode == 0
+    refused = world("failover", "payments", "--to", "japaneast", "--confirm", "payments")
+    assert refused.returncode == 2
+    assert "error[not-allowed]" in refused.stderr
+    assert "needs the right to break payments" in refused.stderr
+    monkeypatch.setitem(world.environment, "LEEWARD_IDENTITY", str(tmp_path))
+    missing = world("pause", "payments", "--confirm", "payments")
+    assert (missing.returncode, "error[no-identity]" in missing.stderr) == (2, True)
+
+
 def test_what_is_refused_says_why(world: Leeward) -> None:
     result = world("switchover", "payments", "--to", primary(world))
     assert (result.returncode, result.stdout) == (6, "")
@@ -209,86 +145,3 @@ def test_status_with_a_dead_region(world: Leeward) -> None:
     assert world("get", "pods", "-r", "japaneast").returncode == 2
     assert world("fault", "start", "-r", "japaneast").returncode == 0
     until(lambda: len(world.status()["answered"]) == 3, lambda: world("status").stdout)
-
-
-def test_ctrl_c_ends_a_world_that_is_starting(leeward: Leeward) -> None:
-    with subprocess.Popen(
-        [LEEWARD, "up", str(PAYMENTS), "--world", "gone"],
-        env=leeward.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "waiting: " in line:
-                break
-        process.send_signal(signal.SIGINT)
-        _, rest = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130, rest
-    assert "Ctrl-C again skips the clean-up" in rest
-    assert leeward.left(but="default") == []
-
-
-@pytest.mark.parametrize(
-    ("verb", "word"),
-    [
-        pytest.param(["up", "--world", "killed"], "starting world", id="up, before anything runs"),
-        pytest.param(["up", "--world", "killed"], "isolation: ", id="up, while regions start"),
-        pytest.param(["up", "--world", "killed"], "waiting: payments ", id="up, while databases start"),
-        pytest.param(["demo"], "everything is ready", id="demo, when all is there"),
-    ],
-)
-def test_a_killed_command_leaves_nothing(leeward: Leeward, verb: list[str], word: str) -> None:
-    command = [LEEWARD, *verb, str(PAYMENTS)]
-    with subprocess.Popen(
-        command, env=leeward.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        told: list[str] = []
-        assert any(word in line for line in process.stderr if told.append(line) is None), "".join(told)
-        process.kill()
-    until(lambda: not leeward.left(but="default"), lambda: leeward.left(but="default"))
-
-
-def test_a_world_that_is_late_says_what_is_missing(leeward: Leeward) -> None:
-    result = leeward("up", str(PAYMENTS), "--world", "late", "--timeout", "100ms")
-    assert (result.returncode, result.stdout) == (5, "")
-    assert "error[not-ready]" in result.stderr
-    assert not (leeward.home / "late").exists()
-
-
-def test_a_program_that_keeps_failing_ends_the_wait(leeward: Leeward, tmp_path: Path) -> None:
-    shutil.copy(PAYMENTS / "fleet.yaml", tmp_path)
-    application = (PAYMENTS / "application.yaml").read_text()
-    start, end = application.index("    command:"), application.index("    port:")
-    failing = "    command: [python, -c, 'raise SystemExit(\"no luck today\")']\n"
-    (tmp_path / "application.yaml").write_text(application[:start] + failing + application[end:])
-    result = leeward("up", str(tmp_path), "--world", "failing", "--timeout", START_S)
-    assert (result.returncode, result.stdout) == (2, ""), result.stderr
-    assert "error[pod-failing]" in result.stderr
-    assert "no luck today" in result.stderr
-    assert not (leeward.home / "failing").exists()
-
-
-@pytest.mark.timeout(TRIES * DEMO_S)
-def test_the_demo_loses_a_region_and_meets_its_objectives(leeward: Leeward) -> None:
-    for _ in range(TRIES):
-        result = leeward("demo", str(PAYMENTS), timeout_s=DEMO_S)
-        told = f"{result.stderr}\n{result.stdout}"
-        missed = {line.split()[0] for line in result.stdout.splitlines() if line.endswith("   NO")}
-        assert missed <= TIMINGS, told
-        assert "broken: " not in result.stdout, told
-        assert [name for name in leeward.left() if "demo" in name] == []
-        if "error[drill-not-begun]" in result.stderr:
-            continue
-        if "inconclusive: " in result.stdout:
-            assert result.returncode == (1 if missed else 4), told
-            continue
-        assert result.returncode == (1 if missed else 0), told
-        for step in ("detected: ", "fenced: ", "elected: ", "promoted: ", "routed: ", "first write: "):
-            assert step in result.stderr
-        assert "rto-write" in result.stdout
-        assert f"region-loss of us-east-1, payments, async, 1 run: {'failed' if missed else 'passed'}" in result.stdout
-        return
-    pytest.fail(told)

@@ -35,6 +35,7 @@ PLAIN = (
     "gitops",
     "nodePools",
     "clusterAPI",
+    "images",
 )
 SCALED = {
     "service": {"resources": {"requests": {"cpu": "250m", "memory": "256Mi"}}, "autoscaling": {"min": 2, "max": 6}}
@@ -158,6 +159,11 @@ PAGES = {
             "    patches:\n"
             "      - {target: {kind: Deployment}, merge: {spec: {minReadySeconds: 5}}}"
         ),
+    ),
+    "images": Page(
+        "images",
+        fleet=f"images:\n  digestsRequired: false\n  digests:\n    example.com/shop:1: sha256:{'0' * 64}",
+        kinds=("Deployment",),
     ),
     "cloudnative-pg": Page(
         "cloudnative_pg", application="database: {operator: cloudnative-pg, instances: 3}", kinds=("Cluster",)

@@ -105,7 +105,7 @@ def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
     spec = spec_of("fnp")
     pages = {name: text for name, text in tree(spec, engines=COMMANDS).items() if "/runbooks/" in name}
     rules = rules_in(compiled(spec))
-    assert len({rule["alert"] for rule in rules}) == 10
+    assert len({rule["alert"] for rule in rules}) == 19
     for rule in rules:
         notes = rule["annotations"]
         assert rule["labels"]["severity"] in ("critical", "warning", "info")

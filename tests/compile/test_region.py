@@ -1,6 +1,8 @@
 """Objects of every region: complete, consistent, and the same for the world and for Kubernetes."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from difflib import unified_diff
 from pathlib import Path
@@ -51,11 +53,12 @@ def kubernetes(spec: Spec, region: str) -> list[KubeObject]:
 
 def provided(spec: Spec) -> list[tuple[str, str | None, str]]:
     """Return the secrets that a real cluster gets from somewhere else."""
-    system = [("Secret", "leeward-system", name) for name in ("leeward-identity", "leeward-cluster-token")]
+    names = ("leeward-agent", "leeward-store-client", "leeward-store-member", "leeward-gateway")
+    system = [("Secret", "leeward-system", name) for name in names]
     apps = [application.metadata.name for application in spec.applications]
     return [
         *system,
-        *(("Secret", app, name) for app in apps for name in ("leeward-identity", f"{app}-database")),
+        *(("Secret", app, f"{app}-{name}") for app in apps for name in ("identity", "database")),
     ]
 
 
@@ -235,10 +238,10 @@ def test_the_instance_manager_understands_its_command(region: str) -> None:
 
 
 def test_layers_that_may_not_import_one_another_agree() -> None:
-    assert (target.USERS_PORT, target.PEERS_PORT, target.GATEWAY_ADMIN_PORT) == (
+    assert (target.USERS_PORT, target.PEERS_PORT, target.GATEWAY_METRICS_PORT) == (
         envoy.USERS_PORT,
         envoy.PEERS_PORT,
-        envoy.ADMIN_PORT,
+        envoy.METRICS_PORT,
     )
     assert (objects.POD_ADDRESS, objects.PROBE_PERIOD) == (embedded_pods.POD_ADDRESS, embedded_pods.PROBE_PERIOD_S)
 
@@ -254,6 +257,22 @@ def test_what_crosses_the_wan_has_a_door_there() -> None:
             peer.quorum_peer_url.removeprefix("https://"),
             f"{peer.gateway_host}:{target.PEERS_PORT}",
         }
+
+
+@pytest.mark.parametrize(("percent", "share"), [(None, 0.5), (0, 0.0), (25, 0.25), (100, 1.0)])
+def test_how_much_wal_is_kept_reaches_the_instance_manager(tmp_path: Path, percent: int | None, share: float) -> None:
+    shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "application.yaml"
+    chosen = "" if percent is None else f"walRetention: {percent}"
+    database = re.search(r"^  database:\n    ", file.read_text("utf-8"), re.MULTILINE)
+    assert database is not None
+    file.write_text(file.read_text("utf-8").replace(database[0], f"  database:\n    {chosen}\n    "), "utf-8")
+    spec = load(tmp_path)
+    for items in (world(spec, REGIONS[0]), kubernetes(spec, REGIONS[0])):
+        (found,) = (item for item in items if item["kind"] == "StatefulSet" and "postgres" in item["metadata"]["name"])
+        (container,) = found["spec"]["template"]["spec"]["containers"]
+        told = parse([part.replace("$(POD_IP)", "127.10.9.5") for part in container["command"][3:]])
+        assert told.wal_retention == share
 
 
 def test_agents_see_exports_where_the_fleet_asks_for_it_and_change_their_status_only() -> None:

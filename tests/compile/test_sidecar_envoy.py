@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from leeward.compile import compile_cluster
-from leeward.compile.sidecar_envoy import ADMIN_PORT
+from leeward.compile.sidecar_envoy import ADMIN_SOCKET
 from leeward.compile.sidecars import ENVOY_METRICS_PORT
 from leeward.spec import load
 from leeward.world import engines
@@ -58,14 +58,14 @@ async def pod(directory: Path) -> AsyncIterator[tuple[str, str]]:
     items = compile_cluster(load(write(directory, FLEET, APP)), "us", engines=engine_commands())
     containers = only(items, "Deployment", "shop")["spec"]["template"]["spec"]["containers"]
     (envoy,) = (each for each in containers if each["name"] == "envoy")
-    listen, metrics, admin, service = free_ports(4)
+    listen, metrics, service = free_ports(3)
     # The ports are fixed inside a pod; here they must not meet others'.
-    moved = {LISTEN_PORT: listen, ENVOY_METRICS_PORT: metrics, ADMIN_PORT: admin, SERVICE_PORT: service}
+    moved = {LISTEN_PORT: listen, ENVOY_METRICS_PORT: metrics, SERVICE_PORT: service}
 
     def rewritten(text: str) -> str:
         for old, new in moved.items():
             text = text.replace(f'"port_value": {old}', f'"port_value": {new}')
-        return text.replace("$(POD_IP)", "127.0.0.1")
+        return text.replace("$(POD_IP)", "127.0.0.1").replace(ADMIN_SOCKET, str(directory / "admin.sock"))
 
     settings = directory / "envoy.json"
     settings.write_text(rewritten(only(items, "ConfigMap", "shop-envoy")["data"]["envoy.json"]), "utf-8")
@@ -123,8 +123,17 @@ async def test_the_pods_share_of_the_limit_is_enforced(tmp_path: Path) -> None:
         answered = f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="2",envoy_cluster_name="service"}} {LIMIT}'
         assert answered in text.splitlines()
         assert 'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="service"' in text
-        async with session.get(f"{metrics}/stats") as response:
-            assert response.status == 404, "the administration itself must not be reachable from outside the pod"
+        for method, path in (
+            ("GET", "/stats"),
+            ("POST", "/quitquitquit"),
+            ("POST", "/drain_listeners"),
+            ("POST", "/metrics"),
+            ("GET", "/metrics?filter=x"),
+        ):
+            async with session.request(method, f"{metrics}{path}") as response:
+                assert response.status == 404, "the administration is Envoy's container's own"
+        async with session.get(f"{metrics}/ready") as response:
+            assert response.status == 200
 
 
 def test_the_compiled_settings_are_json_to_the_letter(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def specs(draw: st.DrawFn) -> Spec:
     application = {
         "apiVersion": "leeward.dev/v1alpha1",
         "kind": "Application",
-        "metadata": {"name": draw(NAMES.filter(lambda name: name != "default"))},
+        "metadata": {"name": draw(NAMES.filter(lambda name: name not in {"default", *regions}))},
         "spec": {
             "objectives": {"rto": "60s", "rpo": "5s"},
             "service": _service(draw),
@@ -47,13 +47,22 @@ def specs(draw: st.DrawFn) -> Spec:
 def secret_values(spec: Spec) -> SecretValues:
     """Return values that are recognizable."""
     return SecretValues(
-        identity={"ca.crt": "authority", "tls.crt": "certificate", "tls.key": "key"},
+        agent=_files("agent", "instance-ca.crt"),
+        store_client=_files("store-client"),
+        store_member=_files("store-member", "peer-ca.crt", "peer.crt", "peer.key"),
+        gateway=_files("gateway"),
+        instances={each.metadata.name: _files(f"instance-{each.metadata.name}") for each in spec.applications},
         cluster_token="token-value",
+        cluster_ca="cluster-authority",
         databases={
             application.metadata.name: DatabasePasswords(owner="owner-value", replication="replication-value")
             for application in spec.applications
         },
     )
+
+
+def _files(purpose: str, *more: str) -> dict[str, str]:
+    return {name: f"{purpose} {name}" for name in ("ca.crt", "tls.crt", "tls.key", *more)}
 
 
 def _optional(draw: st.DrawFn, key: str, value: Any) -> dict[str, Any]:

@@ -5,18 +5,20 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from leeward.core.values import InstanceStatus, Order, Region, Role, Synchronous, SynchronousMethod
-from leeward.ports.database import Database, InstanceUnavailableError, StaleEpochError
-from tests.adapters.postgres.instances import Fleet
+from leeward.ports.database import Database, InstanceUnavailableError, StaleError
+from tests.adapters.postgres.instances import Fleet, basis
 
 CALL_S = 20.0
 WAIT_S = 60.0
 EU, US = Region("europe-west1"), Region("us-east-1")
+FOUND = Order(1, Role.PRIMARY, founding=True)
 
 
 class Deployment(Protocol):
@@ -99,21 +101,26 @@ async def lease(database: Database, epoch: int, duration_s: float) -> float:
         while True:
             with suppress(InstanceUnavailableError):
                 until_s = (await database.status(timeout_s=CALL_S)).clock_s + duration_s
-                await database.lease(epoch, until_s, timeout_s=CALL_S)
+                await database.lease(epoch, until_s, basis=await basis(database), timeout_s=CALL_S)
                 return until_s
             await asyncio.sleep(0.05)
 
 
-async def settle(database: Database, order: Order) -> InstanceStatus:
-    accepted = await database.order(order, timeout_s=CALL_S)
-    assert accepted.epoch == order.epoch
-    return await until(database, lambda s: s.settled and s.order == order and s.role is order.role)
+async def order(database: Database, wanted: Order, revision: int | None = None) -> InstanceStatus:
+    """Order as an agent does that knows what the instance answers now."""
+    return await database.order(wanted, basis=await basis(database, revision), timeout_s=CALL_S)
+
+
+async def settle(database: Database, wanted: Order) -> InstanceStatus:
+    accepted = await order(database, wanted)
+    assert accepted.epoch == wanted.epoch
+    return await until(database, lambda s: s.settled and s.order == wanted and s.role is wanted.role)
 
 
 async def pair(deployment: Deployment) -> tuple[Database, Database]:
     """A primary under a long lease and its standby."""
     eu, us = deployment.at(EU), deployment.at(US)
-    await eu.order(Order(1, Role.PRIMARY), timeout_s=CALL_S)
+    await order(eu, FOUND)
     await lease(eu, 1, 600.0)
     await until(eu, lambda status: status.writable)
     await settle(us, Order(1, Role.STANDBY, EU))
@@ -126,6 +133,7 @@ async def test_a_new_instance_waits_for_its_first_order(deployment: Deployment) 
     assert (status.epoch, status.order, status.role) == (0, None, Role.STOPPED)
     assert not status.writable
     assert status.wal is None
+    assert not status.has_data
 
 
 async def test_the_clock_it_tells_never_runs_ahead(deployment: Deployment) -> None:
@@ -143,7 +151,7 @@ async def test_changes_tell_at_once_and_go_on_without_changes(deployment: Deploy
 
 async def test_writable_only_under_a_lease_of_its_epoch(deployment: Deployment) -> None:
     eu = deployment.at(EU)
-    await eu.order(Order(3, Role.PRIMARY), timeout_s=CALL_S)
+    await order(eu, replace(FOUND, epoch=3))
     status = await until(eu, lambda status: status.activity == "waiting for a lease")
     assert not status.writable
     while not status.writable:  # a slow machine may need more than one lease to create the database
@@ -161,22 +169,22 @@ async def test_writable_only_under_a_lease_of_its_epoch(deployment: Deployment) 
 
 async def test_a_lease_is_never_shortened(deployment: Deployment) -> None:
     eu = deployment.at(EU)
-    await eu.order(Order(1, Role.PRIMARY), timeout_s=CALL_S)
+    await order(eu, FOUND)
     until_s = await lease(eu, 1, 600.0)
-    status = await eu.lease(1, until_s - 300.0, timeout_s=CALL_S)
+    status = await eu.lease(1, until_s - 300.0, basis=await basis(eu), timeout_s=CALL_S)
     assert status.lease_until_s == until_s
 
 
 async def test_older_epochs_are_refused_and_orders_may_be_repeated(deployment: Deployment) -> None:
     eu = deployment.at(EU)
-    order = Order(5, Role.STOPPED)
-    await settle(eu, order)
-    assert (await settle(eu, order)).order == order
-    with pytest.raises(StaleEpochError):
-        await eu.order(Order(4, Role.PRIMARY), timeout_s=CALL_S)
-    with pytest.raises(StaleEpochError):
-        await eu.lease(4, 1e9, timeout_s=CALL_S)
-    assert (await eu.status(timeout_s=CALL_S)).order == order
+    stop = Order(5, Role.STOPPED)
+    await settle(eu, stop)
+    assert (await settle(eu, stop)).order == stop
+    with pytest.raises(StaleError):
+        await order(eu, Order(4, Role.PRIMARY))
+    with pytest.raises(StaleError):
+        await eu.lease(4, 1e9, basis=await basis(eu), timeout_s=CALL_S)
+    assert (await eu.status(timeout_s=CALL_S)).order == stop
 
 
 async def test_a_cut_standby_promises_all_it_holds_and_is_promoted(deployment: Deployment) -> None:
@@ -188,7 +196,7 @@ async def test_a_cut_standby_promises_all_it_holds_and_is_promoted(deployment: D
     assert promise.wal >= before.wal
     assert promise.upstream is None
     await until(eu, lambda status: not any(sender.streaming for sender in status.senders))
-    await us.order(Order(2, Role.PRIMARY), timeout_s=CALL_S)
+    await order(us, Order(2, Role.PRIMARY))
     await lease(us, 2, 600.0)
     last = promise.wal
     # What it says of its WAL may be from a look just before the record of the epoch was committed.
@@ -205,7 +213,7 @@ async def test_a_stopped_primary_says_what_its_successor_must_hold(deployment: D
     assert stopped.wal is not None
     last = stopped.wal
     await until(us, lambda status: status.wal is not None and status.wal >= last)
-    await us.order(Order(3, Role.PRIMARY), timeout_s=CALL_S)
+    await order(us, Order(3, Role.PRIMARY))
     await lease(us, 3, 600.0)
     await until(us, lambda status: status.settled)
     status = await settle(eu, Order(3, Role.STANDBY, US))
@@ -215,8 +223,7 @@ async def test_a_stopped_primary_says_what_its_successor_must_hold(deployment: D
 
 async def test_a_synchronous_primary_proves_itself_only_with_a_standby(deployment: Deployment) -> None:
     eu, us = deployment.at(EU), deployment.at(US)
-    order = Order(1, Role.PRIMARY, synchronous=Synchronous(SynchronousMethod.ANY, 1, (US,)))
-    await eu.order(order, timeout_s=CALL_S)
+    await order(eu, replace(FOUND, synchronous=Synchronous(SynchronousMethod.ANY, 1, (US,))))
     await lease(eu, 1, 600.0)
     status = await until(eu, lambda status: status.writable)
     assert not status.proved
@@ -230,6 +237,29 @@ async def test_a_synchronous_primary_proves_itself_only_with_a_standby(deploymen
     )
 
 
+async def test_an_order_that_another_one_overtook_is_refused(deployment: Deployment) -> None:
+    eu = deployment.at(EU)
+    early = await basis(eu, revision=5)
+    await order(eu, Order(1, Role.DETACHED), revision=5)
+    for late in (early, await basis(eu, revision=4), replace(await basis(eu, 5), incarnation="another")):
+        with pytest.raises(StaleError):
+            await eu.order(FOUND, basis=late, timeout_s=CALL_S)
+    for late in (await basis(eu, revision=4), replace(await basis(eu, 5), incarnation="another")):
+        with pytest.raises(StaleError):
+            await eu.lease(1, 1e9, basis=late, timeout_s=CALL_S)
+    status = await order(eu, Order(1, Role.DETACHED), revision=6)
+    assert (status.revision, status.accepted) == (6, 1), "the same order again counts once"
+
+
+async def test_a_drained_primary_leads_again_only_under_another_revision(deployment: Deployment) -> None:
+    eu = deployment.at(EU)
+    await order(eu, FOUND, revision=5)
+    await order(eu, Order(1, Role.STOPPED), revision=5)
+    with pytest.raises(StaleError):
+        await order(eu, FOUND, revision=5)
+    await order(eu, FOUND, revision=6)
+
+
 async def test_a_lost_instance_is_unavailable(deployment: Deployment) -> None:
     eu = deployment.at(EU)
     await eu.status(timeout_s=CALL_S)
@@ -237,8 +267,22 @@ async def test_a_lost_instance_is_unavailable(deployment: Deployment) -> None:
     with pytest.raises(InstanceUnavailableError):
         await eu.status(timeout_s=CALL_S)
     with pytest.raises(InstanceUnavailableError):
-        await eu.order(Order(1, Role.STOPPED), timeout_s=CALL_S)
+        await order(eu, Order(1, Role.STOPPED))
     with pytest.raises(InstanceUnavailableError):
-        await eu.lease(1, 1e9, timeout_s=CALL_S)
+        await eu.lease(1, 1e9, basis=await basis(eu), timeout_s=CALL_S)
     with pytest.raises(InstanceUnavailableError):
         await anext(_changes(eu))
+
+
+async def test_a_primary_that_stopped_cleanly_holds_the_end_of_its_wal_in_recovery(deployment: Deployment) -> None:
+    """After a switchover that was given up, an election goes on only with what the old primary stopped with."""
+    eu = deployment.at(EU)
+    await order(eu, FOUND)
+    await lease(eu, 1, 600.0)
+    await until(eu, lambda status: status.writable)
+    stopped = await settle(eu, Order(1, Role.STOPPED))
+    assert stopped.wal is not None
+    assert stopped.has_data
+    apart = await settle(eu, Order(1, Role.DETACHED))
+    assert apart.wal is not None
+    assert apart.wal.lsn >= stopped.wal.lsn

@@ -1,7 +1,7 @@
 """What every gateway promises, whoever it is made of."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -81,6 +81,17 @@ async def test_reads_fall_back_in_order_while_nobody_is_ready(fleet: Fleet) -> N
     assert await fleet.us.where("GET") == US
 
 
+async def test_pods_that_are_not_known_stay_as_they_are(fleet: Fleet) -> None:
+    unknown = replace(fleet.us.node.route(EU, fallbacks=(EU,)), pods=None)
+    await fleet.eu.apply(fleet.eu.node.route(EU, fallbacks=(US,)))
+    await fleet.us.apply(unknown)
+    assert await fleet.us.where("GET") == US
+    assert await fleet.us.where("POST") == EU, "the rest of the routes is applied"
+    await fleet.us.apply()
+    await fleet.us.apply(unknown)
+    assert await fleet.us.where("GET") == EU, "none were known before"
+
+
 async def test_database_connections_to_a_deposed_primary_are_closed(fleet: Fleet) -> None:
     streams = [await site.node.connect(POSTGRES) for site in (fleet.us, fleet.eu)]
     for stream in streams:
@@ -96,7 +107,7 @@ async def test_applying_again_disturbs_nobody(fleet: Fleet) -> None:
     streams = [await site.node.connect(POSTGRES) for site in (fleet.us, fleet.eu)]
     for number in range(3):
         for stream in streams:
-            assert await stream.ask(f"{number}") == f"us {number}"
+            assert await stream.ask(f"again {number}") == f"us again {number}"
         await fleet.apply(US)
 
 

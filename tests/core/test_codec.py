@@ -18,6 +18,7 @@ from leeward.core.values import (
     Role,
     Sender,
     Topology,
+    Unread,
     Vantage,
     WalPosition,
 )
@@ -39,7 +40,7 @@ HEARTBEAT = Heartbeat(US, "us-1", 7, 2, {EU: Vantage(True, "it serves"), AP: Van
         topology(),
         electing(),
         Promise(EU, App("a"), 4, WalPosition(3, 99)),
-        Rejoin(4, US, RejoinMethod.REWIND, "it led", 10, 0, 1.25),
+        Rejoin(4, US, RejoinMethod.REWIND, "it led", 10, 0, 1.25, 1, Unread("t", "locked")),
     ],
     ids=lambda value: type(value).__name__,
 )

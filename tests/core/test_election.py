@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from leeward.core import election
+from leeward.core.progress import Progress
 from leeward.core.values import InstanceReport, Region, ReplicationMode, Role
-from leeward.core.view import Progress
 from tests.core.views import AP, EU, LEASE_S, US, electing, promise, report, seen, sender, topology, view, wal
 
 ASYNC, SYNC = ReplicationMode.ASYNC, ReplicationMode.SYNC

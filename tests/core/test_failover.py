@@ -6,12 +6,15 @@ import pytest
 
 from leeward.core import failover
 from leeward.core.actions import Propose, Vow
+from leeward.core.progress import Progress
 from leeward.core.values import InstanceStatus, Order, Phase, Region, ReplicationMode, Role, Topology
-from leeward.core.view import Progress, View
+from leeward.core.view import Seen, View
 from tests.core.views import (
     AP,
+    DOWN,
     EU,
     LEASE_S,
+    REGIONS,
     US,
     electing,
     lost_view,
@@ -33,12 +36,27 @@ def proposed(given: View) -> Topology | None:
     return proposals[0].topology if proposals else None
 
 
+def all_fresh(**answers: bool) -> dict[Region, Seen]:
+    """What instances without an epoch say in all three regions."""
+    fresh = {r: report(Role.STOPPED, epoch=0, wal=None, answers=answers.get(r, True)) for r in (US, EU, AP)}
+    return {region: seen(region, 100.0, report_=each) for region, each in fresh.items()}
+
+
 def test_the_preferred_region_founds_the_application_once_its_instance_answers() -> None:
-    assert proposed(view(US, topology=None, topology_revision=0, instance=None)) is None
-    assert proposed(view(EU, topology=None, topology_revision=0)) is None
-    founded = proposed(view(US, topology=None, topology_revision=0))
+    fresh = status(Role.STOPPED, epoch=0, lsn=0)
+    new = {"topology": None, "topology_revision": 0, "declared": REGIONS, "instance": fresh, "seen": all_fresh()}
+    assert proposed(view(US, **(new | {"instance": None}))) is None
+    assert proposed(view(EU, **new)) is None
+    founded = proposed(view(US, **new))
     assert founded is not None
     assert (founded.epoch, founded.phase, founded.primary) == (1, Phase.PROMOTING, US)
+
+
+@pytest.mark.parametrize("declared", [None, (US, EU)])
+def test_one_agent_alone_founds_nothing_that_the_other_regions_do_not_name(declared: tuple[Region, ...] | None) -> None:
+    decision = failover.decide(view(US, topology=None, topology_revision=0, declared=declared))
+    assert decision.actions == ()
+    assert decision.because.startswith("waiting ")
 
 
 def test_prepare_deposes_and_fences_in_one_transaction_that_a_late_heartbeat_defeats() -> None:
@@ -58,6 +76,15 @@ def test_a_lost_primary_is_deposed_in_every_phase(phase: Phase) -> None:
     found = proposed(lost_view(topology=topology(phase=phase, target=target)))
     assert found is not None
     assert (found.phase, found.target) == (Phase.ELECTING, None)
+
+
+def test_a_region_elected_just_now_is_not_deposed_for_the_silence_before_it() -> None:
+    """It was cut off, returned during the election, and its next heartbeat is on its way."""
+    decision = failover.decide(lost_view(topology=topology(phase=Phase.PROMOTING), topology_seen_at_s=99.9))
+    assert decision.actions == ()
+    assert decision.retry_at_s == pytest.approx(99.9 + failover.ELECTED_LEASES * LEASE_S)
+    later = lost_view(topology=topology(phase=Phase.PROMOTING), topology_seen_at_s=100 - LEASE_S / 2)
+    assert proposed(later) is not None
 
 
 def test_a_paused_application_is_left_alone() -> None:
@@ -106,6 +133,35 @@ def test_elections(mode: ReplicationMode, promises: list[object], winner: Region
             assert (found.phase, found.primary, found.epoch) == (Phase.PROMOTING, winner, 2)
 
 
+@pytest.mark.parametrize(
+    ("wal_epoch", "deposed_epoch", "elected"),
+    [
+        pytest.param(1, 1, True, id="it holds the record of the epoch it was deposed in"),
+        pytest.param(1, 2, False, id="it was deposed before that record was written"),
+        pytest.param(1, 0, False, id="an older agent did not say which epoch that was"),
+    ],
+)
+def test_the_deposed_primary_holds_every_acknowledged_write(wal_epoch: int, deposed_epoch: int, elected: bool) -> None:
+    """Both standbys lost their data, and the primary is back: no other promise is needed."""
+    given = election(US, SYNC, promise(US, epoch=3, wal_epoch=wal_epoch), seen={r: seen(r, 100) for r in (US, EU, AP)})
+    given = replace(given, topology=electing(mode=SYNC, epoch=3, deposed_epoch=deposed_epoch))
+    found = proposed(given)
+    assert (found is not None and found.primary == US) == elected
+    alone = replace(given, promises={EU: promise(EU, epoch=3, wal_epoch=wal_epoch)})
+    assert proposed(alone) is None, "a standby's does not suffice"
+
+
+def test_a_primary_that_is_lost_while_it_creates_the_database_is_waited_for() -> None:
+    empty = {r: seen(r, 100, report_=report(wal=None), vantages={US: DOWN}) for r in (EU, AP)} | {US: seen(US, 90)}
+    founding = lost_view(topology=topology(phase=Phase.PROMOTING), seen=empty, topology_seen_at_s=90.0)
+    decision = failover.decide(founding)
+    assert decision.actions == ()
+    assert "creates the database" in decision.because
+    assert proposed(replace(founding, seen=empty | {AP: seen(AP, 100, vantages={US: DOWN})})) is not None, (
+        "another region has a copy"
+    )
+
+
 def test_async_does_not_wait_for_the_dead() -> None:
     heartbeats = {US: seen(US, 90), EU: seen(EU, 100), AP: seen(AP, 100 - LEASE_S)}
     found = proposed(election(EU, ASYNC, promise(EU), seen=heartbeats))
@@ -148,7 +204,7 @@ def test_an_lsn_of_another_history_says_nothing_of_the_loss() -> None:
 def test_a_loss_that_began_before_anything_remembered_is_not_guessed() -> None:
     progress = (Progress(99.0, wal(1, 900)), Progress(100.0, wal(1, 1000)))
     decision = failover.decide(election(EU, ASYNC, promise(EU, 350), promise(AP, 300), progress=progress))
-    assert "would lose more than can be told of writes; the RPO is 5 s" in decision.because
+    assert "would lose more than the recorded history covers of writes; the RPO is 5 s" in decision.because
 
 
 def test_a_deposed_primary_that_may_still_write_is_waited_for() -> None:
@@ -213,6 +269,14 @@ def test_a_primary_is_steady_only_once_its_epoch_is_proved() -> None:
     found = proposed(leading(topology=promoting))
     assert found is not None
     assert found.phase is Phase.STEADY
+
+
+def test_the_record_of_the_epoch_restores_how_many_must_acknowledge() -> None:
+    """After a loss of the store an election counts on the fewest that any set required."""
+    recovered = topology(epoch=2, phase=Phase.PROMOTING, mode=QUORUM, acks_required=0)
+    found = proposed(leading(topology=recovered))
+    assert found is not None
+    assert (found.phase, found.acks_required) == (Phase.STEADY, 1)
 
 
 def test_a_primary_that_cannot_write_gives_up_when_another_region_can() -> None:

@@ -1,10 +1,14 @@
 """A region is lost when its lease is over and a majority of vantages agree; never on one of the two."""
 
+from dataclasses import replace
+
 import pytest
 
-from leeward.core import lease, membership
-from leeward.core.values import Region, Vantage
-from tests.core.views import AP, DOWN, EU, LEASE_S, MARGIN_S, TIMERS, UP, US, lost_view, seen, status, view
+from leeward.core import lease, membership, timers
+from leeward.core.settings import AppSettings
+from leeward.core.timers import margin_s
+from leeward.core.values import Region, Role, Vantage
+from tests.core.views import AP, DOWN, EU, LEASE_S, MARGIN_S, SETTINGS, UP, US, lost_view, report, seen, status, view
 
 AFTER_S = LEASE_S + MARGIN_S
 
@@ -58,7 +62,8 @@ def test_the_region_itself_has_no_vote_on_itself() -> None:
 def test_the_holder_stops_before_the_observer_may_start() -> None:
     sent_at_s = 50.0
     for delay_s in (0.0, 0.1, 3.0):
-        assert lease.holder_until_s(sent_at_s, TIMERS) < lease.takeover_at_s(sent_at_s + delay_s, TIMERS)
+        for lease_s in (LEASE_S, 30.0):
+            assert lease.holder_until_s(sent_at_s, lease_s) < lease.takeover_at_s(sent_at_s + delay_s, lease_s)
 
 
 def test_a_lease_never_grows_on_its_way_to_the_instance() -> None:
@@ -66,3 +71,50 @@ def test_a_lease_never_grows_on_its_way_to_the_instance() -> None:
     until_s = lease.on_instance_clock_s(102.0, status(clock_s=7.0), received_at_s=100.2)
     assert until_s == pytest.approx(8.8)
     assert until_s <= 102.0 - 93.1
+
+
+PATIENT = replace(SETTINGS, lease_s=LEASE_S, takeover_s=20.0)
+
+
+@pytest.mark.parametrize(
+    ("app", "stated_s", "silent_s", "lost"),
+    [
+        pytest.param(PATIENT, LEASE_S, 20.0 + margin_s(20.0) - 0.001, False, id="waited for, long after its lease"),
+        pytest.param(PATIENT, LEASE_S, 20.0 + margin_s(20.0), True, id="the objective leaves no more time"),
+        pytest.param(SETTINGS, 30.0, 30.0 + margin_s(30.0) - 0.001, False, id="it states a longer lease than ours"),
+        pytest.param(SETTINGS, 30.0, 30.0 + margin_s(30.0), True, id="and that one is over"),
+    ],
+)
+def test_the_objective_pays_for_patience(app: AppSettings, stated_s: float, silent_s: float, lost: bool) -> None:
+    given = lost_view(silent_s=silent_s, app=app)
+    silent = seen(US, given.seen[US].at_s, report_=report(Role.PRIMARY, lease_s=stated_s))
+    verdict = membership.judge(replace(given, seen={**given.seen, US: silent}), US)
+    assert verdict.lost is lost, verdict.because
+    assert lost or verdict.retry_at_s == pytest.approx(100.0 - silent_s + max(app.takeover_s, stated_s), abs=0.5)
+
+
+VETO_S = timers.veto_s(SETTINGS.rto_s, 0.2, LEASE_S, synchronous=False)
+
+
+@pytest.mark.parametrize(
+    ("arrived_s_ago", "silent_s", "lost"),
+    [
+        pytest.param(0.3, AFTER_S, False, id="WAL still arrives"),
+        pytest.param(1.0, AFTER_S, True, id="it did half a lease ago"),
+        pytest.param(0.3, AFTER_S + VETO_S - 0.01, False, id="as long as the veto lasts"),
+        pytest.param(0.3, AFTER_S + VETO_S, True, id="and no longer"),
+    ],
+)
+def test_a_standby_to_which_wal_streams_has_a_bounded_veto(arrived_s_ago: float, silent_s: float, lost: bool) -> None:
+    assert 0.3 < VETO_S < LEASE_S
+    verdict = membership.judge(lost_view(silent_s=silent_s, wal_arrived_at_s={AP: 100.0 - arrived_s_ago}), US)
+    assert verdict.lost is lost, verdict.because
+    assert lost or verdict.retry_at_s is not None
+
+
+def test_neither_the_primary_nor_a_standby_that_is_not_heard_has_a_veto() -> None:
+    sa = Region("sa")
+    given = lost_view(regions=(US, EU, sa), wal_arrived_at_s={US: 100.0, AP: 100.0})
+    heard = {**given.seen, AP: seen(AP, 0.0), sa: seen(sa, 100.0, vantages={US: DOWN})}
+    assert membership.judge(replace(given, seen=heard), US).lost
+    assert not membership.judge(replace(given, seen={**heard, AP: seen(AP, 100.0)}), US).lost

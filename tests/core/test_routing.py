@@ -1,5 +1,7 @@
 """Where users go who cannot be served where they are, and their writes."""
 
+from dataclasses import replace
+
 import pytest
 
 from leeward.core import routing
@@ -49,6 +51,23 @@ def test_a_region_that_is_not_heard_is_left_out_while_another_is(
 
 
 @pytest.mark.parametrize(
+    ("drained", "fallbacks"),
+    [
+        pytest.param((EU,), (AP,), id="what does not answer its own users gets none of ours"),
+        pytest.param((EU, AP), (EU, AP), id="unless no region does"),
+    ],
+)
+def test_a_region_whose_gateway_does_not_answer_is_left_out_while_another_does(
+    drained: tuple[Region, ...], fallbacks: tuple[Region, ...]
+) -> None:
+    heard = {r: seen(r, 100) for r in (EU, AP)}
+    for r in drained:
+        heard[r] = replace(heard[r], heartbeat=replace(heard[r].heartbeat, gateway_problem="drained"))
+    given = view(US, topology=topology(data_regions=REGIONS), seen=heard)
+    assert routing.fallbacks(given, (EU, AP), {EU: WELL, AP: WELL}) == fallbacks
+
+
+@pytest.mark.parametrize(
     ("me", "primary", "without_pods", "expected"),
     [
         pytest.param(EU, US, (), None, id="the primary's own take them"),
@@ -72,7 +91,7 @@ def test_whose_pods_take_the_writes(
         seen=heard,
         pods_ready=ready(me),
         instance=status(Role.PRIMARY),
-        lease_until_s=101.0,
+        writes_until_s=101.0,
     )
     fit = tuple(region for region in (US, AP) if region != me)
     assert routing.stand_in(given, fit) == expected

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from leeward.core import timers
+from leeward.core.progress import Progress
 from leeward.core.settings import AppSettings
 from leeward.core.values import (
     App,
@@ -36,6 +37,8 @@ SETTINGS = AppSettings(
     mode=ReplicationMode.ASYNC,
     rto_s=5,
     rpo_s=5,
+    lease_s=LEASE_S,
+    takeover_s=LEASE_S,
     instance_url="https://instance",
     instance_host="127.0.0.1",
     instance_port=5432,
@@ -76,6 +79,11 @@ def electing(**changes: Any) -> Topology:
         "favourite": EU,
     }
     return topology(**(base | changes))
+
+
+def order(epoch: int, role: Role, upstream: Region | None = None) -> Order:
+    """What the instance of one of the three regions is ordered to be."""
+    return Order(epoch, role, upstream, replicas=REGIONS, data_regions=REGIONS)
 
 
 def status(role: Role = Role.STANDBY, *, epoch: int = 1, lsn: int = 100, **changes: Any) -> InstanceStatus:
@@ -140,6 +148,8 @@ def view(me: Region = EU, now_s: float = 100.0, **changes: Any) -> View:
         "vantages": {region: UP for region in REGIONS if region != me},
         "instance": status(),
         "lease_until_s": now_s + LEASE_S,
+        "progress": (Progress(9.0, wal(1, 0)), Progress(10.0, wal(1, 100))),
+        "writes_until_s": now_s + LEASE_S,
     }
     return View(**(base | changes))
 

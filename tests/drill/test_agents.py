@@ -1,6 +1,7 @@
 """The operator's client against agents that speak TLS as the real ones do."""
 
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from leeward.agent.authorization import HEADER, Verifier
 from leeward.core.codec import plain
+from leeward.core.identities import Grant
 from leeward.core.values import Phase, Record, ReplicationMode, Topology
 from leeward.drill import agents as asking
 from leeward.drill.access import FleetUnavailableError, RefusedError
@@ -30,12 +33,14 @@ class Agent:
         self.accepts = accepts
         self.asked: list[tuple[str, Any]] = []
         self.url = ""
+        self.verifier: Verifier | None = None
         self._runner: web.AppRunner | None = None
 
     async def open(self, directory: Path) -> None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(directory / "ca.crt"))
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(directory / self.region / "tls.crt", directory / self.region / "tls.key")
+        self.verifier = Verifier("atlas", (directory / "ca.crt").read_bytes())
         app = web.Application()
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/records", self._records)
@@ -70,6 +75,9 @@ class Agent:
         return web.json_response({"records": [plain(record) for _, record in found], "next": last})
 
     async def _change(self, request: web.Request) -> web.Response:
+        assert self.verifier is not None
+        body, header = await request.read(), request.headers[HEADER]
+        self.verifier.verify(header, "POST", request.path_qs, body, needs=Grant(), now_unix_s=time.time())
         self.asked.append((request.path, await request.json()))
         if self.accepts:
             return web.json_response({"accepted": True, "because": "it begins"})
@@ -87,12 +95,10 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def certificates(tmp_path: Path) -> Path:
     made = identity.create("atlas", {US: 1, EU: 2})
-    (tmp_path / "ca.crt").write_text(made.ca)
-    for name, pair in {"operator": made.operator, **made.regions}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "ca.crt").write_text(made.ca)
-        (tmp_path / name / "tls.crt").write_text(pair.certificate)
-        (tmp_path / name / "tls.key").write_text(pair.key)
+    (tmp_path / "ca.crt").write_text(made.operator["ca.crt"])
+    identity.put(tmp_path / "operator", made.operator)
+    for name, each in made.regions.items():
+        identity.put(tmp_path / name, each.agent)
     return tmp_path
 
 

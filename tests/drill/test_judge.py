@@ -116,3 +116,11 @@ def test_rules(run: RunFacts, expected: Expectation, words: list[str]) -> None:
     assert len(broken) == len(words), broken
     for sentence, part in zip(broken, words, strict=True):
         assert part in sentence
+
+
+def test_what_a_region_kept_is_judged_only_once_it_rejoined() -> None:
+    run = facts(bill=LOST, orphans=OrphansFound(0, frozenset()), mode=ASYNC, rejoined=False)
+    assert unsafe(run, measure(run)) == []
+    assert unexpected(run, measure(run), ANYTHING) == [
+        "2 lost writes are in no file of orphans (a, b), and not every region rejoined"
+    ]

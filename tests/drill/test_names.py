@@ -99,8 +99,8 @@ async def test_each_surviving_region_is_asked_until_it_leaves_the_lost_one_out(f
         assert watch.left_out_s[EU] is None
         fleet.name(EU, EU)
         await fleet.until_told(2)
-    assert "dns: asked in jp, shop.example.com leads users of us to jp" in fleet.told[0]
-    assert "dns: asked in eu, shop.example.com leads users of us to eu" in fleet.told[1]
+    assert "dns: jp now answers clients near us with jp" in fleet.told[0]
+    assert "dns: eu now answers clients near us with eu" in fleet.told[1]
     early_s, late_s = watch.left_out_s[JP], watch.left_out_s[EU]
     assert early_s is not None
     assert late_s is not None
@@ -127,7 +127,7 @@ async def test_a_region_that_was_held_down_still_says_nothing_about_this_fault(f
         watch.struck(fault(), frozenset({US}))
         await fleet.until_told(2)
     assert watch.left_out_s == {}
-    assert "dns: asked in eu, shop.example.com did not lead to us again yet" in fleet.told
+    assert "dns: eu does not answer clients near us with their own region again yet" in fleet.told
 
 
 @pytest.mark.parametrize("lost", [frozenset[Region](), frozenset({US})])

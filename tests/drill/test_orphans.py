@@ -23,7 +23,9 @@ def test_only_what_was_written_since_counts() -> None:
 def test_keys_come_from_the_files(tmp_path: Path) -> None:
     path = tmp_path / "epoch-3.jsonl"
     rows = [{"key": "drill-1", "amount_cents": 1}, {"key": "other", "account": "drill"}, {"key": "drill-2", "id": None}]
-    path.write_text("".join(json.dumps({"table": "public.payments", "xid": 7, "row": row}) + "\n" for row in rows))
+    others = [{"table": "public.payments", "columns": {"key": "text"}}, {"table": "public.big", "unread": "locked"}]
+    lines = [*others, *({"table": "public.payments", "xid": 7, "row": row} for row in rows)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     reports = (Orphans(3, 5, 3, str(path)),)
     assert found(reports, "drill-") == OrphansFound(5, frozenset({"drill-1", "drill-2"}))
 

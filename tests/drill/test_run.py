@@ -9,8 +9,10 @@ from leeward.core.values import Region, ReplicationMode
 from leeward.drill import crowding, podfaults, scene
 from leeward.drill import load as loading
 from leeward.drill import run as running
+from leeward.drill.access import FleetView, RefusedError
 from leeward.drill.crowding import Crowding
 from leeward.drill.faults import FAULTS
+from leeward.drill.measure import Moment
 from leeward.drill.run import Plan
 from leeward.drill.run import run_drill as run_in
 from leeward.drill.scene import SetupError
@@ -132,6 +134,36 @@ async def test_a_lost_write_fails_the_drill_on_an_overloaded_machine_too(
         result = await run_drill(plan("region-loss", opened), fleet, lambda _: None)
     assert result.passed is False
     assert [sentence for sentence in result.broken if "acknowledged writes were lost" in sentence]
+
+
+@pytest.mark.parametrize("rejoins", [True, False])
+async def test_a_lost_write_that_no_region_kept_counts_once_every_region_rejoined(
+    gateways: Open, monkeypatch: pytest.MonkeyPatch, rejoins: bool
+) -> None:
+    async def refused(*_: object) -> str:
+        raise RefusedError("not now")
+
+    async def unsettled(*_: object, **__: object) -> FleetView:
+        raise SetupError("jp does not stream")
+
+    looks = iter([Crowding(1.0, 1.0), Crowding(2.0, 9.0)])
+    monkeypatch.setattr(crowding, "look", lambda: next(looks))
+    monkeypatch.setattr(running, "STEADY_TIMEOUT_S", 0.5)
+    opened = await gateways(US, EU, JP)
+    async with MiniFleet(opened, forgets=8) as fleet:
+        monkeypatch.setattr(fleet, "switchover", refused)
+        start = fleet.start
+
+        async def returns(region: Region) -> Moment:
+            if not rejoins:
+                monkeypatch.setattr(running._Drill, "_settled", unsettled)
+            return await start(region)
+
+        monkeypatch.setattr(fleet, "start", returns)
+        result = await run_drill(plan("region-loss", opened, mode=ReplicationMode.ASYNC), fleet, lambda _: None)
+    sentences = result.broken if rejoins else result.inconclusive
+    assert [each for each in sentences if "in no file of orphans" in each], result
+    assert bool(result.broken) is rejoins
 
 
 async def test_a_drain_takes_one_pod_after_the_other_as_the_budget_says(gateways: Open) -> None:

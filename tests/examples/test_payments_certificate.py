@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 MODULE = Path(__file__).parents[2] / "examples" / "payments" / "service" / "certificate.py"
 BEGINS = datetime(2026, 1, 1, tzinfo=UTC)
-ENDS = BEGINS + timedelta(days=30)
+ENDS = BEGINS + timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("now", "said"),
     [
         pytest.param(BEGINS - timedelta(hours=1), "is not valid for another 3600 s", id="not yet"),
-        pytest.param(BEGINS + timedelta(days=1), None, id="in its prime"),
-        pytest.param(ENDS - timedelta(hours=25), None, id="a day and an hour left"),
-        pytest.param(ENDS - timedelta(hours=12), "expires in 12.0 h: renew it", id="about to expire"),
+        pytest.param(BEGINS + timedelta(hours=12), None, id="in its prime"),
+        pytest.param(ENDS - timedelta(hours=7), None, id="more than a quarter left"),
+        pytest.param(ENDS - timedelta(hours=6), "expires in 6.0 h: renew it", id="about to expire"),
         pytest.param(ENDS + timedelta(minutes=1), "expired 60 s ago", id="expired"),
     ],
 )

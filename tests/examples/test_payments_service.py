@@ -53,6 +53,16 @@ async def test_a_payment_needs_a_key(service: Service) -> None:
         assert "Idempotency-Key" in (await answer.json())["why"]
 
 
+async def test_nonsense_is_refused(service: Service) -> None:
+    await service.paid("warm")
+    for query in ("key=%00", "prefix=%00", "prefix=a&after=%00", f"key={'a' * 200}", "key=%ED%A0%80%01"):
+        assert (await service.get(f"/api/payments?{query}"))[0] == 400, query
+    for body in (b"[" * 4000, b"[]", b"null", b"9" * 4000, b"\xff", b'{"amount_cents": 1e999}', b'"\\ud800"'):
+        headers = {"Idempotency-Key": "key-11"}
+        async with service.client.post("/api/payments", data=body, headers=headers) as answer:
+            assert answer.status == 400, body[:20]
+
+
 async def test_what_does_not_exist_is_absent(service: Service) -> None:
     await service.paid("warm")
     status, document = await service.get("/api/payments/00000000-0000-4000-8000-000000000000")

@@ -66,6 +66,7 @@ SHOP: dict[str, Any] = {
 
 FLEET: dict[str, Any] = {
     "domain": "example.com",
+    "images": {"digests": {"example.com/shop:1": f"sha256:{'5' * 64}"}},
     "secrets": {"by": "external-secrets"},
     "monitoring": {},
     "tracing": {},

@@ -3,7 +3,8 @@
 import pytest
 
 from leeward.sim import swarm
-from tests.sim.mutations import MUTATIONS, Mutation
+from tests.sim.mutation import Mutation
+from tests.sim.mutations import MUTATIONS
 
 
 @pytest.mark.simulation
@@ -13,7 +14,7 @@ def test_a_broken_protocol_is_found(mutation: Mutation, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         mutation.apply(patch)
         found = next(
-            (seed for seed in range(mutation.seeds) if swarm.run(mutation.plan(seed), make=mutation.make).violation),
+            (seed for seed in mutation.order() if swarm.run(mutation.plan(seed), make=mutation.make).violation),
             None,
         )
     assert found is not None, f"{mutation.seeds} seeds and nothing was noticed"

@@ -4,7 +4,7 @@ from collections import Counter
 
 from leeward.core.values import ReplicationMode
 from leeward.sim.faults import OPERATORS, Kind
-from leeward.sim.plan import draw
+from leeward.sim.plan import PAIRS, draw
 
 DRAWN = 300
 PLANS = [draw(seed) for seed in range(DRAWN)]
@@ -15,9 +15,9 @@ def test_every_fault_is_drawn_often() -> None:
     assert {kind: worlds[kind] for kind in Kind if worlds[kind] < DRAWN // 20} == {}
 
 
-def test_every_fault_but_of_clocks_and_flapping_lies_in_wait() -> None:
+def test_every_fault_but_lag_lies_in_wait() -> None:
     ambushes = Counter(ambush.fault.kind for plan in PLANS for ambush in plan.ambushes)
-    assert set(Kind) - set(ambushes) == {Kind.CLOCK_DRIFT, Kind.CLOCK_JUMP, Kind.FLAPPING}
+    assert set(Kind) - set(ambushes) == {Kind.SLOW_REPLICA}
     assert {ambush.who for plan in PLANS for ambush in plan.ambushes if ambush.fault.kind in OPERATORS} != set()
 
 
@@ -26,6 +26,13 @@ def test_fleets_have_two_to_seven_regions_with_and_without_a_witness_in_every_mo
     assert {size: count for size, count in sizes.items() if count >= 10}.keys() == {2, 3, 4, 5, 6, 7}
     shapes = {(bool(plan.fleet.witnesses), plan.fleet.mode) for plan in PLANS}
     assert shapes == {(witness, mode) for witness in (True, False) for mode in ReplicationMode}
+
+
+def test_data_regions_come_and_go_and_some_fleets_begin_with_spares() -> None:
+    changed = [plan for plan in PLANS if any(fault.kind is Kind.DATA_REGIONS for fault in plan.faults)]
+    assert {len(plan.fleet.spares) for plan in changed} == {0, 1, 2}
+    assert {len(plan.fleet.data_regions) for plan in changed} >= {1, 2, 3, 5}
+    assert all(set(plan.fleet.spares) <= set(plan.fleet.hosts) for plan in PLANS)
 
 
 def test_networks_lose_reorder_and_duplicate() -> None:
@@ -37,3 +44,9 @@ def test_networks_lose_reorder_and_duplicate() -> None:
 def test_a_tenth_of_the_worlds_is_so_calm_that_nothing_may_move() -> None:
     calm = sum(plan.calm for plan in PLANS)
     assert DRAWN // 20 < calm < DRAWN // 5
+
+
+def test_each_pair_of_a_fault_and_a_phase_has_its_turn() -> None:
+    plans = (draw(seed) for seed in range(2 * len(PAIRS)))
+    ambushes = {(ambush.fault.kind, ambush.phase) for plan in plans for ambush in plan.ambushes}
+    assert set(PAIRS) - ambushes == set()

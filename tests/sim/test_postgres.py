@@ -37,21 +37,33 @@ class Trio:
                 self.network,
                 process,
                 self.servers,
-                changed=lambda: None,
-                greeted=lambda upstream, greeting: self.greetings.append((upstream, greeting)),
-                hung_up=lambda: None,
+                chance=Random(1),
+                changed=lambda region=region: self.note(region),  # type: ignore[misc]
             )
-            self.servers[region].start_in_recovery()
+            self.servers[region].start(recovery=True)
+
+    def note(self, region: Region) -> None:
+        greeting, upstream = self.servers[region].greeting, self.servers[region].follows
+        if greeting is not None and upstream is not None and self.greetings[-1:] != [(upstream, greeting)]:
+            self.greetings.append((upstream, greeting))
 
     def run(self, seconds: float) -> None:
         self.schedule.run_until(self.schedule.now_s + seconds)
 
     def write(self, region: Region, key: str) -> None:
-        self.servers[region].write(key, lambda epoch, lsn: self.acknowledged.append((epoch, lsn)), refused)
+        self.servers[region].write(key, lambda epoch, lsn, waived: self.acknowledged.append((epoch, lsn)), refused)
 
     def follow(self, standby: Region, upstream: Region) -> None:
-        self.servers[standby].connect(upstream)
+        self.servers[standby].greeting = None
+        self.servers[standby].follow(upstream)
         self.run(1.0)
+
+    def lead(self, region: Region, epoch: int, proved: Callable[[], None] = lambda: None) -> None:
+        """Promote, write the record of the epoch, and commit something that waits."""
+        if self.servers[region].role is not Role.PRIMARY:
+            self.servers[region].promote()
+        self.servers[region].record(epoch)
+        self.servers[region].commit(proved)
 
 
 def refused() -> None:
@@ -61,7 +73,7 @@ def refused() -> None:
 def led(synchronous: Synchronous | None, then: Callable[[Trio], None] = lambda trio: None) -> Trio:
     trio = Trio()
     trio.servers[US].enforce(synchronous)
-    trio.servers[US].lead(1, lambda: None)
+    trio.lead(US, 1)
     trio.follow(EU, US)
     trio.follow(AP, US)
     then(trio)
@@ -71,7 +83,7 @@ def led(synchronous: Synchronous | None, then: Callable[[Trio], None] = lambda t
 def forked() -> Trio:
     """US has ended; EU holds two writes of it that AP never saw."""
     trio = led(None)
-    trio.servers[AP].disconnect()
+    trio.servers[AP].follow(None)
     trio.write(US, "a")
     trio.write(US, "b")
     trio.run(1.0)
@@ -82,7 +94,7 @@ def forked() -> Trio:
 def test_async_acknowledges_at_once() -> None:
     trio = led(None)
     trio.write(US, "a")
-    assert trio.acknowledged == [(1, 2)]
+    assert trio.acknowledged == [(1, 3)]
 
 
 def test_quorum_waits_for_any_and_first_for_the_first_in_line() -> None:
@@ -94,20 +106,20 @@ def test_quorum_waits_for_any_and_first_for_the_first_in_line() -> None:
         trio.write(US, "a")
         assert trio.acknowledged == []
         trio.run(1.0)
-    assert (any_one.acknowledged, first_one.acknowledged) == ([(1, 2)], [])
+    assert (any_one.acknowledged, first_one.acknowledged) == ([(1, 3)], [])
     first_one.processes[EU].thaw()
     first_one.run(1.0)
-    assert first_one.acknowledged == [(1, 2)]
+    assert first_one.acknowledged == [(1, 3)]
 
 
 def test_a_standby_that_hung_up_acknowledges_nothing_any_more() -> None:
     trio = led(ANY_ONE)
     trio.write(US, "a")
-    trio.servers[EU].disconnect()
-    trio.servers[AP].disconnect()
+    trio.servers[EU].follow(None)
+    trio.servers[AP].follow(None)
     trio.run(1.0)
     assert trio.acknowledged == []
-    assert len(trio.servers[EU].history) == 1
+    assert len(trio.servers[EU].history) == 2
 
 
 def test_a_retry_waits_for_the_standbys_like_a_write() -> None:
@@ -122,10 +134,12 @@ def test_a_retry_waits_for_the_standbys_like_a_write() -> None:
 
 def test_who_holds_more_than_a_new_primary_has_diverged_and_who_holds_less_is_welcome() -> None:
     trio = forked()
-    trio.servers[AP].lead(2, lambda: None)
+    trio.lead(AP, 2)
     trio.greetings.clear()
     trio.follow(EU, AP)
-    assert trio.greetings == [(AP, Greeting.WELCOME), (AP, Greeting.DIVERGED)]
+    assert trio.greetings[:2] == [(AP, Greeting.WELCOME), (AP, Greeting.DIVERGED)], "and it tries again, in vain"
+    trio.servers[EU].follow(None)
+    trio.run(1.0)
     assert trio.servers[AP].receivers == {}
     history = trio.servers[EU].history
     history.cut_at(history.common_with(trio.servers[AP].history))
@@ -143,7 +157,7 @@ def test_a_standby_whose_history_forked_off_acknowledges_nothing(
         monkeypatch.setattr(postgres, "claim", lambda held_lsn, sent_lsn: held_lsn)
     trio, proved = forked(), list[str]()
     trio.servers[AP].enforce(Synchronous(SynchronousMethod.ANY, 1, (US, EU)))
-    trio.servers[AP].lead(2, lambda: proved.append("the record of the epoch"))
+    trio.lead(AP, 2, lambda: proved.append("a commit"))
     trio.follow(EU, AP)
     assert bool(proved) is believed, "a claim is about positions: only the courier knows what was sent"
 
@@ -152,33 +166,33 @@ def test_after_a_promotion_who_lined_up_before_is_soon_on_the_new_timeline() -> 
     trio = led(None)
     trio.follow(AP, EU)
     trio.servers[US].end()
-    trio.servers[EU].lead(2, lambda: None)
+    trio.lead(EU, 2)
     trio.write(EU, "a")
     one_way_s = 0.05
     trio.run(one_way_s * (1 + 2 * FOLLOW_ROUND_TRIPS) - 0.01)
-    assert len(trio.servers[AP].history) == 1
+    assert len(trio.servers[AP].history) == 2
     trio.run(0.02)
     assert trio.servers[AP].history.records == trio.servers[EU].history.records
 
 
 def test_who_comes_after_the_promotion_asks_for_the_new_timeline() -> None:
     trio = led(None)
-    trio.servers[AP].disconnect()
+    trio.servers[AP].follow(None)
     trio.servers[US].end()
-    trio.servers[EU].lead(2, lambda: None)
-    trio.servers[AP].connect(EU)
+    trio.lead(EU, 2)
+    trio.servers[AP].follow(EU)
     connected_s = 0.05 * (2 * CONNECT_ROUND_TRIPS + 2)
     trio.run(connected_s + 0.05 * 2 * ASK_ROUND_TRIPS - 0.01)
-    assert len(trio.servers[AP].history) == 1
+    assert len(trio.servers[AP].history) == 2
     trio.run(0.02)
     assert trio.servers[AP].history.records == trio.servers[EU].history.records
 
 
 def test_a_primary_that_goes_on_under_another_epoch_begins_no_timeline() -> None:
     trio = led(None)
-    trio.servers[US].lead(2, lambda: None)
+    trio.lead(US, 2)
     trio.run(0.06)
-    assert len(trio.servers[EU].history) == 2
+    assert len(trio.servers[EU].history) == 4
 
 
 def test_a_cut_delivers_late_and_in_order() -> None:
@@ -190,3 +204,18 @@ def test_a_cut_delivers_late_and_in_order() -> None:
     trio.network.heal(US, EU)
     trio.run(1.0)
     assert trio.servers[EU].history.records == trio.servers[US].history.records
+
+
+def test_a_disk_that_goes_on_while_its_process_stands_still_is_caught_up_with_afterwards() -> None:
+    trio = Trio()
+    trio.servers[US].promote()
+    trio.follow(EU, US)
+    trio.servers[EU].hang()
+    for number in range(3):
+        trio.write(US, f"hung-{number}")
+    trio.run(1.0)
+    trio.processes[EU].freeze()
+    trio.servers[EU].go_on()
+    trio.processes[EU].thaw()
+    trio.run(1.0)
+    assert len(trio.servers[EU].history) == len(trio.servers[US].history)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from leeward.spec import Problem, ProblemsError, load
 
-FLEET = """\
+DIGEST = f"sha256:{'0' * 64}"
+IMAGES = f'  images: {{digests: {{"shop:1": "{DIGEST}"}}}}\n'
+PLACES = """\
 apiVersion: leeward.dev/v1alpha1
 kind: Fleet
 metadata:
@@ -24,6 +26,7 @@ spec:
     - {between: [us, jp], rtt: 150ms}
     - {between: [eu, jp], rtt: 200ms}
 """
+FLEET = PLACES + IMAGES
 
 APPLICATION = """\
 apiVersion: leeward.dev/v1alpha1

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from leeward.core.timers import budget, lease_min_s
-from tests.spec.files import APPLICATION, FLEET, problems_of, replaced, write
+from tests.spec.files import APPLICATION, FLEET, IMAGES, PLACES, problems_of, replaced, write
 
 US, EU, JP = "- name: us", "- name: eu", "- name: jp"
 PLACE = "      location: {latitude: 35.6, longitude: 139.7}\n"
@@ -69,7 +69,7 @@ FLEET_MISTAKES = [
         "line 7, column 13",
         id="a region twice",
     ),
-    pytest.param(FLEET[FLEET.index("  regions") :], TWO, "two-regions-no-witness", "no majority", id="two regions"),
+    pytest.param(PLACES[PLACES.index("  regions") :], TWO, "two-regions-no-witness", "no majority", id="two regions"),
     pytest.param(
         US,
         "- name: us\n      clusters: [{name: a, podCIDR: 10.0.0.0/8}, {name: b, serviceCIDR: @10.9.0.0/16}]",
@@ -98,6 +98,8 @@ def test_a_mistake_in_the_fleet(tmp_path: Path, old: str, new: str, code: str, w
 
 APPLICATION_MISTAKES = [
     pytest.param("name: shop", "name: @kube-system", "reserved-name", "namespace", id="Kubernetes' name"),
+    pytest.param("name: shop", "name: @replicator", "reserved-name", "database", id="a role of Leeward's"),
+    pytest.param("name: shop", "name: @template1", "reserved-name", "database", id="a database of PostgreSQL's"),
     pytest.param("rto: 5s", "rto: @5 s", "bad-duration", "5s", id="a space before the unit"),
     pytest.param("{rto: 5s, ", "@{", "missing-key", "Recovery time", id="no RTO"),
     pytest.param("rto: 5s", "rto: @3s", "rto-infeasible", "3.1s or more", id="an RTO too short"),
@@ -111,6 +113,9 @@ APPLICATION_MISTAKES = [
     pytest.param(IMAGE, IMAGE + "    port: @80\n", "bad-value", "1024", id="a privileged port"),
     pytest.param('[shop, --port, "8000"]', "@run", "wrong-type", "a list", id="text where a list belongs"),
     pytest.param('"8000"', "@8000", "wrong-type", '"8000"', id="a number in a list of texts"),
+    pytest.param(
+        "  service:\n", "  database: {walRetention: @120}\n  service:\n", "bad-value", "100", id="more than the volume"
+    ),
     pytest.param(IMAGE, IMAGE + "    env: {@A-B: c}\n", "bad-value", "underscores", id="an env name"),
     pytest.param(IMAGE, IMAGE + "    env: {@POD_IP: c}\n", "reserved-env", "POD_IP", id="our variable"),
     pytest.param(IMAGE, IMAGE + "    probes: {liveness: @up}\n", "bad-value", "/healthz", id="a path"),
@@ -227,5 +232,5 @@ def test_two_witnesses_of_three_leave_nowhere_to_go(tmp_path: Path) -> None:
 
 
 def test_one_region_is_too_few(tmp_path: Path) -> None:
-    fleet = FLEET[: FLEET.index("    - name: eu")]
+    fleet = FLEET[: FLEET.index("    - name: eu")] + IMAGES
     assert one_problem(write(tmp_path, fleet=fleet))[0] == "too-few-regions"

@@ -24,7 +24,7 @@ def written(directory: Path, files: dict[str, str]) -> Path:
         pytest.param(PAY + "  namespace: shop\n", "shared-namespace", 10, id="another's namespace"),
         pytest.param(PAY + "  traffic: {host: shop.atlas.internal}\n", "shared-host", 10, id="another's public name"),
         pytest.param(PAY + "  traffic: {host: Shop.Atlas.internal.}\n", "shared-host", 10, id="written otherwise"),
-        pytest.param(PAY + "  traffic: {host: shop}\n", "shared-host", 10, id="another's bare name"),
+        pytest.param(PAY + "  traffic: {host: shop.example.com}\n", "shared-host", 10, id="another's bare name"),
     ],
 )
 def test_what_two_may_not_share(tmp_path: Path, other: str, code: str, line: int) -> None:

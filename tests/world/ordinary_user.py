@@ -19,7 +19,7 @@ async def main() -> dict[str, object]:
     info = await world.info()
     seen = {
         "isolation": info.isolation,
-        "uids": [int(line.split()[1]) for line in (world.directory / "regions/ap/started").open()],
+        "uids": [int(line.split()[1]) for line in (world.directory / "regions/ap/volumes/started").open()],
         "rtt_s": rtt_s,
         "frozen": len(frozen.pids),
         "states": [region.state for region in info.regions],

@@ -28,7 +28,7 @@ def config(name: str, mood: str = "well", ready_timeout_s: float = 90.0) -> Worl
             for index, region in enumerate(REGIONS, 1)
         ),
         links=tuple(LinkConfig(regions=pair, rtt_ms=rtt_ms) for pair, rtt_ms in RTT_MS.items()),
-        region_command=("{python}", FAKE, "{index}", "{directory}", mood),
+        region_command=("{python}", FAKE, "{index}", "{directory}/volumes", mood),
         ready_timeout_s=ready_timeout_s,
     )
 

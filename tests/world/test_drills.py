@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,16 @@ LEEWARD = str(Path(sys.executable).parent / "leeward")
 PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 PRIMARY = "us-east-1"
 PATIENCE_S = 400
+PRESSURE = Path("/proc/pressure/cpu")
+CALM_S, CALM_PERCENT = 60.0, 50.0
 TRIES = 3
 """Only where the drill says that the machine was overloaded, or could not be set up."""
+LINES = 15
+OVERLOADED = "the machine was overloaded"
+NEEDLESS = ("failovers happened, at most", "requests failed although")
+"""What an overloaded machine may bring about by itself. That a failover happened and writes went on must be seen."""
+UNDECIDED_MAX = 2
+"""More drills than these, and it is not the machine."""
 # What a busy machine may miss; everything else that a drill demands must hold.
 TIMINGS = {"rto-write", "rto-read"}
 
@@ -31,6 +40,7 @@ class World:
     """A running world, and the command that drills it."""
 
     def __init__(self, home: Path) -> None:
+        self._home = home
         self._environment = {**os.environ, "LEEWARD_HOME": str(home)}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +52,14 @@ class World:
             timeout=PATIENCE_S,
             check=False,
         )
+
+    def state(self) -> str:
+        """Return how the world is, and what its agents and managers said last."""
+        told = [self.run("status", "--world", "drills", "--show-conditions").stdout]
+        for path in sorted(self._home.glob("drills/regions/*/logs/*/*/*.log"), key=lambda each: each.stat().st_mtime):
+            if path.name in ("agent.log", "etcd.log", "postgres.log"):
+                told += [f"{path}:", *path.read_text("utf-8", "replace").splitlines()[-LINES:]]
+        return "\n".join(told)
 
     def drill(self, name: str, mode: str, *options: str) -> dict[str, Any] | str:
         """Return the result, or why there is none: the fleet was not such that the drill could begin."""
@@ -69,6 +87,16 @@ def world() -> Iterator[World]:
         shutil.rmtree(home, ignore_errors=True)
     assert down.returncode == 0, down.stderr
     assert left == [], "down leaves nothing"
+
+
+def calm() -> None:
+    """Return when processes wait for a processor for less than half of the time, at the latest after CALM_S."""
+    until_s = time.monotonic() + CALM_S
+    while PRESSURE.exists() and time.monotonic() < until_s:
+        # "some avg10=12.34 ...": the share of the last 10 s, in percent, in which one had to wait.
+        if float(PRESSURE.read_text().split()[1].partition("=")[2]) < CALM_PERCENT:
+            return
+        time.sleep(1)
 
 
 OPTIONS = {"pod-kill": ("--every", "3s", "--duration", "15s")}
@@ -107,7 +135,8 @@ ONE, NONE, AT_MOST_ONE = {1}, {0}, {0, 1}
         pytest.param("second-loss", "quorum", AT_MOST_ONE, id="nobody is promoted without a majority, quorum"),
     ],
 )
-def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
+def test_drill(world: World, name: str, mode: str, failovers: set[int], undecided: list[str]) -> None:
+    overloaded = 0
     for _ in range(TRIES):
         result = world.drill(name, mode, *OPTIONS.get(name, ()))
         if isinstance(result, str):
@@ -123,7 +152,15 @@ def test_drill(world: World, name: str, mode: str, failovers: set[int]) -> None:
             assert result["failovers"] in failovers, told
             return
         why = f"{result['inconclusive']}\n{told}"
-    pytest.fail(why)
+        if not all(OVERLOADED in each and any(part in each for part in NEEDLESS) for each in result["inconclusive"]):
+            continue
+        # Nothing unsafe happened; whether anything needless did cannot be told on this machine, which the summary says.
+        overloaded += 1
+        if overloaded == TRIES and len(undecided) < UNDECIDED_MAX:
+            undecided.append(f"{name}, {mode}: {result['inconclusive'][-1]}")
+            return
+        calm()
+    pytest.fail(f"{why}\n{world.state()}")
 
 
 def test_the_supervisors_death_leaves_nothing(world: World) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from leeward.adapters.etcd.programs import ELF
 from leeward.spec.problem import ProblemsError
 from leeward.world import engines
 
@@ -12,7 +13,7 @@ from leeward.world import engines
 def test_engines_are_binaries_that_tell_their_versions() -> None:
     found = engines.locate()
     for path in (found.etcd, found.envoy, found.postgres_bin / "postgres"):
-        assert path.read_bytes()[:4] == engines.ELF
+        assert path.read_bytes()[:4] == ELF
         assert subprocess.run([path, "--version"], capture_output=True, check=True).stdout
     assert int(found.postgres_version.split(".")[0]) >= 16
     codes = [problem.code for problem in found.warnings]

@@ -48,7 +48,7 @@ class World:
         return KubernetesCluster(
             Connection(
                 url=self.region(region)["api_url"],
-                ca_file=operator / "ca.crt",
+                ca_file=operator / "cluster-ca.crt",
                 token_file=operator / "token",
                 server_name=region,
             )

@@ -38,7 +38,7 @@ async def test_connections_to_a_killed_region_end(world: World) -> None:
 
 
 async def test_a_region_starts_again_with_its_disks(world: World) -> None:
-    started = world.directory / "regions" / "us" / "started"
+    started = world.directory / "regions" / "us" / "volumes" / "started"
     await world.kill("us")
     await world.start("us")
     await until(lambda: len(started.read_text().splitlines()) == 2, "the region is up again")
@@ -49,7 +49,7 @@ async def test_a_region_starts_again_with_its_disks(world: World) -> None:
 
 
 async def test_a_frozen_region_stands_still_until_it_is_thawed(world: World) -> None:
-    ticks = world.directory / "regions" / "us" / "ticks"
+    ticks = world.directory / "regions" / "us" / "volumes" / "ticks"
     async with await Caller.inside(world, "eu", "us") as caller:
         await caller.ping_s()
         frozen = await world.freeze("us")
@@ -94,7 +94,7 @@ async def test_processes_are_signalled_by_what_they_are(world: World) -> None:
         pytest.param(lambda world: world.kill("mars"), "its regions are us, eu, ap", id="unknown region"),
         pytest.param(lambda world: world.signal("us", "cron"), "'cron' is none of", id="unknown match"),
         pytest.param(lambda world: world.set_link("us", "us"), "the same region", id="link to itself"),
-        pytest.param(lambda world: world.set_link("us", "eu", delay_ms=-1), "too small", id="negative delay"),
+        pytest.param(lambda world: world.set_link("us", "eu", delay_ms=-1), "-1 is not from 0", id="negative delay"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(world: World, attempt, why: str) -> None:  # type: ignore[no-untyped-def]

@@ -1,11 +1,13 @@
-"""DNS in a real world: a region that is killed is left out of the other regions' answers, and returns to them.
+"""DNS in a real world: a region that is killed, or whose gateway is drained, is left out of the answers, and returns.
 
 That it happens is asserted, and that it takes seconds and not minutes. How fast is what drills measure.
 """
 
+import http.client
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,7 @@ RETURNS_WITHIN_S = 150
 class World:
     def __init__(self, home: Path) -> None:
         self._environment = {**os.environ, "LEEWARD_HOME": str(home)}
+        self._directory = home / "names"
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -56,6 +59,42 @@ class World:
     def users_to(self) -> dict[str, list[str]]:
         rows = json.loads(self.run("status", "-o", "json").stdout)["regions"]
         return {row["region"]: row["users_to"] for row in rows}
+
+    def asked_inside(self, region: str, method: str, path: str) -> int:
+        """Return the status that anybody in a region's network gets at the open port of its gateway."""
+        info = json.loads((self._directory / "world.json").read_text("utf-8"))
+        (here,) = (each for each in info["regions"] if each["name"] == region)
+        user = ["--user", "--preserve-credentials"] if info["isolation"] == "user-namespace" else []
+        place = f"127.10.{here['index']}.2"
+        result = subprocess.run(
+            ["nsenter", "--target", str(here["pid"]), *user, "--net", sys.executable, "-c", _ASK, place, method, path],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return int(result.stdout)
+
+    def drain(self, region: str) -> None:
+        """Stop every listener of a region's gateway for good, as only its own pod can."""
+        (path,) = (self._directory / "regions" / region / "pods").glob("*/gateway/admin.sock")
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.settimeout(60)
+            admin.connect(str(path))
+            admin.sendall(b"POST /drain_listeners HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n")
+            response = http.client.HTTPResponse(admin)
+            response.begin()
+            assert response.status == 200
+
+
+_ASK = """
+import http.client, sys
+place, method, path = sys.argv[1:]
+connection = http.client.HTTPConnection(place, 9901, timeout=30)
+connection.request(method, path)
+print(connection.getresponse().status)
+"""
 
 
 def until(read: Callable[[], object], expected: object, timeout_s: float) -> None:
@@ -100,3 +139,19 @@ def test_a_lost_region_is_left_out_and_returns(world: World) -> None:
     until(lambda: world.led_to(LOST), {region: [LOST] for region in everywhere}, RETURNS_WITHIN_S)
     until(world.led_to, home, RETURNS_WITHIN_S)
     until(lambda: world.resolve()["left_out"], {}, RETURNS_WITHIN_S)
+
+
+def test_a_drained_gateway_is_noticed_and_replaced_and_its_region_is_left_out_meanwhile(world: World) -> None:
+    home = {region: [region] for region in (LOST, NEXT, OTHER)}
+    until(world.led_to, home, RETURNS_WITHIN_S)
+    for method, path in (("POST", "/drain_listeners"), ("POST", "/quitquitquit"), ("GET", "/config_dump")):
+        assert world.asked_inside(OTHER, method, path) == 403
+    assert world.asked_inside(OTHER, "GET", "/ready") == 200
+    assert world.led_to() == home
+
+    world.drain(OTHER)
+    until(lambda: "does not answer users" in world.resolve()["left_out"].get(OTHER, ""), True, LEAVES_WITHIN_S)
+    until(lambda: OTHER in [each for led in world.led_to(OTHER).values() for each in led], False, LEAVES_WITHIN_S)
+    # What was drained stays drained: it answers again because it was replaced.
+    until(world.led_to, home, RETURNS_WITHIN_S)
+    assert world.asked_inside(OTHER, "GET", "/ready") == 200

@@ -15,11 +15,13 @@ REGION = "europe-west1"
 
 @pytest.fixture(scope="module")
 def objects() -> dict[tuple[str, str], KubeObject]:
+    made = identity.create("atlas", {REGION: 2})
     items = region_objects(
         load(PAYMENTS),
         REGION,
-        identity=identity.create("atlas", {REGION: 2}),
+        identity=made,
         databases={"payments": DatabasePasswords(owner="a", replication="b")},
+        instances={"payments": made.instance("payments", REGION)},
         source_dir=PAYMENTS,
         commands=engine_commands(),
     )

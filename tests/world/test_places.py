@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -11,12 +10,6 @@ from leeward.spec.problem import ProblemsError
 from leeward.world import places
 from leeward.world.places import Claim
 from tests.world.support import PATIENCE_S, mentioning
-
-
-def test_worlds_live_below_a_home_of_their_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LEEWARD_HOME", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", "/some")
-    assert places.directory("first") == Path(f"/some/leeward-{os.getuid()}/first")
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "..", "-a", "a-", "a" * 33, "ä"])
@@ -96,7 +89,9 @@ def test_a_full_disk_is_said_before_anything_starts(home: Path, monkeypatch: pyt
 
 def test_a_home_of_our_own_goes_with_its_last_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("LEEWARD_HOME", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(places, "ROOT_HOME", tmp_path / "leeward")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(places, "HOME_PATH_MAX", 4096)
     monkeypatch.setattr(places, "SOCKET_PATH_MAX", 4096)
     first, second = Claim("first"), Claim("second")
     first.abandon()

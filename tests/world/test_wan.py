@@ -77,7 +77,7 @@ async def test_a_cut_leaves_other_links_alone(world: World) -> None:
 
 
 async def test_one_direction_can_be_cut(world: World) -> None:
-    received = world.directory / "regions" / "eu" / "received"
+    received = world.directory / "regions" / "eu" / "volumes" / "received"
     async with await Caller.inside(world, "us", "eu") as caller:
         await caller.ping_s()
         await world.set_link("eu", "us", both=False, cut=True)
@@ -93,7 +93,7 @@ async def test_one_direction_can_be_cut(world: World) -> None:
 
 
 async def test_who_gave_up_during_a_cut_does_not_come_back_after_it(world: World) -> None:
-    received = world.directory / "regions" / "eu" / "received"
+    received = world.directory / "regions" / "eu" / "volumes" / "received"
     await world.set_link("us", "eu", cut=True)
     async with await Caller.inside(world, "us", "eu") as caller:
         caller.send(b"never mind")

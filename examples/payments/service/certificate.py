@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-# Time for somebody to renew it before anything breaks.
-SOON_S = 24 * 3600.0
+# Less of its life left: whoever renews it should have done so.
+LATE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,6 @@ def inspect(identity_dir: Path, now_unix_s: float) -> Certificate:
         reasons.append(f"certificate {path} is not valid for another {begins_in_s:.0f} s")
     if expires_in_s <= 0:
         reasons.append(f"certificate {path} expired {-expires_in_s:.0f} s ago")
-    elif expires_in_s <= SOON_S:
+    elif expires_in_s <= LATE_SHARE * (expires_in_s - begins_in_s):
         reasons.append(f"certificate {path} expires in {expires_in_s / 3600:.1f} h: renew it")
     return Certificate(expires_in_s, tuple(reasons))

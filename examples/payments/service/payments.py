@@ -94,12 +94,12 @@ class Service:
 
     async def find(self, request: Request) -> Response:
         """GET /api/payments?key=K, or ?prefix=P&after=KEY: the primary's list, page by page, for accounting."""
-        if (key := request.query_params.get("key")) is not None:
+        if (key := _asked(request, "key")) is not None:
             payment = await self._store.by_key(key)
             self._requests.labels("read" if payment else "absent").inc()
             return JSONResponse(payment.document()) if payment else _absent(f"no payment has the key {key}")
-        if (prefix := request.query_params.get("prefix")) is not None:
-            payments = await self._store.by_prefix(prefix, request.query_params.get("after", ""))
+        if (prefix := _asked(request, "prefix")) is not None:
+            payments = await self._store.by_prefix(prefix, _asked(request, "after") or "")
             self._requests.labels("listed").inc()
             return JSONResponse({"payments": [payment.document() for payment in payments]})
         raise InvalidError("neither key nor prefix is given", "ask for /api/payments?key=KEY")
@@ -189,6 +189,13 @@ def _key(request: Request) -> str:
     return key
 
 
+def _asked(request: Request, name: str) -> str | None:
+    text = request.query_params.get(name)
+    if text is not None and (len(text) > KEY_MAX_LENGTH or not text.isprintable()):
+        raise InvalidError(f"{name} must have at most {KEY_MAX_LENGTH} printable characters", "ask for a key you sent")
+    return text
+
+
 async def _body(request: Request) -> object:
     body = b""
     async for chunk in request.stream():
@@ -197,7 +204,7 @@ async def _body(request: Request) -> object:
             raise InvalidError(f"the body has more than {BODY_MAX_BYTES} bytes", "send only the payment")
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise InvalidError(f"the body is not JSON: {error}", "send a JSON object") from None
 
 

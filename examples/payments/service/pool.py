@@ -20,6 +20,9 @@ CONNECT_TIMEOUT_S = 1.0
 STATEMENT_TIMEOUT_MS = 1000
 CANCEL_TIMEOUT_S = 0.3
 WAIT_TIMEOUT_S = 0.5
+# A new primary refuses clients for the moment until its promotion is proved: asking again is faster than failing.
+REFUSED_FOR_S = 0.3
+ASK_AGAIN_S = 0.02
 
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
@@ -80,22 +83,32 @@ class Pool:
         return None
 
     async def _connect(self) -> Connection:
+        give_up_s = asyncio.get_running_loop().time() + REFUSED_FOR_S
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                return await psycopg.AsyncConnection.connect(
-                    host=self._endpoint.host,
-                    port=self._endpoint.port,
-                    dbname=self._settings.database,
-                    user=self._settings.user,
-                    password=self._settings.password(),
-                    application_name=f"payments {self._settings.region}",
-                    options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
-                    autocommit=True,
-                )
+                while True:
+                    try:
+                        return await self._open()
+                    except psycopg.OperationalError:
+                        if asyncio.get_running_loop().time() >= give_up_s:
+                            raise
+                        await asyncio.sleep(ASK_AGAIN_S)
         except TimeoutError:
             raise UnavailableError(f"no connection within {CONNECT_TIMEOUT_S:g} s") from None
         except (psycopg.Error, OSError) as error:
             raise UnavailableError(first_line(error)) from error
+
+    async def _open(self) -> Connection:
+        return await psycopg.AsyncConnection.connect(
+            host=self._endpoint.host,
+            port=self._endpoint.port,
+            dbname=self._settings.database,
+            user=self._settings.user,
+            password=self._settings.password(),
+            application_name=f"payments {self._settings.region}",
+            options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
+            autocommit=True,
+        )
 
 
 async def execute(connection: Connection, query: Query, values: tuple[object, ...] = (), *, timeout_s: float) -> Cursor:

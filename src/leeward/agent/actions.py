@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from leeward.core.quick import quick
-from leeward.core.values import App, Order, Promise, Region
+from leeward.core.values import App, Basis, Order, Promise, Region
 from leeward.ports.gateway import Route
 from leeward.ports.quorum import Compare, Delete, Put
 
@@ -25,6 +25,7 @@ class OrderInstance:
 
     app: App
     order: Order
+    basis: Basis
 
 
 @quick
@@ -35,6 +36,7 @@ class FeedLease:
     app: App
     epoch: int
     until_s: float
+    basis: Basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,18 @@ class MoveLeader:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadStore:
+    """Take a new snapshot of the store and watch from there; answered by ``SnapshotTaken``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportStoreRestored:
+    """Write into the agent's log that the quorum store went back, and that its lease ended with that."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer an operator's request."""
 
@@ -87,4 +101,16 @@ class Tell:
     because: str
 
 
-Action = Transact | OrderInstance | FeedLease | Probe | TellPromise | ApplyRoutes | MoveLeader | Reply | Tell
+Action = (
+    Transact
+    | OrderInstance
+    | FeedLease
+    | Probe
+    | TellPromise
+    | ApplyRoutes
+    | MoveLeader
+    | ReadStore
+    | ReportStoreRestored
+    | Reply
+    | Tell
+)

@@ -1,9 +1,14 @@
 """What one agent remembers of one application between events."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from leeward.core import progress
+from leeward.core.progress import ProgressRecord
 from leeward.core.settings import AppSettings
+from leeward.core.tally import Deposed
+from leeward.core.timers import margin_s
 from leeward.core.values import (
     InstanceReport,
     InstanceStatus,
@@ -16,14 +21,13 @@ from leeward.core.values import (
     Sender,
     WalPosition,
 )
-from leeward.core.view import Progress
-from leeward.ports.gateway import Address
+from leeward.ports.gateway import Address, Carried
 
 # One point every so often is enough to tell a lag in tenths of a second.
 LAG_RESOLUTION_S = 0.1
 LAG_HISTORY = 300
-PROGRESS_HISTORY = 240
-NOTHING = WalPosition(0, 0)
+# An API server that does not answer says nothing about pods; a region that begins without one has none.
+PODS_UNSEEN_S = 10.0
 
 
 @dataclass(slots=True)
@@ -38,12 +42,23 @@ class Application:
     pods_seen: bool = False
     """This agent has looked at the pods."""
     pods_before: int = 0
-    """How many were ready by the word of the agent before this one."""
+    """How many were ready by the word of the agent before this one,"""
+    pods_before_until_s: float = 0.0
+    """which stands until then, unless this agent has looked."""
     patient_until_s: float = 0.0
-    """Until then, pods that were not looked at yet are as the agent before knew them."""
+    """Until then, the gateway keeps its routes while this agent has not looked at the pods."""
+    lease_before_s: float = 0.0
+    """The lease that the agent before this one stated, and"""
+    lease_before_until_s: float = 0.0
+    """until when its last heartbeat may still let the instance write."""
     direct_promises: dict[Region, Promise] = field(default_factory=dict)
-    progress: tuple[Progress, ...] = ()
-    progress_of: tuple[Region, int] | None = None
+    progress: ProgressRecord | None = None
+    """How far the primaries' WAL was, while this region's is the primary: newer than the store's."""
+    progress_epoch: int = 0
+    """The epoch that ``progress`` goes on under."""
+    progress_written: WalPosition | None = None
+    """The last point of the record that was sent to the store, under this epoch."""
+    progress_due_at_s: float = 0.0
     lag_history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LAG_HISTORY))
     because: str = ""
     ordering: Order | None = None
@@ -59,8 +74,25 @@ class Application:
     vowing: int | None = None
     """The transaction that writes our promise."""
     vow_after_s: float = 0.0
+    wal_arrived: dict[Region, tuple[int, float]] = field(default_factory=dict)
+    """Each standby's LSN while it streams from the primary, and when it last grew."""
+    counting: int | None = None
+    """The transaction that replaces the tally."""
+    count_after_s: float = 0.0
+    deposed: Deposed | None = None
+    """The primary whose return would show that its failover was needless."""
     routed_epoch: int = 0
     rejoin_told: Rejoin | None = None
+    carried: Carried = Carried()
+    """How the gateway carried the application's traffic when its paths were used last."""
+    broken_paths: Mapping[Region, str] = field(default_factory=dict)
+    """Those paths that failed twice in a row, and why."""
+
+    def forget_store(self) -> None:
+        """Wait for nothing that was asked of a history of the store that was replaced."""
+        self.proposing = self.vowing = None
+        self.propose_after_revision = 0
+        self.propose_after_s = self.vow_after_s = 0.0
 
     def report_instance(self, status: InstanceStatus, now_s: float) -> None:
         """Take in a status, and how far the standbys are behind.
@@ -78,19 +110,61 @@ class Application:
         else:
             self.lag_history.clear()
 
-    def pods_known(self, now_s: float) -> bool:
-        """Whether what this agent knows of the pods is to be believed: it has looked, or took too long to."""
-        return self.pods_seen or now_s >= self.patient_until_s
+    def paths_tried(self, carried: Carried) -> None:
+        """Take in how traffic is carried. One failure may be a region that is just being lost; two in a row count."""
+        broken = carried.broken
+        self.broken_paths = {region: why for region, why in broken.items() if region in self.carried.broken}
+        self.carried = carried
+
+    def begin(self, before: InstanceReport | None, patience_s: float, now_s: float) -> None:
+        """Take over from the agent before this one: what its last heartbeat said, if there was one."""
+        self.pods_before = before.pods_ready if before is not None else 0
+        self.pods_before_until_s = now_s + PODS_UNSEEN_S
+        self.patient_until_s = now_s + patience_s
+        self.follow_lease(before.lease_s if before is not None else 0.0, now_s)
 
     def pods_ready(self, now_s: float) -> int:
         """Return how many pods are ready. An agent that starts must not say "none" before it has looked."""
-        return len(self.pods) if self.pods_known(now_s) else self.pods_before
+        return self.pods_before if not self.pods_seen and now_s < self.pods_before_until_s else len(self.pods)
+
+    def follow_wal(self, standby: Region, primary: Region | None, report: InstanceReport, now_s: float) -> None:
+        """Note by a standby's heartbeat that WAL arrived; one that streams from others says nothing."""
+        if report.role is not Role.STANDBY or report.upstream != primary or report.wal is None:
+            self.wal_arrived.pop(standby, None)
+            return
+        known = self.wal_arrived.get(standby)
+        if known is None or report.wal.lsn != known[0]:
+            # The first look shows where it is, not that anything arrives.
+            self.wal_arrived[standby] = (report.wal.lsn, now_s if known is not None else float("-inf"))
+
+    def follow_lease(self, stated_s: float, now_s: float) -> None:
+        """Take over from an agent that stated this lease: its last heartbeat was sent before ``now_s``."""
+        self.lease_before_s, self.lease_before_until_s = stated_s, now_s + stated_s + margin_s(stated_s)
+
+    def lease_stated_s(self, now_s: float) -> float:
+        """Return the lease that a heartbeat states. While one granted under other settings runs, the longer one."""
+        before_s = self.lease_before_s if now_s < self.lease_before_until_s else 0.0
+        return max(self.settings.lease_s, before_s)
 
     def report(self, now_s: float) -> InstanceReport:
         """Return what the region's heartbeat says of it."""
         status, wanted, pods = self.instance, self.settings.pods_wanted, self.pods_ready(now_s)
+        lease_s = self.lease_stated_s(now_s)
         if status is None:
-            return InstanceReport(Role.STOPPED, 0, False, None, None, False, pods, (), (), "no answer", wanted)
+            return InstanceReport(
+                role=Role.STOPPED,
+                epoch=0,
+                writable=False,
+                wal=None,
+                upstream=None,
+                healthy=False,
+                pods_ready=pods,
+                problem="no answer",
+                pods_wanted=wanted,
+                lease_s=lease_s,
+                broken_paths=self.broken_paths,
+                answers=False,
+            )
         return InstanceReport(
             role=status.role,
             epoch=status.epoch,
@@ -103,6 +177,13 @@ class Application:
             orphans=status.orphans,
             problem=status.problem,
             pods_wanted=wanted,
+            lease_s=lease_s,
+            broken_paths=self.broken_paths,
+            weakened=status.weakened,
+            disk=status.disk,
+            has_data=status.has_data,
+            data_regions=status.order.data_regions if status.order is not None else (),
+            acks_required=status.order.acks_required if status.order is not None else 0,
         )
 
     def lags_s(self, now_s: float) -> dict[Region, float]:
@@ -119,20 +200,33 @@ class Application:
             since_s = at_s
         return now_s - since_s
 
-    def follow_progress(self, primary: Region, epoch: int, at_s: float, wal: WalPosition) -> None:
-        """Remember how far the primary's WAL was; a new primary starts a new record.
+    def follow_progress(self, region: Region, epoch: int, stored: ProgressRecord | None, spacing_s: float) -> None:
+        """Take what this region's primary said last into the record, which goes on from the store's.
 
-        Whoever saw the reign begin knows that nothing of it was written before. An agent that started later does not.
+        Also before it is promoted: so the record has what it held when its epoch began.
         """
-        if self.progress_of != (primary, epoch):
-            begun = () if self.progress_of is None else (Progress(at_s, NOTHING),)
-            self.progress, self.progress_of = begun, (primary, epoch)
-        self.progress = (*self.progress[1 - PROGRESS_HISTORY :], Progress(at_s, wal))
+        status = self.instance
+        if status is None or status.wal is None:
+            return
+        if self.progress_epoch != epoch:
+            self.progress, self.progress_epoch = stored, epoch
+            self.progress_written, self.progress_due_at_s = None, 0.0
+        self.progress = progress.advance(
+            self.progress, region, status.incarnation, status.clock_s, status.wal, spacing_s
+        )
+
+    def progress_to_write(self, interval_s: float, now_s: float) -> ProgressRecord | None:
+        """Return the record when the store's is due to be replaced; None while that is as good, or not old yet."""
+        record = self.progress
+        if record is None or now_s < self.progress_due_at_s or record.wal == self.progress_written:
+            return None
+        self.progress_written, self.progress_due_at_s = record.wal, now_s + interval_s
+        return record
 
     def watch_silence(self, *, leads: bool, heard: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
         """Track since when the instance should accept writes and does not.
 
-        While nobody hears this region, it is for the others to find that it is lost.
+        While no other region hears this one, it is for the others to find that it is lost.
         """
         instance = self.instance
         writes = instance is not None and instance.writable and instance.epoch == epoch

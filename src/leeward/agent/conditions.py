@@ -5,9 +5,11 @@ Always true: a status is only said to have lasted since a moment from which on i
 
 import asyncio
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from leeward.agent.application import Application
 from leeward.agent.machine import Machine
+from leeward.core.conditions.certificate_conditions import Known
 from leeward.core.conditions.judge import Facts, conditions
 from leeward.core.conditions.values import Condition, Status, Type
 from leeward.core.values import App
@@ -16,9 +18,10 @@ from leeward.ports.clock import Clock
 LOOK_EVERY_S = 1.0
 # The files are read once, when the agent starts; it has never seen others.
 GENERATION = 1
+NONE: Known = MappingProxyType({})
 
 
-def facts(machine: Machine, app: Application, now_s: float) -> Facts:
+def facts(machine: Machine, app: Application, now_s: float, certificates: Known = NONE) -> Facts:
     """Return what an application's conditions are told from."""
     store = machine.store
     return Facts(
@@ -26,14 +29,19 @@ def facts(machine: Machine, app: Application, now_s: float) -> Facts:
         because=app.because,
         quorum_age_s=now_s - store.heard_at_s if store.revision else None,
         drill=store.drills.get(app.settings.name),
+        store=machine.store_facts,
+        certificates=certificates,
+        unix_s=machine.store_facts.unix_s,
     )
 
 
 class Conditions:
     """Looks at the machine, changes nothing of it, and remembers when a status last changed."""
 
-    def __init__(self, machine: Machine, clock: Clock) -> None:
+    def __init__(self, machine: Machine, clock: Clock, certificates: Known = NONE) -> None:
+        """``certificates``: what agents tell of theirs; it changes, and is looked at anew each time."""
         self._machine = machine
+        self._certificates = certificates
         self._clock = clock
         self._since: dict[tuple[App, Type], tuple[Status, float]] = {}
         self._looked_at_s = 0.0
@@ -51,7 +59,10 @@ class Conditions:
             # Frozen meanwhile: what changed, and came back, was not seen.
             self._since.clear()
         self._looked_at_s = now_s
-        found = {name: conditions(facts(self._machine, app, now_s)) for name, app in self._machine.apps.items()}
+        found = {
+            name: conditions(facts(self._machine, app, now_s, self._certificates))
+            for name, app in self._machine.apps.items()
+        }
         for name, each in found.items():
             for condition in each:
                 known = self._since.get((name, condition.type))

@@ -1,6 +1,6 @@
 """Ask the service of this region, now and then, whether it can do all its work, and remember what it said.
 
-It is shown and alerted on, and moves nobody: what deep health asks for (the primary, a certificate, somebody else's
+It is shown and alerted on, and moves no primary: what deep health asks for (the primary, a certificate, another party's
 service) is mostly common to all regions, and would take them all out at once or one after the other
 (docs/decisions/0011). Whether users get an answer at all is what routing goes by.
 """
@@ -9,10 +9,12 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import aiohttp
 
+from leeward.agent.supervision import keep
 from leeward.core.settings import AppSettings
 from leeward.core.values import App
 from leeward.ports.clock import Clock
@@ -61,11 +63,17 @@ class DeepHealths:
         self._clock = clock
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Ask until cancelled: every application by itself, so that none waits for another's pod."""
+        async with asyncio.TaskGroup() as tasks:
+            for app in self._paths:
+                asking = partial(self._ask_again, app)
+                tasks.create_task(keep("ask deep health", asking, app=app), name=f"ask deep health of {app}")
+
+    async def _ask_again(self, app: App) -> None:
         while True:
-            await asyncio.gather(*(self.ask(app) for app in self._paths))
-            well = all(found.healthy for found in self.known.values())
-            await asyncio.sleep(ASK_EVERY_S if well else ASK_AGAIN_S)
+            await self.ask(app)
+            known = self.known.get(app)
+            await asyncio.sleep(ASK_EVERY_S if known is None or known.healthy else ASK_AGAIN_S)
 
     async def ask(self, app: App) -> None:
         """Ask one pod; without a ready one nothing is known."""

@@ -1,10 +1,12 @@
 """What happened: facts in the past. The only way anything reaches the machine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leeward.core.quick import quick
-from leeward.core.values import App, InstanceStatus, Promise, Region, ReplicationMode, Vantage
-from leeward.ports.gateway import Address
+from leeward.core.store_members import StoreMember
+from leeward.core.values import App, Asked, InstanceStatus, Promise, Region, ReplicationMode, Vantage
+from leeward.ports.gateway import Address, Carried
 from leeward.ports.quorum import Change, Outcome, Snapshot
 
 
@@ -18,6 +20,8 @@ class SnapshotTaken:
     """The store was read as of one revision; the watch goes on from there."""
 
     snapshot: Snapshot
+    replaced: str | None = None
+    """Why the store is another one than before, as far as the connection to it can tell."""
 
 
 @quick
@@ -94,6 +98,28 @@ class RoutesApplied:
 
 
 @dataclass(frozen=True, slots=True)
+class PathsTried:
+    """Every path of the gateway to another region was used: how each application's traffic is carried."""
+
+    carried: Mapping[App, Carried]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayTried:
+    """This region's gateway was asked as a user asks it."""
+
+    problem: str | None
+    """Why there was no answer; None: there was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMembersSeen:
+    """The members of the quorum store, as the agents that answered report them."""
+
+    members: Mapping[Region, StoreMember]
+
+
+@dataclass(frozen=True, slots=True)
 class LeaderSeen:
     """Who leads the quorum store, as the local member says."""
 
@@ -108,6 +134,7 @@ class SwitchoverRequested:
     app: App
     to: Region
     dry_run: bool = False
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +145,7 @@ class FailoverRequested:
     app: App
     to: Region
     dry_run: bool = False
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +155,7 @@ class ModeRequested:
     request: str
     app: App
     mode: ReplicationMode
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +165,7 @@ class PauseRequested:
     request: str
     app: App
     paused: bool
+    asked: Asked | None = None
 
 
 Request = SwitchoverRequested | FailoverRequested | ModeRequested | PauseRequested
@@ -151,6 +181,9 @@ Event = (
     | PromiseReceived
     | PodsChanged
     | RoutesApplied
+    | PathsTried
+    | GatewayTried
+    | StoreMembersSeen
     | LeaderSeen
     | Request
 )

@@ -1,12 +1,13 @@
 """Honour ServiceExports: watch them here, tell the other regions, and lead the gateway to whoever exports what.
 
 Nothing of it delays a decision of the machine, whose view of the others' health it borrows. What regions say of their
-exports is in the quorum store; while that is out of reach, everybody goes on with what was said last.
+exports is in the quorum store; while that is out of reach, every agent goes on with what was said last.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -15,6 +16,7 @@ from leeward.agent.exports import Name, Offers
 from leeward.agent.machine import Machine
 from leeward.agent.pods import addresses
 from leeward.agent.runtime import Runtime
+from leeward.agent.supervision import Run, keep
 from leeward.core import keys, routing
 from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.values import Region
@@ -40,6 +42,9 @@ log = structlog.get_logger()
 
 CALL_TIMEOUT_S = 10.0
 STORE_TIMEOUT_S = 3.0
+# Each of a dozen connections costs a handshake; together they would hold up a heartbeat.
+ONE_BY_ONE_S = 0.1
+UNREAD_S = 10.0
 RECONNECT_S = 0.2
 # Definitions are installed, and rights granted, by people.
 REFUSED_RETRY_S = 10.0
@@ -74,26 +79,43 @@ class Exporting:
     async def run(self) -> None:
         """Honour them until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for resource in FOLLOWED:
-                for namespace in self._namespaces:
-                    tasks.create_task(self._follow(resource, namespace), name=f"follow {resource.plural}")
-            tasks.create_task(self._listen(), name="listen to exports")
-            tasks.create_task(self._lead(), name="lead to exports")
-            tasks.create_task(self._tell(), name="tell exports")
-            tasks.create_task(self._report(), name="report exports")
+            self._keep(tasks, "listen to exports", self._listen)
+            self._keep(tasks, "route to exports", self._lead)
+            self._keep(tasks, "publish exports", self._tell)
+            for namespace in self._namespaces:
+                for resource in FOLLOWED:
+                    self._keep(
+                        tasks, f"follow {resource.plural}", partial(self._follow, resource, namespace), namespace
+                    )
+                    await asyncio.sleep(ONE_BY_ONE_S)
+                self._keep(tasks, "report exports", partial(self._report, namespace), namespace)
+
+    def _keep(self, tasks: asyncio.TaskGroup, what: str, run: Run, namespace: str | None = None) -> None:
+        tasks.create_task(keep(what, run, namespace=namespace), name=what)
 
     # -- what is known ----------------------------------------------------------------------------
 
     def own(self) -> dict[Name, tuple[Address, ...] | None] | None:
-        """Return what this region's cluster exports; None while that is not known."""
-        if any((resource, each) not in self._objects for resource in FOLLOWED for each in self._namespaces):
+        """Return what this region's cluster exports, as far as it is known; None before any namespace is."""
+        read = self._read()
+        if self._namespaces and not read:
             return None
         found: dict[Name, tuple[Address, ...] | None] = {}
-        for namespace in self._namespaces:
+        for namespace in read:
             endpoints = self._objects[(ENDPOINTS, namespace)]
             for name in filter(exports.is_of_a_service, self._objects[(SERVICE_EXPORTS, namespace)]):
                 found[Name(namespace, name)] = addresses(endpoints[name]) if name in endpoints else None
         return found
+
+    def _read(self) -> set[str]:
+        """Return the namespaces that were read. One that cannot be read does not hold up the others."""
+        return {each for each in self._namespaces if all((resource, each) in self._objects for resource in FOLLOWED)}
+
+    def _offers(self, own: Mapping[Name, tuple[Address, ...] | None]) -> Offers:
+        """Return what to publish: of a namespace that was not read yet, what the store has."""
+        read, before = self._read(), self.told().get(self._machine.me, Offers())
+        unread = [each for each in before.services if each.service.namespace in {*self._namespaces} - read]
+        return Offers(tuple(sorted((*exports.offers(own).services, *unread), key=lambda each: each.service)))
 
     def told(self) -> dict[Region, Offers]:
         """Return what each region said last."""
@@ -104,7 +126,7 @@ class Exporting:
                 try:
                     result[region] = decode(Offers, text)
                 except DecodeError as error:
-                    log.warning("exports not understood", region=region, because=str(error))
+                    log.warning("failed to read a region's exports", region=region, because=str(error))
         return result
 
     # -- watching ---------------------------------------------------------------------------------
@@ -119,10 +141,10 @@ class Exporting:
                 self._objects[(resource, namespace)] = {}
                 await asyncio.sleep(REFUSED_RETRY_S)
             except RejectedError as error:
-                log.warning("exports not seen", kind=resource.kind, namespace=namespace, because=str(error))
+                log.warning("failed to watch exports", kind=resource.kind, namespace=namespace, because=str(error))
                 await asyncio.sleep(REFUSED_RETRY_S)
             except (ClusterUnavailableError, ExpiredError) as error:
-                log.info("watching exports anew", kind=resource.kind, namespace=namespace, because=str(error))
+                log.info("export watch lost; reconnecting", kind=resource.kind, namespace=namespace, because=str(error))
             await asyncio.sleep(RECONNECT_S)
 
     async def _changes(self, resource: Resource, namespace: str) -> AsyncIterator[dict[str, KubeObject]]:
@@ -150,17 +172,22 @@ class Exporting:
                     merged = {**self._told, **change.entries}
                     self._told = {key: value for key, value in merged.items() if value is not None}
             except (CompactedError, QuorumUnavailableError) as error:
-                log.info("listening to exports anew", because=repr(error))
+                log.info("store watch lost; reconnecting", because=repr(error))
             await asyncio.sleep(RECONNECT_S)
 
     # -- doing ------------------------------------------------------------------------------------
 
     async def _lead(self) -> None:
-        """Lead the gateway to whoever exports what, from the moment that it is known of this region and the others."""
-        last: tuple[Exported, ...] = ()
+        """Lead the gateway to whoever exports what, from the moment that it is known of this region and the others.
+
+        Until then it keeps the services that it has; a namespace that cannot be read is waited for UNREAD_S only.
+        """
+        last: tuple[Exported, ...] | None = None
+        until_s = self._clock.now_s() + UNREAD_S
         while True:
             own = self.own()
-            if own is not None and self._told is not None:
+            complete = len(self._read()) == len(self._namespaces) or self._clock.now_s() >= until_s
+            if own is not None and self._told is not None and complete:
                 shares = routing.shares(self._machine.health, self._clock.now_s(), self._machine.timers)
                 fit = {region for region, share in shares.items() if share > 0}
                 wanted = exports.led(own, self.told(), self._nearest, fit)
@@ -174,31 +201,31 @@ class Exporting:
         while True:
             own = self.own()
             if own is not None and self._told is not None:
-                wanted = encode(exports.offers(own)) if own else None
+                offers = self._offers(own)
+                wanted = encode(offers) if offers.services else None
                 if self._told.get(self._key) != wanted:
                     change = Delete(self._key) if wanted is None else Put(self._key, wanted)
                     try:
                         await self._quorum.transact((), (change,), timeout_s=STORE_TIMEOUT_S)
                     except QuorumUnavailableError as error:
-                        log.warning("exports not told", because=str(error))
+                        log.warning("failed to write exports to the store", because=str(error))
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
-    async def _report(self) -> None:
-        """Say in the status of ServiceExports and ServiceImports what became of them."""
+    async def _report(self, namespace: str) -> None:
+        """Say in the status of a namespace's ServiceExports and ServiceImports what became of them."""
         while True:
             own = self.own()
-            if own is not None and self._told is not None:
+            if own is not None and self._told is not None and namespace in self._read():
                 told = self.told()
-                for namespace in self._namespaces:
-                    for name, item in self._objects[(SERVICE_EXPORTS, namespace)].items():
-                        if Name(namespace, name) in own:
-                            conditions = exports.of_export(Name(namespace, name), own)
-                            await self._say(SERVICE_EXPORTS, item, conditions, {})
-                    for name, item in self._objects[(SERVICE_IMPORTS, namespace)].items():
-                        service = Name(namespace, name)
-                        regions = exports.exporters(service, self._machine.me, own, told)
-                        clusters = {"clusters": [{"cluster": region} for region in regions]}
-                        await self._say(SERVICE_IMPORTS, item, (exports.of_import(service, regions),), clusters)
+                for name, item in self._objects[(SERVICE_EXPORTS, namespace)].items():
+                    if Name(namespace, name) in own:
+                        conditions = exports.of_export(Name(namespace, name), own)
+                        await self._say(SERVICE_EXPORTS, item, conditions, {})
+                for name, item in self._objects[(SERVICE_IMPORTS, namespace)].items():
+                    service = Name(namespace, name)
+                    regions = exports.exporters(service, self._machine.me, own, told)
+                    clusters = {"clusters": [{"cluster": region} for region in regions]}
+                    await self._say(SERVICE_IMPORTS, item, (exports.of_import(service, regions),), clusters)
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
     async def _say(
@@ -221,7 +248,7 @@ class Exporting:
                 timeout_s=CALL_TIMEOUT_S,
             )
         except (NotFoundError, ConflictError, ClusterUnavailableError) as error:
-            log.info("status not written", kind=resource.kind, name=metadata["name"], because=str(error))
+            log.info("failed to write status", kind=resource.kind, name=metadata["name"], because=str(error))
         except RejectedError as error:
-            log.warning("status refused", kind=resource.kind, name=metadata["name"], because=str(error))
+            log.warning("API server refused the status", kind=resource.kind, name=metadata["name"], because=str(error))
             await asyncio.sleep(REFUSED_RETRY_S)

@@ -1,6 +1,6 @@
 """Services exported by the regions' clusters: what a region tells the others, and where its gateway leads. Pure.
 
-Always true: nobody is led to a region that does not say itself that it exports the service and has a pod that is ready.
+Always true: requests are led only to regions that say themselves that they export the service and have a ready pod.
 """
 
 from collections.abc import Collection, Mapping
@@ -69,10 +69,10 @@ def offers(own: Own) -> Offers:
 
 
 def led(own: Own, told: Told, nearest: Collection[Region], fit: Collection[Region]) -> tuple[Exported, ...]:
-    """Return how the gateway is to treat every service that anybody exports.
+    """Return how the gateway is to treat every exported service.
 
     ``nearest`` are the other regions, in order; ``fit`` those that look healthy. When none of those has it, one that
-    was out and is not yet trusted again is better than nobody.
+    was out and is not yet trusted again is better than none.
     """
     abroad = {region: _ready(told[region]) for region in nearest if region in told}
     names = {*own, *(offer.service for region in abroad for offer in told[region].services)}
@@ -88,7 +88,7 @@ def led(own: Own, told: Told, nearest: Collection[Region], fit: Collection[Regio
 
 
 def exporters(name: Name, me: Region, own: Own, told: Told) -> tuple[Region, ...]:
-    """Return the regions that export a service, by name, whether or not anybody is ready there."""
+    """Return the regions that export a service, by name, whether or not a pod is ready there."""
     others = {region for region, its in told.items() if any(offer.service == name for offer in its.services)}
     return tuple(sorted((others - {me}) | ({me} if name in own else set())))
 
@@ -113,7 +113,7 @@ def of_import(name: Name, regions: Collection[Region]) -> Condition:
 def status(item: KubeObject, conditions: Collection[Condition], at: str) -> list[dict[str, object]] | None:
     """Return all of an object's conditions with these among them; None when they are there already.
 
-    What somebody else says of other things stays, and of the same thing if it comes to the same.
+    What other controllers say of other things stays, and of the same thing if it comes to the same.
     """
     present = {each["type"]: each for each in item.get("status", {}).get("conditions") or ()}
     changed = [each for each in conditions if not _said(present.get(each.kind), each)]

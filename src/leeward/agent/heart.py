@@ -1,6 +1,6 @@
 """The region's heartbeat: one transaction through the quorum store, which is also what its lease rests on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from leeward.agent import actions as do
 from leeward.agent.outbox import Outbox
@@ -28,6 +28,7 @@ class Heart:
         self._out = out
         self._key = keys.heartbeat(settings.fleet, self._me)
         self._fence_key = keys.fence(settings.fleet, self._me)
+        self._generation_key = keys.generation(settings.fleet)
         self._probes = tuple(
             do.Probe(region.name, self._timers.probe_timeout_s)
             for region in settings.regions
@@ -54,8 +55,14 @@ class Heart:
         """Whether as many heartbeats are on their way as may be."""
         return len(self._beats) >= IN_FLIGHT
 
-    def beat(self, vantages: Mapping[Region, Vantage], apps: Mapping[App, InstanceReport]) -> None:
-        """Send one heartbeat; it commits only under the fence this agent knows."""
+    def beat(
+        self,
+        vantages: Mapping[Region, Vantage],
+        apps: Mapping[App, InstanceReport],
+        gateway_problem: str | None = None,
+        records: Iterable[Put] = (),
+    ) -> None:
+        """Send one heartbeat, and ``records`` with it; only under the fence and the generation this agent knows."""
         self._sequence += 1
         fence = self._store.fences.get(self._me, Fence())
         heartbeat = Heartbeat(
@@ -65,12 +72,20 @@ class Heart:
             fence=fence.value,
             vantages=dict(vantages),
             apps=dict(apps),
+            gateway_problem=gateway_problem,
         )
         number = self._out.transact(
-            (Compare(self._fence_key, fence.revision),),
-            (Put(self._key, encode(heartbeat)),),
+            (
+                Compare(self._fence_key, fence.revision),
+                Compare(self._generation_key, self._store.generation_revision),
+            ),
+            (Put(self._key, encode(heartbeat)), *records),
         )
         self._beats[number] = self._out.now_s
+
+    def forget(self) -> None:
+        """Take no lease from heartbeats on their way: they may commit in a history that was replaced."""
+        self._beats.clear()
 
     def is_beat(self, transaction: int) -> bool:
         """Whether a transaction is a heartbeat on its way."""
@@ -82,6 +97,6 @@ class Heart:
 
     @property
     def heard(self) -> bool:
-        """Whether our heartbeats arrive, late as they may be: then nobody will ever find that we are lost."""
+        """Whether our heartbeats arrive, late as they may be: then no other region finds that we are lost."""
         seen = self._store.seen.get(self._me)
         return seen is not None and self._out.now_s < seen.at_s + self._timers.lease_s

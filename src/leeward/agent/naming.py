@@ -7,12 +7,14 @@ it the agent does all the rest: a port that is taken costs the region its DNS an
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from leeward.adapters.dns import lookup
 from leeward.adapters.dns.aside import DnsServerAside
 from leeward.agent.machine import Machine
+from leeward.agent.supervision import keep
 from leeward.core.dns import standing
 from leeward.core.dns.settings import DnsSettings, Policy
 from leeward.core.dns.standing import Standing
@@ -57,9 +59,9 @@ class Naming:
     async def run(self) -> None:
         """Answer until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._serve(), name="answer names")
-            if self._unnamed:
-                tasks.create_task(self._look_up(), name="look hosts up")
+            tasks.create_task(keep("answer names", self._serve), name="answer names")
+            for host in self._unnamed:
+                tasks.create_task(keep("look up host", partial(self._look_up, host), host=host), name=f"look up {host}")
 
     def look(self) -> bool:
         """Take in what the machine knows now. Returns whether any answer may have changed."""
@@ -72,7 +74,13 @@ class Naming:
                 fit, because = standing.judge(view, region)
                 standings[region] = standing.follow(before, fit, because, now_s)
                 if before is not None and before.fit is not fit:
-                    log.info("answers change", app=app.app, region=region, named=fit, because=because)
+                    log.info(
+                        "region added to DNS answers" if fit else "region removed from DNS answers",
+                        app=app.app,
+                        region=region,
+                        named=fit,
+                        because=because,
+                    )
         fresh = Situation(
             {app: standing.shares(known, now_s, self._machine.timers) for app, known in self._standings.items()},
             dict(self._addresses),
@@ -108,7 +116,7 @@ class Naming:
                 async with DnsServerAside(host, port, self.answer) as server:
                     await self._keep_fresh(server)
             except OSError as error:
-                log.error("names are not answered", host=host, port=port, because=str(error))
+                log.error("DNS server could not bind; retrying", host=host, port=port, because=str(error))
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _keep_fresh(self, server: DnsServerAside) -> None:
@@ -117,10 +125,8 @@ class Naming:
                 server.forget()
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
-    async def _look_up(self) -> None:
+    async def _look_up(self, host: str) -> None:
         while True:
-            for host in self._unnamed:
-                # The last addresses stay in use while the resolver has none.
-                self._addresses[host] = await lookup.addresses(host) or self._addresses[host]
-            complete = all(self._addresses.values())
-            await asyncio.sleep(LOOK_UP_EVERY_S if complete else LOOK_UP_AGAIN_S)
+            # The last addresses stay in use while the resolver has none.
+            self._addresses[host] = await lookup.addresses(host) or self._addresses[host]
+            await asyncio.sleep(LOOK_UP_EVERY_S if self._addresses[host] else LOOK_UP_AGAIN_S)

@@ -1,13 +1,13 @@
 """What an agent tells its own instance: its order, and for how long it may write.
 
-Always true: a lease is fed only to an instance that accepted an order as primary of the epoch in force, and only
-as far as a heartbeat that committed allows.
+Always true: a lease is fed only to an instance that accepted an order as primary of the epoch in force, while nothing
+says that the store went back, and only as far as a heartbeat that committed allows.
 """
 
 from leeward.agent import actions as do
 from leeward.agent.application import Application
 from leeward.agent.outbox import RETRY_S, Outbox
-from leeward.core import lease, replication
+from leeward.core import lease, recovery, replication
 from leeward.core.values import Role
 from leeward.core.view import View
 
@@ -21,7 +21,7 @@ def order(app: Application, view: View, out: Outbox) -> None:
         out.wake_by(app.order_after_s)
         return
     app.ordering = wanted
-    out.actions.append(do.OrderInstance(app.settings.name, wanted))
+    out.actions.append(do.OrderInstance(app.settings.name, wanted, app.instance.basis(view.topology_revision)))
 
 
 def feed(app: Application, view: View, out: Outbox) -> None:
@@ -30,11 +30,12 @@ def feed(app: Application, view: View, out: Outbox) -> None:
     if topology is None or topology.primary != view.me or instance is None or instance.order is None:
         return
     accepted = instance.order.role is Role.PRIMARY and instance.order.epoch == topology.epoch
-    if not accepted or not view.leased:
+    if not accepted or not view.may_write or recovery.doubt(view) is not None:
         return
-    held = instance.lease_until_s is not None and view.lease_until_s <= app.fed_until_s
-    if held or (view.lease_until_s <= app.fed_until_s and out.now_s < app.fed_at_s + RETRY_S):
+    held = instance.lease_until_s is not None and view.writes_until_s <= app.fed_until_s
+    if held or (view.writes_until_s <= app.fed_until_s and out.now_s < app.fed_at_s + RETRY_S):
         return
-    app.fed_until_s, app.fed_at_s = view.lease_until_s, out.now_s
-    until_s = lease.on_instance_clock_s(view.lease_until_s, instance, app.reported_at_s)
-    out.actions.append(do.FeedLease(app.settings.name, topology.epoch, until_s))
+    app.fed_until_s, app.fed_at_s = view.writes_until_s, out.now_s
+    until_s = lease.on_instance_clock_s(view.writes_until_s, instance, app.reported_at_s)
+    basis = instance.basis(view.topology_revision)
+    out.actions.append(do.FeedLease(app.settings.name, topology.epoch, until_s, basis))

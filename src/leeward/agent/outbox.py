@@ -42,9 +42,9 @@ class Outbox:
         self.actions.append(do.Transact(self._numbers, compares, changes, timeout_s=self._timeout_s))
         return self._numbers
 
-    def record(self, app: App, epoch: int, note: Note) -> Put:
+    def record(self, app: App | None, epoch: int, note: Note, asked_by: str | None = None) -> Put:
         """Return what puts a note into the decision log."""
         self._numbers += 1
-        record = Record(self.unix_s, self._me, app, epoch, note.kind, note.because, note.took_s)
+        record = Record(self.unix_s, self._me, app, epoch, note.kind, note.because, note.took_s, asked_by)
         key = keys.decision(self._fleet, self.unix_s, self._me, note.kind, self._numbers)
         return Put(key, encode(record))

@@ -1,15 +1,17 @@
 """The other regions' agents, over mTLS."""
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
+from leeward.adapters.http.tls import TlsFiles
+from leeward.core.certificates import Certificate, Told
 from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.settings import RegionSettings
+from leeward.core.store_members import StoreMember
 from leeward.core.values import Promise, Region, Vantage
 
 # Long enough that a connection survives between two uses.
@@ -22,11 +24,16 @@ WARM_TIMEOUT_S = 2.0
 class HttpPeers:
     """Speaks to each agent at its URL and checks that it is who the URL is for."""
 
-    def __init__(self, me: Region, regions: tuple[RegionSettings, ...], tls: ssl.SSLContext) -> None:
+    def __init__(self, me: Region, regions: tuple[RegionSettings, ...], tls: TlsFiles) -> None:
+        self._tls = tls
         self._regions = {region.name: region for region in regions}
         self._me = me
-        self._session = _session(tls)
-        self._express = _session(tls)
+        self._session = _session()
+        self._express = _session()
+        # Once a minute: a connection that stayed open for it would add one for each peer.
+        self._rare = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+        # Operators' requests may take long; probes must not wait behind them.
+        self._forwarding = _session()
         self._warming: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -42,6 +49,8 @@ class HttpPeers:
             self._warming.cancel()
             await asyncio.gather(self._warming, return_exceptions=True)
         await self._express.close()
+        await self._rare.close()
+        await self._forwarding.close()
         await self._session.close()
 
     async def vantage(self, region: Region, *, timeout_s: float) -> Vantage:
@@ -50,6 +59,21 @@ class HttpPeers:
             return decode(Vantage, await self._call(self._session, "GET", region, "/v1/vantage", None, timeout_s))
         except (aiohttp.ClientError, TimeoutError, OSError, DecodeError) as error:
             return Vantage(False, f"{region} does not answer: {type(error).__name__}")
+
+    async def store_member(self, region: Region, *, timeout_s: float) -> StoreMember | None:
+        """Return the region's member of the quorum store, as its agent reports it; None without an answer."""
+        try:
+            return decode(StoreMember, await self._call(self._session, "GET", region, "/v1/store", None, timeout_s))
+        except (aiohttp.ClientError, TimeoutError, OSError, DecodeError):
+            return None
+
+    async def certificates(self, region: Region, *, timeout_s: float) -> tuple[Certificate, ...] | None:
+        """Return the region's certificates, as its agent tells them; None without an answer."""
+        try:
+            text = await self._call(self._rare, "GET", region, "/v1/certificates", None, timeout_s)
+            return decode(Told, text).certificates
+        except (aiohttp.ClientError, TimeoutError, OSError, DecodeError):
+            return None
 
     async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
         """Tell a promise, if the region can be reached. The store will have it in any case."""
@@ -62,10 +86,11 @@ class HttpPeers:
         self, region: Region, path: str, body: str, headers: Mapping[str, str], *, timeout_s: float
     ) -> tuple[int, str]:
         """Pass an operator's request on. Raises aiohttp.ClientError, TimeoutError."""
-        async with self._session.post(
+        async with self._forwarding.post(
             self._regions[region].agent_url + path,
             data=body,
             headers=headers,
+            ssl=self._tls(),
             server_hostname=region,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         ) as response:
@@ -93,6 +118,7 @@ class HttpPeers:
             method,
             self._regions[region].agent_url + path,
             data=body,
+            ssl=self._tls(),
             server_hostname=region,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         ) as response:
@@ -100,7 +126,5 @@ class HttpPeers:
             return await response.text()
 
 
-def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls, keepalive_timeout=KEEPALIVE_S, limit_per_host=8)
-    )
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S, limit_per_host=8))

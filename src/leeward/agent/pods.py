@@ -44,10 +44,10 @@ class ClusterPods:
                 ):
                     yield addresses(event.item)
             except (ClusterUnavailableError, ExpiredError) as error:
-                log.info("watching pods anew", app=app, because=str(error))
+                log.info("pod watch lost; reconnecting", app=app, because=str(error))
                 await asyncio.sleep(RECONNECT_S)
             except (NotFoundError, RejectedError) as error:
-                log.warning("pods not seen", app=app, because=str(error))
+                log.warning("failed to watch pods", app=app, because=str(error))
                 await asyncio.sleep(ASK_AGAIN_S)
             else:
                 await asyncio.sleep(RECONNECT_S)

@@ -4,21 +4,33 @@ from typing import assert_never
 
 from leeward.agent import actions as do
 from leeward.agent.application import Application
+from leeward.agent.generations import Generations
 from leeward.agent.outbox import RETRY_S, Outbox
 from leeward.agent.store import StoreCopy
 from leeward.core import keys
-from leeward.core.actions import Action, Propose, Vow
+from leeward.core.actions import Action, Count, Propose, RenewGeneration, Vow
+from leeward.core.asked import accept
 from leeward.core.codec import encode
 from leeward.core.settings import AgentSettings
-from leeward.core.values import Phase, Region
+from leeward.core.values import Accepted, Asked, Phase, Region
 from leeward.core.view import Fence, View
 from leeward.ports.quorum import Compare, Delete, Outcome, Put
+
+COUNT_AGAIN_S = 1.0
 
 
 class Proposals:
     """One at a time for each application, and none on a copy of the store that is known to be old."""
 
-    def __init__(self, settings: AgentSettings, nearest: tuple[Region, ...], store: StoreCopy, out: Outbox) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        nearest: tuple[Region, ...],
+        store: StoreCopy,
+        generations: Generations,
+        out: Outbox,
+    ) -> None:
+        self._generations = generations
         self._fleet = settings.fleet
         self._me = settings.region
         self._nearest = nearest
@@ -37,13 +49,17 @@ class Proposals:
                         self._out.wake_by(max(app.propose_after_s, self._out.now_s + RETRY_S))
                 case Vow():
                     self._vow(app, action)
+                case Count():
+                    self._count(app, action)
+                case RenewGeneration(because=because):
+                    self._generations.renew(because)
                 case _:
                     assert_never(action)
 
-    def propose(self, app: Application, proposal: Propose) -> int:
-        """Propose a topology; return the transaction's number."""
+    def propose(self, app: Application, proposal: Propose, asked: Asked | None = None) -> int:
+        """Propose a topology; return the transaction's number. What an operator asked for takes effect once."""
         name = app.settings.name
-        compares = [Compare(keys.topology(self._fleet, name), proposal.expected_revision)]
+        compares = [Compare(keys.topology(self._fleet, name), proposal.expected_revision), self._generation()]
         changes: list[Put | Delete] = [Put(keys.topology(self._fleet, name), encode(proposal.topology))]
         if proposal.bump_fence is not None:
             fence = self._store.fences.get(proposal.bump_fence, Fence())
@@ -52,14 +68,35 @@ class Proposals:
         if proposal.unless_heard is not None:
             region, revision = proposal.unless_heard
             compares.append(Compare(keys.heartbeat(self._fleet, region), revision))
-        changes += [self._out.record(name, proposal.topology.epoch, note) for note in proposal.notes]
+        if asked is not None:
+            accepted, revision = self._store.accepted.get(name, (Accepted(), 0))
+            key = keys.accepted(self._fleet, name)
+            compares.append(Compare(key, revision))
+            changes.append(Put(key, encode(accept(accepted, asked, self._out.unix_s))))
+        by = None if asked is None else asked.by
+        changes += [self._out.record(name, proposal.topology.epoch, note, by) for note in proposal.notes]
         app.proposing = self._out.transact(tuple(compares), tuple(changes))
         return app.proposing
+
+    def _generation(self) -> Compare:
+        return Compare(keys.generation(self._fleet), self._store.generation_revision)
 
     def _vow(self, app: Application, vow: Vow) -> None:
         # Our own word counts for us at once, and for others when they hear it: it is on our instance's disk.
         app.direct_promises[self._me] = vow.promise
         self._out.actions.extend(do.TellPromise(region, vow.promise) for region in self._nearest)
+
+    def _count(self, app: Application, count: Count) -> None:
+        """Replace the tally once; whoever else counts the same at the same time fails, and sees it counted."""
+        name = app.settings.name
+        if app.counting is not None or self._out.now_s < app.count_after_s:
+            return
+        _, revision = self._store.tallies.get(name, (None, 0))
+        key = keys.tally(self._fleet, name)
+        app.counting = self._out.transact(
+            (Compare(key, revision),),
+            (Put(key, encode(count.tally)), self._out.record(name, count.epoch, count.note)),
+        )
 
     def write_promise(self, app: Application, view: View) -> None:
         """Put our promise into the store until it is there: an agent that starts now must find it."""
@@ -73,7 +110,7 @@ class Proposals:
             self._out.wake_by(app.vow_after_s)
             return
         app.vowing = self._out.transact(
-            (Compare(keys.topology(self._fleet, promise.app), view.topology_revision),),
+            (Compare(keys.topology(self._fleet, promise.app), view.topology_revision), self._generation()),
             (Put(keys.promise(self._fleet, promise.app, self._me), encode(promise)),),
         )
 
@@ -88,3 +125,7 @@ class Proposals:
         if app.vowing == transaction:
             app.vowing = None
             app.vow_after_s = self._out.now_s + RETRY_S
+        if app.counting == transaction:
+            app.counting = None
+            # The watch brings what was counted a moment later.
+            app.count_after_s = self._out.now_s + COUNT_AGAIN_S

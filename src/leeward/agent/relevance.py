@@ -25,6 +25,10 @@ def _steady(
     topology = stored.topology
     if topology.phase is not Phase.STEADY or topology.requested_mode is not None:
         return False
+    if topology.joining is not None or topology.leaving is not None:
+        return False
+    if topology.generation != store.generation:
+        return False
     if topology.primary == me:
         return lease_until_s - now_s > timers.lease_s / 2
     seen = store.seen.get(topology.primary) if topology.primary is not None else None
@@ -41,6 +45,7 @@ def is_news(before: Seen | None, after: Seen | None, timers: Timers) -> bool:
         or one.incarnation != other.incarnation
         or one.fence != other.fence
         or one.vantages != other.vantages
+        or one.gateway_problem != other.gateway_problem
         or one.apps.keys() != other.apps.keys()
     ):
         return True
@@ -56,6 +61,7 @@ def _says_else(one: InstanceReport, other: InstanceReport) -> bool:
         or one.writable != other.writable
         or one.upstream != other.upstream
         or one.healthy != other.healthy
+        or one.answers != other.answers
         or one.pods_ready != other.pods_ready
         or (one.wal is None) != (other.wal is None)
     )

@@ -10,7 +10,7 @@ from leeward.agent.events import (
     Request,
     SwitchoverRequested,
 )
-from leeward.core import election, failover, switchover
+from leeward.core import election, failover, recovery, switchover, timers
 from leeward.core.actions import Note, Propose
 from leeward.core.values import Phase, Region, ReplicationMode, Topology
 from leeward.core.view import View
@@ -30,6 +30,9 @@ def answer(view: View, request: Request) -> Propose | Answer:
     topology = view.topology
     if topology is None:
         return Answer(False, f"{view.app.name} has not been founded yet")
+    because = recovery.doubt(view)
+    if because is not None:
+        return Answer(False, f"{because}; an election follows")
     match request:
         case SwitchoverRequested():
             return _switchover(view, topology, request)
@@ -81,9 +84,24 @@ def _mode(view: View, topology: Topology, mode: ReplicationMode) -> Propose | An
     if topology.mode is mode:
         changed = replace(topology, requested_mode=None)
     else:
+        refused = _too_patient(view) if mode is ReplicationMode.ASYNC else None
+        if refused is not None:
+            return Answer(False, refused)
         changed = replace(topology, requested_mode=mode)
     because = f"an operator asked for {mode} replication"
     return Propose(changed, view.topology_revision, (Note("ModeRequested", because),))
+
+
+def _too_patient(view: View) -> str | None:
+    """Return why the application must not become asynchronous with the lease that its files bought; None if it may."""
+    app = view.app
+    longest_s = min(app.rpo_s, timers.lease_max_s(app.rpo_s, view.timers.rtt_max_s))
+    if app.lease_s <= longest_s:
+        return None
+    return (
+        f"in async a primary that is cut off could lose the {app.lease_s:.1f} s of its lease, and with an RPO of "
+        f"{app.rpo_s:g} s that may be {longest_s:g} s: set database.replication to async in the files and apply them"
+    )
 
 
 def _pause(view: View, topology: Topology, paused: bool) -> Propose | Answer:

@@ -10,7 +10,23 @@ from functools import lru_cache
 
 from leeward.core import keys
 from leeward.core.codec import DecodeError, decode
-from leeward.core.values import App, Heartbeat, LastDrill, Promise, Record, Region, Topology
+from leeward.core.delays import Delays
+from leeward.core.progress import Progress, ProgressRecord
+from leeward.core.values import (
+    Accepted,
+    App,
+    Declared,
+    Generation,
+    Heartbeat,
+    LastDrill,
+    Phase,
+    Promise,
+    Record,
+    Region,
+    Removed,
+    Tally,
+    Topology,
+)
 from leeward.core.view import Fence, Seen
 from leeward.ports.quorum import Change, Snapshot
 
@@ -35,11 +51,29 @@ def _beating(fleet: str, key: str) -> Region | None:
 
 @dataclass(slots=True)
 class StoredTopology:
-    """A topology, the revision it was written at, and when this agent saw it."""
+    """A topology, the revision it was written at, and when this agent saw it.
+
+    Of an election it is when its epoch was first seen: an operator who names another region to elect, again and again,
+    must not restart the wait for the old primary.
+    """
 
     topology: Topology
     revision: int
     seen_at_s: float
+
+    def followed_by(self, topology: Topology, revision: int, now_s: float) -> "StoredTopology":
+        """Return what is stored after this one."""
+        before = self.topology
+        goes_on = before.phase is topology.phase is Phase.ELECTING and before.epoch == topology.epoch
+        return StoredTopology(topology, revision, self.seen_at_s if goes_on else now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProgress:
+    """How far an application's primaries were, as it is stored and as it is judged."""
+
+    record: ProgressRecord
+    points: tuple[Progress, ...]
 
 
 @dataclass(slots=True)
@@ -49,23 +83,65 @@ class StoreCopy:
     fleet: str
     revision: int = 0
     heard_at_s: float = 0.0
+    read_at_s: float = 0.0
+    """When its first snapshot was taken."""
+    generation: str = ""
+    """The store's generation; empty: the first."""
+    generation_revision: int = 0
+    revisions: dict[str, int] = field(default_factory=dict)
+    """Of the keys that are never deleted."""
     fences: dict[Region, Fence] = field(default_factory=dict)
     seen: dict[Region, Seen] = field(default_factory=dict)
-    seen_under: dict[tuple[Region, int], float] = field(default_factory=dict)
-    """When the last heartbeat of a region under a fence was seen."""
+    seen_under: dict[tuple[Region, int], Seen] = field(default_factory=dict)
+    """The last heartbeat of a region under a fence."""
     topologies: dict[App, StoredTopology] = field(default_factory=dict)
     promises: dict[tuple[App, Region], Promise] = field(default_factory=dict)
+    progress: dict[App, StoredProgress] = field(default_factory=dict)
     records: deque[tuple[int, Record]] = field(default_factory=lambda: deque(maxlen=RECORDS_KEPT))
     decision_keys: deque[str] = field(default_factory=deque)
     drills: dict[App, LastDrill] = field(default_factory=dict)
+    delays: dict[Region, Delays] = field(default_factory=dict)
+    """How long each region's agent saw the others fall silent."""
+    tallies: dict[App, tuple[Tally, int]] = field(default_factory=dict)
+    """What was counted of each application's failovers, and the revision of that."""
+    declared: dict[Region, Declared] = field(default_factory=dict)
+    declared_at: dict[Region, int] = field(default_factory=dict)
+    """The revision that each declaration was written at."""
+    accepted: dict[App, tuple[Accepted, int]] = field(default_factory=dict)
+    """Operators' requests that took effect lately, and the revision of that list."""
+    removed: dict[App, int] = field(default_factory=dict)
+    """The last epoch of applications that were removed."""
+    generation_at_unix_s: float = 0.0
+    """When the generation in force began; 0 for the first."""
     undecodable: dict[str, str] = field(default_factory=dict)
+    """Why a newer agent's value cannot be read, by key. What was known of it before is out of date."""
 
-    def take(self, snapshot: Snapshot, now_s: float) -> None:
-        """Start again from a snapshot. Heartbeats in it count as seen now: the careful side."""
-        known = dict(self.seen)
+    def take(self, snapshot: Snapshot, now_s: float, *, replaced: bool = False) -> None:
+        """Start again from a snapshot. Heartbeats in it count as seen now: the careful side.
+
+        ``replaced``: it is of another history, and nothing of the one before counts.
+        """
+        known = {} if replaced else dict(self.seen)
+        known_under = {} if replaced else dict(self.seen_under)
+        topologies = {} if replaced else dict(self.topologies)
+        if replaced:
+            self.seen.clear()
+            self.seen_under.clear()
+        if not self.revision:
+            self.read_at_s = now_s
+        self.generation, self.generation_revision, self.generation_at_unix_s = "", 0, 0.0
+        self.removed.clear()
+        self.undecodable.clear()
+        self.revisions.clear()
         self.topologies.clear()
         self.promises.clear()
+        self.progress.clear()
         self.drills.clear()
+        self.tallies.clear()
+        self.delays.clear()
+        self.declared.clear()
+        self.declared_at.clear()
+        self.accepted.clear()
         self.fences.clear()
         self.records.clear()
         self.decision_keys.clear()
@@ -75,7 +151,26 @@ class StoreCopy:
         for region, seen in known.items():
             if region in self.seen and self.seen[region].revision == seen.revision:
                 self.seen[region] = seen
+        for (region, fence), seen in known_under.items():
+            if (found := self.seen_under.get((region, fence))) is None or found.revision == seen.revision:
+                self.seen_under[region, fence] = seen
+        for app, before in topologies.items():
+            if (stored := self.topologies.get(app)) is not None:
+                same = stored.revision == before.revision
+                self.topologies[app] = before if same else before.followed_by(stored.topology, stored.revision, now_s)
         self.revision, self.heard_at_s = snapshot.revision, now_s
+
+    def newer_than(self, snapshot: Snapshot) -> str | None:
+        """Return a key that this copy has seen at a later revision than the snapshot; None: there is none."""
+        entries = snapshot.entries
+        return next((k for k, at in self.revisions.items() if k not in entries or entries[k].revision < at), None)
+
+    def identity_of(self, value: str) -> str:
+        """Return which generation a value is; a form that cannot be read is one of its own."""
+        try:
+            return decode(Generation, value).identity
+        except DecodeError:
+            return value
 
     def fold(self, change: Change, now_s: float) -> None:
         """Apply one revision."""
@@ -88,22 +183,43 @@ class StoreCopy:
         self.heard_at_s = now_s
 
     def _set(self, key: str, value: str, revision: int, now_s: float) -> None:
+        self.undecodable.pop(key, None)
         try:
             beating = _beating(self.fleet, key)
             if beating is not None:
                 heartbeat = decode(Heartbeat, value)
                 self.seen[beating] = Seen(heartbeat, revision, now_s)
-                self.seen_under[beating, heartbeat.fence] = now_s
+                self.seen_under[beating, heartbeat.fence] = self.seen[beating]
+                self.revisions[key] = revision
                 return
             match _parts(self.fleet, key):
+                case ["generation"]:
+                    self.generation, self.generation_revision = self.identity_of(value), revision
+                    self.generation_at_unix_s = _began_at_unix_s(value)
+                    self.revisions[key] = revision
                 case ["regions", name, "fence"]:
+                    self.revisions[key] = revision
                     self.fences[Region(name)] = Fence(int(value), revision)
+                case ["regions", name, "declared"]:
+                    self.declared[Region(name)] = decode(Declared, value)
+                    self.declared_at[Region(name)] = revision
                 case ["apps", name, "topology"]:
-                    self.topologies[App(name)] = StoredTopology(decode(Topology, value), revision, now_s)
+                    self._take_topology(App(name), decode(Topology, value), revision, now_s)
                 case ["apps", name, "promises", region]:
                     self.promises[(App(name), Region(region))] = decode(Promise, value)
+                case ["apps", name, "progress"]:
+                    record = decode(ProgressRecord, value)
+                    self.progress[App(name)] = StoredProgress(record, record.points())
                 case ["apps", name, "drill"]:
                     self.drills[App(name)] = decode(LastDrill, value)
+                case ["apps", name, "accepted"]:
+                    self.accepted[App(name)] = (decode(Accepted, value), revision)
+                case ["regions", name, "delays"]:
+                    self.delays[Region(name)] = decode(Delays, value)
+                case ["apps", name, "removed"]:
+                    self.removed[App(name)] = decode(Removed, value).epoch
+                case ["apps", name, "tally"]:
+                    self.tallies[App(name)] = (decode(Tally, value), revision)
                 # One that is told again is the same one.
                 case ["decisions", _] if key not in self.decision_keys:
                     self.decision_keys.append(key)
@@ -112,11 +228,31 @@ class StoreCopy:
             # A newer writer's value: keep what was known, and show it.
             self.undecodable[key] = str(error)
 
+    def _take_topology(self, app: App, topology: Topology, revision: int, now_s: float) -> None:
+        known = self.topologies.get(app)
+        stored = StoredTopology(topology, revision, now_s)
+        self.topologies[app] = stored if known is None else known.followed_by(topology, revision, now_s)
+
     def _delete(self, key: str) -> None:
         match _parts(self.fleet, key):
             case ["apps", name, "topology"]:
                 self.topologies.pop(App(name), None)
             case ["apps", name, "promises", region]:
                 self.promises.pop((App(name), Region(region)), None)
+            case ["apps", name, "progress"]:
+                self.progress.pop(App(name), None)
+            case ["apps", name, "drill"]:
+                self.drills.pop(App(name), None)
+            case ["apps", name, "accepted"]:
+                self.accepted.pop(App(name), None)
+            case ["apps", name, "tally"]:
+                self.tallies.pop(App(name), None)
             case ["decisions", _] if key in self.decision_keys:
                 self.decision_keys.remove(key)
+
+
+def _began_at_unix_s(value: str) -> float:
+    try:
+        return decode(Generation, value).at_unix_s
+    except DecodeError:
+        return 0.0

@@ -1,4 +1,7 @@
-"""Where this region's gateway leads, by how the others look from here and what the topologies say."""
+"""Where this region's gateway leads, by how the others look from here and what the topologies say.
+
+And whether it answers users at all.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -27,6 +30,9 @@ class Traffic:
     ) -> None:
         self.vantages: dict[Region, Vantage] = {}
         self.health: dict[Region, routing.Health] = {}
+        self.gateway_problem: str | None = None
+        """Why this region's own gateway does not answer users; None while it does, or was not asked yet."""
+        self._gateway: routing.Health | None = None
         self._me = settings.region
         self._nearest = nearest
         self._apps = apps
@@ -43,14 +49,20 @@ class Traffic:
         self.health[region], self.vantages[region] = health, seems
         return (health is not known and health != known) or seems != seemed
 
+    def gateway_tried(self, problem: str | None) -> bool:
+        """Take in whether our own gateway answered as it does a user; False when nothing looks different."""
+        self._gateway = routing.observe(self._gateway, problem is None, self._out.now_s)
+        seemed, self.gateway_problem = self.gateway_problem, None if self._gateway.serving else problem
+        return seemed != self.gateway_problem
+
     def route(self, views: Iterable[View]) -> None:
         """Tell the gateway where to lead, when that is not what it was told last."""
         now_s = self._out.now_s
-        # Until our pods were looked at, the gateway keeps the routes it has.
+        # Until our pods were looked at, the gateway keeps the routes it has: a failover does not wait longer for that.
         blind_until_s = [
             app.patient_until_s
             for app in self._apps.values()
-            if not app.pods_known(now_s) and self._me in app.settings.data_regions
+            if not app.pods_seen and now_s < app.patient_until_s and self._me in app.settings.data_regions
         ]
         if blind_until_s:
             self._out.wake_by(min(blind_until_s))
@@ -62,12 +74,13 @@ class Traffic:
             self._out.actions.append(do.ApplyRoutes(self._number, routes))
 
     def _route(self, view: View) -> Route:
-        settings = view.app
+        settings, app = view.app, self._apps[view.app.name]
         fallbacks = routing.fallbacks(view, self._nearest, self.health)
         return Route(
             app=settings.name,
             epoch=view.topology.epoch if view.topology is not None else 0,
-            pods=self._apps[settings.name].pods,
+            # Where it has no pods, none are watched.
+            pods=app.pods if app.pods_seen or self._me not in settings.data_regions else None,
             instance=Address(settings.instance_host, settings.instance_port) if settings.instance_host else None,
             primary=routing.primary_route(view),
             fallbacks=fallbacks,

@@ -3,7 +3,8 @@ dead one costs next to nothing, and a slow machine gets its answer all the same.
 """
 
 import asyncio
-import ssl
+import json
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from typing import Any, Self
 
 import aiohttp
 
+from leeward.agent.authorization import Signer, client_tls, new_nonce
+
 ANSWER_TIMEOUT_S = 3.0
 GRACE_S = 0.5
+FRESH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,13 @@ class Agents:
     def __init__(self, urls: Mapping[str, str], identity: Path) -> None:
         self.regions = tuple(urls)
         self._urls = urls
-        self._tls = ssl.create_default_context(cafile=str(identity / "ca.crt"))
-        self._tls.load_cert_chain(identity / "tls.crt", identity / "tls.key")
+        self._identity = identity
         self._stack = AsyncExitStack()
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         """Return itself."""
-        connector = aiohttp.TCPConnector(ssl=self._tls)
+        connector = aiohttp.TCPConnector(ssl=client_tls(self._identity))
         self._session = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         return self
 
@@ -65,10 +68,12 @@ class Agents:
         return await self._all("/v1/records")
 
     async def change(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Answer:
-        """Ask for a change: one agent after the other, until one answers."""
+        """Ask for a change: one agent after the other, until one answers. It takes effect once."""
         answers = []
+        text = json.dumps(body).encode()
+        signed = Signer(self._identity).authorize("POST", path, text, at_unix_s=time.time(), nonce=new_nonce())
         for region in self.regions:
-            answer = await self._ask("POST", region, path, timeout_s, body)
+            answer = await self._ask("POST", region, path, timeout_s, text, signed)
             if not answer.silent:
                 return answer
             answers.append(answer)
@@ -93,13 +98,20 @@ class Agents:
         return [_answer(region, task) for region, task in asked.items()]
 
     async def _ask(
-        self, method: str, region: str, path: str, timeout_s: float, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        region: str,
+        path: str,
+        timeout_s: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         try:
             async with self._session.request(
                 method,
                 self._urls[region] + path,
-                json=body,
+                data=body,
+                headers=headers,
                 server_hostname=region,
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
             ) as response:
@@ -121,6 +133,15 @@ def _answer(region: str, task: asyncio.Task[Answer]) -> Answer:
 
 
 def newest(answers: list[Answer]) -> Answer | None:
-    """Return the answer of the highest revision, the freshest of these; None when nobody knows anything."""
+    """Return the answer of the highest revision, the freshest of these; None when nobody knows anything.
+
+    An agent that has not heard the store for FRESH_S loses against those that have: a restored store is at a lower
+    revision than what that agent remembers.
+    """
     known = [answer for answer in answers if answer.status == 200 and answer.body["revision"]]
-    return max(known, key=lambda answer: (answer.body["revision"], -answer.body["age_s"]), default=None)
+    return max(known, key=_freshness, default=None)
+
+
+def _freshness(answer: Answer) -> tuple[bool, int, float]:
+    revision, age_s = answer.body["revision"], answer.body["age_s"]
+    return age_s < FRESH_S, revision, -age_s

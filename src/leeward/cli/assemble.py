@@ -3,17 +3,21 @@
 ``demo``, ``drill`` and the tests start their worlds through here as well.
 """
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
-from leeward.compile import DatabasePasswords
+from leeward.adapters.embedded.volumes import Directories
+from leeward.adapters.envoy.settings import ADMIN_SOCKET
+from leeward.compile import DatabasePasswords, KubeObject
+from leeward.compile.target import GATEWAY_VOLUME
 from leeward.spec import Spec, load
-from leeward.world import engines, identity
+from leeward.world import engines, identity, manifests, places
 from leeward.world.client import World, launch
 from leeward.world.engines import Engines
-from leeward.world.model import DEFAULT_REGION_COMMAND, LinkConfig, RegionConfig, WorldConfig
+from leeward.world.identity import Files, FleetIdentity
+from leeward.world.model import CERTIFICATES_S, DEFAULT_REGION_COMMAND, LinkConfig, RegionConfig, WorldConfig
 from leeward.world.objects import engine_commands, region_objects
 from leeward.world.places import Claim
 
@@ -29,33 +33,62 @@ class Assembly:
     claim: Claim
 
 
-def assemble(directory: Path, name: str) -> Assembly:
-    """Read the files and write everything into a fresh directory. Raises ProblemsError."""
+def assemble(directory: Path, name: str, *, certificates_s: float = CERTIFICATES_S) -> Assembly:
+    """Read the files and write everything into a fresh directory. Raises ProblemsError.
+
+    ``certificates_s``: how long certificates are valid; they are renewed while the world runs.
+    """
     source = directory.absolute()
     spec = load(source)
     found = engines.locate()
     claim = Claim(name)
     try:
         claim.guard()  # from here on nothing is left even when this process is killed
-        config = _config(spec, name, claim.directory, source, found)
-        proofs = identity.create(config.fleet, {region.name: region.index for region in config.regions})
+        config = replace(_config(spec, name, claim.directory, source, found), certificates_s=certificates_s)
+        _check_sockets(config)
+        valid = timedelta(seconds=certificates_s)
+        proofs = identity.create(config.fleet, {region.name: region.index for region in config.regions}, valid=valid)
         identity.write(proofs, config)
         passwords = {
             each.metadata.name: DatabasePasswords(owner=identity.new_secret(), replication=identity.new_secret())
             for each in spec.applications
         }
-        commands = engine_commands(etcd=str(found.etcd), envoy=str(found.envoy))
         for region in config.regions:
-            objects = region_objects(
-                spec, region.name, identity=proofs, databases=passwords, source_dir=source, commands=commands
-            )
-            manifests = Path(region.manifests)
-            manifests.mkdir(mode=0o700, parents=True)
-            (manifests / "objects.json").write_text(json.dumps(objects, indent=1))
+            instances = {app: proofs.instance(app, region.name, valid=valid) for app in placed(spec, region.name)}
+            objects = compiled(spec, region.name, proofs, passwords, instances, source, found)
+            Path(region.manifests).mkdir(mode=0o700, parents=True)
+            manifests.write(region, objects)
     except BaseException:
         claim.abandon()
         raise
     return Assembly(spec, config, claim)
+
+
+def compiled(
+    spec: Spec,
+    region: str,
+    proofs: FleetIdentity,
+    passwords: Mapping[str, DatabasePasswords],
+    instances: Mapping[str, Files],
+    source: Path,
+    found: Engines,
+) -> list[KubeObject]:
+    """Return what a region of a world runs. Raises ProblemsError for what cannot be compiled."""
+    commands = engine_commands(etcd=str(found.etcd), envoy=str(found.envoy))
+    return region_objects(
+        spec,
+        region,
+        identity=proofs,
+        databases=passwords,
+        instances=instances,
+        source_dir=source,
+        commands=commands,
+    )
+
+
+def placed(spec: Spec, region: str) -> tuple[str, ...]:
+    """Return the applications that run in a region."""
+    return tuple(each.metadata.name for each in spec.applications if region in spec.placement(each))
 
 
 async def launch_assembly(assembly: Assembly, progress: Callable[[str], None]) -> World:
@@ -64,6 +97,17 @@ async def launch_assembly(assembly: Assembly, progress: Callable[[str], None]) -
     It ends with this process, however that ends, until it is kept.
     """
     return await launch(assembly.config, progress, assembly.claim, tethered=True)
+
+
+def _check_sockets(config: WorldConfig) -> None:
+    """Refuse a world in which a gateway's socket has too long a path. Raises ProblemsError.
+
+    PostgreSQL's are made elsewhere where theirs would be too long.
+    """
+    some_pod = {"metadata": {"uid": "0" * 36}}
+    for region in config.regions:
+        pod = Directories(config.region_directory(region.name)).pod(some_pod)
+        places.check_socket(pod / GATEWAY_VOLUME / ADMIN_SOCKET, f"world {config.name}, region {region.name}")
 
 
 def _config(spec: Spec, name: str, home: Path, source: Path, found: Engines) -> WorldConfig:

@@ -33,7 +33,7 @@ async def _demo(console: Console, directory: Path, name: str) -> Result:
         console.note(f"\nlook around meanwhile: leeward status --watch --world {name}")
         application = spec.applications[0]
         home = spec.placement(application)[0]
-        console.heading(f"3. {home} dies; 4. it comes back, and takes the primary home")
+        console.heading(f"3. {home} dies; 4. it returns, and the primary fails back")
         return await trials.perform(console, spec, world, Wish(DRILL, home, None, 1, app=application.metadata.name))
     finally:
         console.heading("5. Everything stops")

@@ -56,5 +56,5 @@ def _verdict(checks: Sequence[Check]) -> str:
     counts = Counter(check.outcome for check in checks)
     numbers = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     if counts[Outcome.FAILED]:
-        return f"{numbers}: mend what failed, then run leeward doctor again"
+        return f"{numbers}: fix what failed, then run leeward doctor again"
     return f"{numbers}: a world can run here"

@@ -1,4 +1,4 @@
-"""Break things of a world by hand, and mend them."""
+"""Inject faults into a world, and clear them."""
 
 import signal as signals
 from collections.abc import Awaitable, Callable

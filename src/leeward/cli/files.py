@@ -7,6 +7,7 @@ from leeward.cli.commands.checks import Kind
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
 from leeward.cli.render import duration
+from leeward.core.delays import needless_per_year
 from leeward.spec import ProblemsError, Spec, json_schema, load
 from leeward.spec.application import Application
 
@@ -42,5 +43,19 @@ def _application(spec: Spec, application: Application) -> str:
     return (
         f"application/{application.metadata.name} valid: {wanted.database.replication}, "
         f"primary {primary}, standbys {', '.join(standbys) or 'none'}\n"
-        f"  RTO {duration(wanted.objectives.rto_s)}, predicted: {spec.budget(application).arithmetic()}"
+        f"  RTO {duration(wanted.objectives.rto_s)}, predicted: {spec.budget(application).arithmetic()}\n"
+        f"  {_patience(spec, application)}"
     )
+
+
+def _patience(spec: Spec, application: Application) -> str:
+    """Say how long a silent primary is waited for, and what of the freezes that the fleet's file gives fails over."""
+    patience, heartbeat_s = spec.patience(application), spec.timers.heartbeat_s
+    waits = (
+        f"a silent primary may write for {duration(patience.lease_s)} and is waited for {duration(patience.takeover_s)}"
+    )
+    if not spec.freezes:
+        return waits
+    needless = needless_per_year(spec.freezes, patience.takeover_s, heartbeat_s)
+    least = needless_per_year(spec.freezes, spec.timers.lease_s, heartbeat_s)
+    return f"{waits}: {needless:g} needless failovers a year by freezes; with the shortest RTO {least:g}"

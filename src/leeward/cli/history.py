@@ -38,10 +38,14 @@ def record_table(found: list[Record]) -> str:
     return table(
         ("TIME", "REGION", "APP", "EPOCH", "DECISION", "BECAUSE"),
         [
-            (clock(record.at_unix_s), record.region, record.app, record.epoch, record.kind, record.because)
+            (clock(record.at_unix_s), record.region, record.app, record.epoch, record.kind, _why(record))
             for record in found
         ],
     )
+
+
+def _why(record: Record) -> str:
+    return record.because if record.asked_by is None else f"{record.because} (asked by {record.asked_by})"
 
 
 def clock(at_unix_s: float) -> str:
@@ -62,11 +66,29 @@ def orphans(console: Console, world: str | None, app: str, output: RecordsOutput
         lines = (as_line("Orphans", {"region": region, **asdict(each)}) for region, each in found)
         console.data("".join(line + "\n" for line in lines))
     elif found:
-        rows = [(region, each.epoch, each.transactions, each.rows, each.path) for region, each in found]
-        console.data(table(("REGION", "EPOCH", "TRANSACTIONS", "ROWS", "FILE"), rows))
+        console.data(orphan_table(found))
     else:
         console.note(f"no orphaned writes of {app}")
     return ExitCode.DONE
+
+
+def orphan_table(found: list[tuple[str, Orphans]]) -> str:
+    """Return what each region keeps as a table, and below it what could not be read, with the reason."""
+    kept = table(
+        ("REGION", "EPOCH", "TRANSACTIONS", "ROWS", "UNREAD TABLES", "FILE"),
+        [(region, each.epoch, each.transactions, each.rows, each.unread_tables, each.path) for region, each in found],
+    )
+    return "\n".join((kept, *(line for region, each in found for line in _not_read(region, each))))
+
+
+def _not_read(region: str, orphans: Orphans) -> list[str]:
+    if not orphans.unread:
+        return []
+    lines = [f"{region}, epoch {orphans.epoch}: {unread.table}: {unread.because}" for unread in orphans.unread]
+    if orphans.unread_tables > len(lines):
+        lines.append(f"{region}, epoch {orphans.epoch}: {orphans.unread_tables - len(lines)} more, named in the file")
+    kept = f"raw data kept in {orphans.evidence}" if orphans.evidence else "no raw data kept: the disk had no room"
+    return ["", *lines, f"{region}, epoch {orphans.epoch}: {kept}"]
 
 
 async def _records(name: str | None) -> list[Record]:

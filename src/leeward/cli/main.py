@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands import checks, objects, render, simulate, state, steer, trials, worlds
+from leeward.cli.commands import checks, objects, operators, render, simulate, state, steer, store, trials, worlds
 from leeward.cli.console import Colour, Console
 from leeward.cli.exits import CommandError, ExitCode, InterruptedByUserError
 
@@ -23,7 +23,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     )
     app.callback()(_leeward)
-    for group in (worlds, state, steer, objects, trials, simulate, checks, render):
+    for group in (worlds, state, steer, operators, objects, trials, store, simulate, checks, render):
         group.register(app)
     return app
 

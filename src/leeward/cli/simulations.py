@@ -17,6 +17,8 @@ from leeward.cli.commands.simulate import SimulateOutput
 from leeward.cli.commands.steer import Mode
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode, InterruptedByUserError
+from leeward.core import timers
+from leeward.core.delays import fails_over, needless_per_year
 from leeward.core.values import ReplicationMode
 from leeward.sim.faults import Kind
 from leeward.sim.fleet import Fleet
@@ -29,6 +31,8 @@ API_VERSION = "leeward.dev/v1alpha1"
 PROGRESS_EVERY_S = 2.0
 WORST = 3
 CHUNK = 4
+FREEZES_S = (2.0, 5.0, 8.0, 20.0, 30.0)
+"""For how long machines are often frozen: shown where the fleet's file gives nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,8 @@ def _document(
         "acknowledged": sum(run.acknowledged for run in runs),
         "lost": lost,
         "failovers": sum(run.failovers for run in runs),
+        "needless_failovers": sum(run.needless for run in runs),
+        "patience": _patience(fleet),
         "availability": round(100 * (1 - sum(run.unavailable_s for run in runs) / observed_s), 4),
         "objectives": {
             "rto_s": fleet.rto_s,
@@ -209,6 +215,35 @@ def _document(
         "took_s": round(took_s, 1),
         "passed": all(met.values()),
     }
+
+
+def _patience(fleet: Fleet) -> dict[str, Any]:
+    """Return which freezes of the primary's region fail over: those of the fleet's file, else of a few lengths."""
+    heartbeat_s, waits_s = timers.derive(max(fleet.rtt_s.values())).heartbeat_s, fleet.patience.takeover_s
+    given = {each.lasting_s: each.per_year for each in fleet.freezes} or dict.fromkeys(FREEZES_S)
+    return {
+        "lease_s": fleet.patience.lease_s,
+        "waits_s": waits_s,
+        "freezes": [
+            {"lasting_s": each_s, "per_year": per_year, "fails_over": fails_over(each_s, waits_s, heartbeat_s)}
+            for each_s, per_year in sorted(given.items())
+        ],
+        "needless_per_year": needless_per_year(fleet.freezes, waits_s, heartbeat_s) if fleet.freezes else None,
+    }
+
+
+def _frozen(patience: dict[str, Any]) -> Iterator[str]:
+    """Yield what freezes of the primary's region cost, in sentences."""
+    for fails, told in ((False, "waited for"), (True, "fails over, needlessly if it wakes")):
+        lengths = [
+            f"{each['lasting_s']:g} s" + ("" if each["per_year"] is None else f" ({each['per_year']:g} a year)")
+            for each in patience["freezes"]
+            if each["fails_over"] is fails
+        ]
+        if lengths:
+            yield f"frozen for {', '.join(lengths)}: {told}"
+    if patience["needless_per_year"] is not None:
+        yield f"needless failovers a year by freezes: {patience['needless_per_year']:g}"
 
 
 def _table(document: dict[str, Any]) -> str:
@@ -233,14 +268,16 @@ def _table(document: dict[str, Any]) -> str:
         f"{'rpo':<12}{rpo_target:>10}{rpo['max']:>10.2f} s   {yes('rpo')}",
         f"{'promises':<12}{'all kept':>10}{f'{broken} broken' if broken else 'all kept':>12}   {yes('safety')}",
         "",
-        f"{'WHAT IT COSTS':<34}{'P50':>8}{'P99':>8}{'MAX':>8}",
+        f"{'IMPACT':<34}{'P50':>8}{'P99':>8}{'MAX':>8}",
         _row("longest time without a write (s)", rto),
         *([_row("the same, where the primary moved", moved)] if moved is not None else []),
         _row("acknowledged writes lost (s)", rpo),
         f"{'acknowledged writes':<34}{document['acknowledged']:>24}",
         f"{'lost':<34}{document['lost']:>24}",
         f"{'changes of primary':<34}{document['failovers']:>24}",
-        f"{'of the time writes were accepted':<34}{document['availability']:>22.2f} %",
+        f"{'of them needless':<42}{document['needless_failovers']:>16}",
+        f"{'write availability':<34}{document['availability']:>22.2f} %",
+        *_frozen(document["patience"]),
         *(f"capacity: {each}" for each in document["capacity"]),
         *(f"broken promise in run {each['seed']}: {each['because']}" for each in document["violations"]),
         "",

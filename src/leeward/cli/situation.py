@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from leeward.cli.agents import Answer, newest
+from leeward.core import data_regions
 from leeward.core.codec import from_plain
-from leeward.core.values import Heartbeat, InstanceReport, LastDrill, Region, Topology
+from leeward.core.conditions import paths
+from leeward.core.values import Heartbeat, InstanceReport, LastDrill, Region, Tally, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class ApplicationRow:
 
     name: str
     ready: int
-    """Regions whose replica is healthy and whose pods serve."""
+    """Regions whose replica is healthy, whose pods serve, and whose gateway carries traffic to the others."""
     regions: int
     primary: str | None
     writable: bool
@@ -37,6 +39,18 @@ class ApplicationRow:
     """As the agent tells it that all this comes from: epoch, at_unix_s, to, because, stages_s."""
     conditions: tuple[Mapping[str, Any], ...] = ()
     """``metav1.Condition`` each."""
+    changing: str | None = None
+    """Which data region joins or leaves; None while none does."""
+    needless_failovers: int = 0
+    """Failovers since the application was founded whose deposed primary was back within a minute."""
+    needless_lost: int = 0
+    """Acknowledged transactions that those lost; only in async."""
+    needless_gap_s: float = 0.0
+    """How long those kept writes from being accepted, together."""
+    withheld_failovers: int = 0
+    """Failovers that were decided and not started: `failover: observe`."""
+    data_regions: tuple[str, ...] = ()
+    """Those in force, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +129,14 @@ def situation(answers: Sequence[Answer]) -> Situation:
                 _application(each, heartbeats, _lags_s(answers, each)),
                 last_failover=body.get("last_failovers", {}).get(each.app),
                 conditions=_conditions(best, answers, each.app),
+                **_counted(body.get("tallies", {}).get(each.app)),
             )
             for each in topologies
         ),
         regions=tuple(
             replace(_region(topology, region, heartbeats, names), deep=_deep(answers, region, topology.app))
             for topology in topologies
-            for region in topology.data_regions
+            for region in data_regions.replicas(topology)
         ),
         drills={app: from_plain(LastDrill, raw) for app, raw in body.get("drills", {}).items()},
     )
@@ -148,6 +163,16 @@ def _deep(answers: Sequence[Answer], region: str, app: str) -> Mapping[str, Any]
     return found
 
 
+def _counted(raw: Any) -> dict[str, Any]:
+    tally = Tally() if raw is None else from_plain(Tally, raw)
+    return {
+        "needless_failovers": tally.needless,
+        "needless_lost": tally.needless_lost,
+        "needless_gap_s": tally.needless_gap_s,
+        "withheld_failovers": tally.withheld,
+    }
+
+
 Heartbeats = Mapping[str, tuple[Heartbeat | None, float]]
 """The last one of each region, while it is not older than the lease, and its age."""
 
@@ -155,6 +180,11 @@ Heartbeats = Mapping[str, tuple[Heartbeat | None, float]]
 def _report(topology: Topology, region: Region, heartbeats: Heartbeats) -> InstanceReport | None:
     heartbeat, _age_s = heartbeats.get(region, (None, 0.0))
     return None if heartbeat is None else heartbeat.apps.get(topology.app)
+
+
+def _gateway_problem(region: Region, heartbeats: Heartbeats) -> str | None:
+    heartbeat, _age_s = heartbeats.get(region, (None, 0.0))
+    return None if heartbeat is None else heartbeat.gateway_problem
 
 
 def _lags_s(answers: Sequence[Answer], topology: Topology) -> Mapping[str, float]:
@@ -167,10 +197,18 @@ def _lags_s(answers: Sequence[Answer], topology: Topology) -> Mapping[str, float
 def _application(topology: Topology, heartbeats: Heartbeats, lags_s: Mapping[str, float]) -> ApplicationRow:
     reports = {region: _report(topology, region, heartbeats) for region in topology.data_regions}
     primary = reports.get(topology.primary) if topology.primary is not None else None
+    broken = paths.broken(reports)
     lags = [lag for region in topology.data_regions if (lag := _lag(topology, region, heartbeats)) is not None]
     return ApplicationRow(
         name=topology.app,
-        ready=sum(report is not None and report.healthy and report.pods_ready > 0 for report in reports.values()),
+        ready=sum(
+            report is not None
+            and report.healthy
+            and report.pods_ready > 0
+            and region not in broken
+            and _gateway_problem(region, heartbeats) is None
+            for region, report in reports.items()
+        ),
         regions=len(topology.data_regions),
         primary=topology.primary,
         writable=primary is not None and primary.writable and primary.epoch == topology.epoch,
@@ -181,7 +219,15 @@ def _application(topology: Topology, heartbeats: Heartbeats, lags_s: Mapping[str
         rpo_s=min(lags_s.values(), default=None),
         paused=topology.paused,
         because=topology.because,
+        changing=_changing(topology),
+        data_regions=topology.data_regions,
     )
+
+
+def _changing(topology: Topology) -> str | None:
+    if topology.joining is not None:
+        return f"{topology.joining} is joining"
+    return None if topology.leaving is None else f"{topology.leaving} is leaving"
 
 
 def _lag(topology: Topology, region: Region, heartbeats: Heartbeats) -> int | None:
@@ -207,6 +253,6 @@ def _region(topology: Topology, region: Region, heartbeats: Heartbeats, names: M
         upstream=report.upstream if report else None,
         lag_bytes=_lag(topology, region, heartbeats),
         heartbeat_age_s=heartbeats[region][1] if region in heartbeats else None,
-        problem=report.problem if report else None,
+        problem=(report.problem if report else None) or _gateway_problem(region, heartbeats),
         users_to=tuple(names[topology.app]["leads_to"][region]) if topology.app in names else (),
     )

@@ -13,7 +13,7 @@ from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import places_of
-from leeward.cli.worlds_here import agents_of, cluster_in
+from leeward.cli.worlds_here import cluster_in, whole_fleet
 from leeward.compile.doors import doors
 from leeward.compile.names import host_of
 from leeward.core.dns.settings import Policy
@@ -120,7 +120,7 @@ async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: floa
             await asyncio.wait([watching])
         if missing:
             raise CommandError(watching.result())
-        astray = await _astray(console, await stack.enter_async_context(agents_of(world, info)), spec)
+        astray = await _astray(console, await stack.enter_async_context(whole_fleet(world, info)), spec)
     console.progress("everything is ready" + (f", though {astray[0]}" if astray else ""))
 
 
@@ -211,7 +211,7 @@ async def _failing(region: str, cluster: KubernetesCluster, pod: KubeObject, sta
         where=f"region {region}, pod {namespace}/{name}, container {status['name']}",
         what=f"it ended {status['restartCount']} times and does not become ready",
         why=f"its last words: {words or 'none'}",
-        fix="mend what they name in the application's files or its program, then start the world again",
+        fix="fix the errors above in the application's files or its program, then start the world again",
     )
 
 

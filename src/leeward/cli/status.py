@@ -18,7 +18,7 @@ from leeward.cli.running import run
 from leeward.cli.running_worlds import front_doors
 from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
 from leeward.cli.worlds_here import agents_of, choose
-from leeward.core.conditions.values import WORRYING, Type
+from leeward.core.conditions.values import WORRYING, Status, Type
 from leeward.core.values import LastDrill
 from leeward.spec import Problem, ProblemsError, load
 from leeward.world.client import World
@@ -28,8 +28,10 @@ WATCH_PERIOD_S = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 
 
-# What the headline tells otherwise, or what it would repeat.
-TOLD_ELSEWHERE = (Type.READY, Type.PRIMARY_WRITABLE, Type.QUORUM_AVAILABLE, Type.PAUSED)
+# Shown by lines of their own in the headline.
+SHOWN_ELSEWHERE = (Type.READY, Type.PRIMARY_WRITABLE, Type.QUORUM_AVAILABLE, Type.PAUSED)
+WITHOUT_FAILOVER = ("FailoverPaused", "FailoverObserved")
+"""Reasons of ObjectivesFeasible that the line about automatic failover repeats."""
 
 
 def show(
@@ -80,7 +82,7 @@ async def _look(
 
 
 def only(app: str | None, view: Situation) -> Situation:
-    """Return what concerns one application. Raises CommandError for one that nobody knows."""
+    """Return what concerns one application. Raises CommandError for one that is unknown."""
     if app is None or view.revision is None:
         return view
     applications = tuple(row for row in view.applications if row.name == app)
@@ -136,7 +138,7 @@ def render(
 def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
     answered = f"{len(view.answered)} of {len(info.regions)} regions answered"
     if view.revision is None:
-        state = console.mark("nobody knows the quorum's state", Style.BAD)
+        state = console.mark("no agent knows the quorum's state", Style.BAD)
     else:
         age = duration(view.age_s or 0.0)
         state = f"revision {view.revision}, {age} old, by {view.source}"
@@ -151,12 +153,20 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
     for row in view.applications:
         if row.phase != "steady" or not row.writable:
             lines.append(console.mark(f"{row.name}: {row.phase}", Style.WARNING) + f", because {row.because}")
+        elif row.changing is not None:
+            lines.append(f"{row.name}: {row.changing}, because {row.because}")
         if row.paused:
             lines.append(console.mark(f"{row.name}: automatic failover is paused", Style.WARNING))
+        if _observing(row):
+            off = console.mark(f"{row.name}: automatic failover is off", Style.WARNING)
+            lines.append(f"{off}, because failover is set to observe; {row.withheld_failovers} withheld so far")
         lines += [
             console.mark(f"{row.name}: {each['type']} is {each['status']}", Style.WARNING) + f", because {told}"
             for each in row.conditions
-            if _worrying(each) and each["type"] not in TOLD_ELSEWHERE and (told := each["message"]) != row.because
+            if _worrying(each)
+            and each["type"] not in SHOWN_ELSEWHERE
+            and each["reason"] not in WITHOUT_FAILOVER
+            and (told := each["message"]) != row.because
         ]
     lines += [
         console.mark(f"{each.application}: deep health fails in {each.region}", Style.WARNING)
@@ -169,6 +179,10 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
 
 def _worrying(condition: Mapping[str, Any]) -> bool:
     return (condition["type"], condition["status"]) in {(of, status) for of, status in WORRYING.items()}
+
+
+def _observing(row: ApplicationRow) -> bool:
+    return any((each["type"], each["status"]) == (Type.OBSERVING, Status.TRUE) for each in row.conditions)
 
 
 def _conditions(row: ApplicationRow, now_s: float) -> str:
@@ -195,7 +209,7 @@ def _applications(
     now_s: float,
     wide: bool,
 ) -> str:
-    head = ["NAME", "READY", "PRIMARY", "EPOCH", "MODE", "LAG", "RPO", "DRILL", "AGE"]
+    head = ["NAME", "READY", "PRIMARY", "EPOCH", "MODE", "LAG", "RPO", "DRILL", "NEEDLESS", "AGE"]
     rows = [
         [
             row.name,
@@ -206,14 +220,22 @@ def _applications(
             _lag(row),
             _rpo(row, rpo_s.get(row.name)),
             drills[row.name].verdict if row.name in drills else None,
+            row.needless_failovers,
             duration(age_s),
         ]
         for row in view.applications
     ]
     if wide:
-        head += ["OBJECTIVE", "LAST-DRILL", "PHASE", "BECAUSE"]
+        head += ["WITHHELD", "OBJECTIVE", "LAST-DRILL", "PHASE", "BECAUSE"]
         rows = [
-            [*cells, _objective(rpo_s.get(row.name)), _last(drills.get(row.name), now_s), row.phase, row.because]
+            [
+                *cells,
+                row.withheld_failovers,
+                _objective(rpo_s.get(row.name)),
+                _last(drills.get(row.name), now_s),
+                row.phase,
+                row.because,
+            ]
             for cells, row in zip(rows, view.applications, strict=True)
         ]
     return table(head, rows)
@@ -224,7 +246,7 @@ def _lag(row: ApplicationRow | RegionRow) -> str | None:
 
 
 def _rpo(row: ApplicationRow, objective_s: float | None) -> str | None:
-    """Return what the loss of the primary's region would cost now; the objective while nobody measures it."""
+    """Return what the loss of the primary's region would cost now; the objective while it is not measured."""
     if row.mode != "async":
         return "0"
     return _objective(objective_s) if row.rpo_s is None else duration(row.rpo_s)

@@ -84,6 +84,18 @@ async def _ask(console: Console, name: str | None, order: Order, timeout_s: floa
     return ExitCode.DONE
 
 
+async def switch_over(console: Console, agents: Agents, app: str, to: str, timeout_s: float) -> None:
+    """Move a primary and return when it accepts writes there. Raises CommandError when it is refused or fails."""
+    order = Order("switchover", app, {"to": to}, wait_for_primary=to)
+    before = await _row(agents, app)
+    answer = await agents.change(f"/v1/apps/{app}/switchover", order.body, timeout_s=REQUEST_TIMEOUT_S)
+    if answer.silent:
+        raise CommandError(nobody_answers())
+    if answer.status != 200:
+        raise CommandError(_refused(order, answer.body), code=_code(answer.status))
+    await _wait(console, agents, order, before, timeout_s)
+
+
 async def _row(agents: Agents, app: str) -> ApplicationRow:
     row = await _look(agents, app)
     if row is None:
@@ -151,12 +163,14 @@ def _unconfirmed(order: Order, confirm: str | None) -> Problem:
 
 
 def _refused(order: Order, body: Mapping[str, Any]) -> Problem:
+    code = str(body.get("code", "refused"))
+    wait = "see leeward status for what is in the way, and ask again when it is gone"
     return Problem(
-        code=str(body.get("code", "refused")),
+        code=code,
         where=f"application {order.app}",
         what=f"the {order.verb} was refused",
         why=str(body.get("because", "no reason was given")),
-        fix="see leeward status for what is in the way, and ask again when it is gone",
+        fix="act as an operator who has that right: LEEWARD_IDENTITY" if code == "not-allowed" else wait,
     )
 
 

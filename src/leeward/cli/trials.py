@@ -18,7 +18,7 @@ from leeward.cli.commands.trials import EXAMPLE, DrillOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
-from leeward.cli.worlds_here import choose, cluster_in, region_of
+from leeward.cli.worlds_here import choose, cluster_in, identity_of, region_of
 from leeward.compile.names import host_of
 from leeward.compile.site import pods_of
 from leeward.compile.target import answers_dns
@@ -164,7 +164,7 @@ async def perform(console: Console, spec: Spec, world: World, wish: Wish) -> Res
     info = await world.info()
     app = App(application_of(spec, wish.app).metadata.name)
     urls = {Region(region.name): region.agent_url for region in info.regions}
-    async with HttpFleet(urls, world.operator_directory) as fleet, AsyncExitStack() as stack:
+    async with HttpFleet(urls, identity_of(world)) as fleet, AsyncExitStack() as stack:
         try:
             view = await fleet.view()
             region = Region(region_of(info, wish.region).name) if wish.region else _primary(view, app)
@@ -222,7 +222,7 @@ def plan_of(spec: Spec, info: WorldInfo, app: App, region: Region, wish: Wish) -
         mode=None if wish.mode is None else ReplicationMode(wish.mode.value),
         runs=wish.runs,
         targets=Targets(rto_s=objectives.rto_s, rpo_s=objectives.rpo_s),
-        lease_s=spec.timers.lease_s,
+        lease_s=spec.patience(application).takeover_s,
         budget=spec.budget(application),
         gateways={Region(each.name): each.gateway_url for each in info.regions if each.name in placed},
         host=host_of(spec, application),

@@ -16,8 +16,11 @@ from leeward.spec.problem import Problem
 from leeward.spec.validate import suggestion
 
 POLL_S = 0.2
-# An operator's word is missing: it would be waited for in vain.
-HELPLESS = "PausedWithoutPrimary"
+# Reasons of Stalled that only an operator ends, and how.
+HELPLESS = {
+    "PausedWithoutPrimary": "leeward resume {app}, or bring the region back",
+    "ObservedWithoutPrimary": "leeward failover {app} --to REGION --confirm {app}, or bring the region back",
+}
 HELD_UP = (Type.READY, Type.PRIMARY_WRITABLE, Type.REPLICATING, Type.OBJECTIVES_FEASIBLE)
 
 
@@ -56,7 +59,7 @@ def met(view: Situation, app: str, wish: Wish) -> tuple[bool, str]:
     stalled = found.get(Type.STALLED)
     if (
         stalled is not None
-        and stalled["reason"] == HELPLESS
+        and stalled["reason"] in HELPLESS
         and wish.status is Status.TRUE
         and wish.type in HELD_UP
         and found[wish.type]["status"] != wish.status
@@ -104,7 +107,7 @@ def _helpless(app: str, wish: Wish, stalled: Mapping[str, Any]) -> Problem:
         where=f"application {app}",
         what=f"{wish.type} will not become {wish.status} by waiting",
         why=str(stalled["message"]),
-        fix=f"leeward resume {app}, or bring the region back",
+        fix=HELPLESS[stalled["reason"]].format(app=app),
     )
 
 

@@ -1,16 +1,24 @@
 """The worlds that run on this machine, and the ways into one: its supervisor, its agents, its API servers."""
 
+import math
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
 from leeward.cli.agents import Agents
 from leeward.cli.exits import CommandError
+from leeward.core.identities import CA, CERTIFICATE, CLUSTER_CA, KEY
 from leeward.spec.problem import Problem
 from leeward.world import places
 from leeward.world.client import World, list_worlds
+from leeward.world.identity import of_earlier_version
 from leeward.world.model import RegionInfo, WorldInfo
 from leeward.world.problems import no_such_region
+
+IDENTITY_VARIABLE = "LEEWARD_IDENTITY"
 
 
 def choose(name: str | None) -> World:
@@ -51,15 +59,76 @@ def region_of(info: WorldInfo, name: str) -> RegionInfo:
 
 def agents_of(world: World, info: WorldInfo) -> Agents:
     """Return the agents behind the world's front doors."""
+    return Agents({region.name: region.agent_url for region in info.regions}, identity_of(world))
+
+
+def whole_fleet(world: World, info: WorldInfo) -> Agents:
+    """Return the agents as the world's own operator, who sees every application: for what concerns all of them."""
     return Agents({region.name: region.agent_url for region in info.regions}, world.operator_directory)
 
 
+def identity_of(world: World) -> Path:
+    """Return the directory with the certificate that commands show to agents. Raises CommandError."""
+    named = os.environ.get(IDENTITY_VARIABLE)
+    if not named:
+        return world.operator_directory
+    missing = [name for name in (CA, CERTIFICATE, KEY) if not (Path(named) / name).is_file()]
+    if missing:
+        raise CommandError(
+            Problem(
+                code="no-identity",
+                where=named,
+                what=f"{IDENTITY_VARIABLE} names a directory without {', '.join(missing)}",
+                why=f"an operator's identity is {CA}, {CERTIFICATE} and {KEY}",
+                fix=f"name a directory that leeward operator made, or unset {IDENTITY_VARIABLE}",
+            )
+        )
+    ours = (world.operator_directory / CA).read_text()
+    if (Path(named) / CA).read_text() != ours:
+        raise CommandError(
+            Problem(
+                code="identity-of-another-world",
+                where=named,
+                what=f"{IDENTITY_VARIABLE} names an operator of another fleet or world",
+                why=f"its {CA} is not that of world {world.directory.name}",
+                fix=f"leeward operator NAME --app APP --world {world.directory.name} -o DIR,"
+                f" or unset {IDENTITY_VARIABLE}",
+            )
+        )
+    expired_s = time.time() - _ends_unix_s(Path(named) / CERTIFICATE)
+    if expired_s > 0:
+        raise CommandError(
+            Problem(
+                code="identity-expired",
+                where=named,
+                what=f"{IDENTITY_VARIABLE} names an operator whose certificate expired {expired_s / 3600:.1f} h ago",
+                why="an operator's certificate lasts 24 hours and is not renewed",
+                fix=f"issue another one: leeward operator NAME --app APP -o DIR, or unset {IDENTITY_VARIABLE}",
+            )
+        )
+    return Path(named)
+
+
+def _ends_unix_s(certificate: Path) -> float:
+    """Return when a certificate ends; infinity for what is none, which the handshake refuses."""
+    # Here, because it takes longer to import than most commands run.
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
+    except ValueError:
+        return math.inf
+
+
 def cluster_in(world: World, region: RegionInfo) -> KubernetesCluster:
-    """Return the API server of a region of the world."""
+    """Return the API server of a region of the world. Raises ProblemsError for a world of an earlier version."""
+    authority = world.operator_directory / CLUSTER_CA
+    if not authority.exists():
+        raise of_earlier_version(world.directory.name)
     return KubernetesCluster(
         Connection(
             url=region.api_url,
-            ca_file=world.operator_directory / "ca.crt",
+            ca_file=authority,
             token_file=world.operator_directory / "token",
             server_name=region.name,
         )

@@ -4,6 +4,7 @@ The agent may see which pods of its applications are ready, and which services a
 the cluster but the status of exports.
 """
 
+import math
 from collections.abc import Sequence
 
 from leeward.compile import objects as k8s
@@ -11,25 +12,37 @@ from leeward.compile.doors import called, doors
 from leeward.compile.exported import ports as exported_ports
 from leeward.compile.exported import rights as exported_rights
 from leeward.compile.exported import services as exported_services
-from leeward.compile.identity import CLUSTER_TOKEN_KEY, CLUSTER_TOKEN_SECRET, IDENTITY_SECRET
+from leeward.compile.identity import (
+    AGENT_SECRET,
+    CLUSTER_TOKEN_KEY,
+    CLUSTER_TOKEN_SECRET,
+    GATEWAY_SECRET,
+    STORE_CLIENT_SECRET,
+)
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.settings import agent_settings
 from leeward.compile.target import (
     AGENT_PORT,
     AGENT_SETTINGS_DIR,
+    BACKUP_DIR,
     CLUSTER_TOKEN_DIR,
     DNS_PORT,
-    GATEWAY_ADMIN_PORT,
     GATEWAY_BOOTSTRAP_DIR,
     GATEWAY_DIR,
+    GATEWAY_IDENTITY_DIR,
+    GATEWAY_METRICS_PORT,
+    GATEWAY_VOLUME,
     IDENTITY_DIR,
     PEERS_PORT,
+    QUORUM_QUOTA_BYTES,
+    STORE_IDENTITY_DIR,
     SYSTEM_NAMESPACE,
     USERS_PORT,
     Target,
     gateway_service,
 )
 from leeward.core import codec
+from leeward.core.identities import CA
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 
@@ -37,6 +50,10 @@ NAME = "leeward"
 SETTINGS_MAP = "leeward-agent"
 SETTINGS_FILE = "agent.json"
 GATEWAY_MAP = "leeward-gateway"
+BACKUPS_CLAIM = "leeward-backups"
+GATEWAY_MEMORY = "512Mi"
+"""A third more than the heap at which the gateway begins to refuse (``Limits.heap_bytes`` of the adapter)."""
+GATEWAY_STARTS_WITHIN_S = 180
 DNS_PORTS = {"dns-udp": "UDP", "dns-tcp": "TCP"}
 
 
@@ -53,9 +70,12 @@ def agent(spec: Spec, region: str, target: Target, granting: Sequence[Applicatio
         volumes=[
             k8s.config_map_volume("settings", SETTINGS_MAP),
             k8s.config_map_volume("bootstrap", GATEWAY_MAP),
-            k8s.secret_volume("identity", IDENTITY_SECRET),
+            k8s.secret_volume("identity", AGENT_SECRET),
+            k8s.secret_volume("store-identity", STORE_CLIENT_SECRET),
+            k8s.secret_volume("gateway-identity", GATEWAY_SECRET),
             _cluster_token(target),
-            k8s.empty_volume("gateway"),
+            k8s.empty_volume(GATEWAY_VOLUME),
+            k8s.claimed_volume("backups", BACKUPS_CLAIM),
         ],
         annotations=target.pod_annotations(lambda pods: pods.agent),
     )
@@ -66,9 +86,19 @@ def agent(spec: Spec, region: str, target: Target, granting: Sequence[Applicatio
         k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
         *_services(labels, selector, spec, target),
         *([_names(labels, selector)] if target.answers_dns else []),
+        _backups(labels, spec),
         # Two agents of one region would overrule one another: the old one goes before the new one comes.
         k8s.deployment(NAME, SYSTEM_NAMESPACE, labels, selector, template, replicas=1, strategy={"type": "Recreate"}),
     ]
+
+
+def _backups(labels: dict[str, str], spec: Spec) -> KubeObject:
+    """Return the volume for backups of the quorum store: all that are kept, each as large as the store may become."""
+    # One more while it is written, and one that is not removed yet.
+    bytes_needed = (spec.fleet.spec.store.backups_kept + 2) * QUORUM_QUOTA_BYTES
+    return k8s.persistent_volume_claim(
+        BACKUPS_CLAIM, SYSTEM_NAMESPACE, labels, f"{math.ceil(bytes_needed / 1024**3)}Gi"
+    )
 
 
 def _agent(target: Target) -> KubeObject:
@@ -81,8 +111,10 @@ def _agent(target: Target) -> KubeObject:
         mounts=[
             k8s.mount("settings", AGENT_SETTINGS_DIR, read_only=True),
             k8s.mount("identity", IDENTITY_DIR, read_only=True),
+            k8s.mount("store-identity", STORE_IDENTITY_DIR, read_only=True),
             k8s.mount("cluster-token", CLUSTER_TOKEN_DIR, read_only=True),
-            k8s.mount("gateway", GATEWAY_DIR),
+            k8s.mount(GATEWAY_VOLUME, GATEWAY_DIR),
+            k8s.mount("backups", BACKUP_DIR),
         ],
         resources={"requests": {"cpu": "100m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         readiness=k8s.tcp_probe("agent", period_s=target.probe_period_s, failures=3),
@@ -95,6 +127,7 @@ def _agent(target: Target) -> KubeObject:
 
 
 def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject:
+    host = target.pods.gateway if target.pods else None
     return k8s.container(
         "gateway",
         target.images.gateway,
@@ -104,21 +137,19 @@ def _gateway(command: tuple[str, ...], spec: Spec, target: Target) -> KubeObject
             "peers": PEERS_PORT,
             **_database_ports(spec),
             **exported_ports(spec),
-            "admin": GATEWAY_ADMIN_PORT,
+            "metrics": GATEWAY_METRICS_PORT,
         },
         mounts=[
             k8s.mount("bootstrap", GATEWAY_BOOTSTRAP_DIR, read_only=True),
-            k8s.mount("identity", IDENTITY_DIR, read_only=True),
-            k8s.mount("gateway", GATEWAY_DIR),
+            k8s.mount("gateway-identity", GATEWAY_IDENTITY_DIR, read_only=True),
+            k8s.mount(GATEWAY_VOLUME, GATEWAY_DIR),
         ],
-        resources={"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-        readiness=k8s.http_probe(
-            "/ready",
-            "admin",
-            period_s=target.probe_period_s,
-            failures=3,
-            host=target.pods.gateway if target.pods else None,
-        ),
+        resources={"requests": {"cpu": "200m", "memory": "64Mi"}, "limits": {"memory": GATEWAY_MEMORY}},
+        # None asks the users' port, as the agent does: they have none before the agent has written routes, and when
+        # they fill it, databases' sessions and the other gateways still come through.
+        startup=k8s.http_probe("/ready", "metrics", period_s=1, failures=GATEWAY_STARTS_WITHIN_S, host=host),
+        readiness=k8s.http_probe("/ready", "metrics", period_s=target.probe_period_s, failures=3, host=host),
+        liveness=k8s.http_probe("/ready", "metrics", period_s=5, failures=3, timeout_s=3, host=host),
     )
 
 
@@ -153,7 +184,16 @@ def _database_service(
 
 def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, target: Target) -> list[KubeObject]:
     return [
-        k8s.service("leeward-agent", SYSTEM_NAMESPACE, labels, selector, {"agent": AGENT_PORT}, kind="LoadBalancer"),
+        # Also while the gateway beside it is not ready: then more than ever, other regions must hear from the agent.
+        k8s.service(
+            "leeward-agent",
+            SYSTEM_NAMESPACE,
+            labels,
+            selector,
+            {"agent": AGENT_PORT},
+            kind="LoadBalancer",
+            before_ready=True,
+        ),
         k8s.service(
             "leeward-gateway",
             SYSTEM_NAMESPACE,
@@ -169,7 +209,7 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
 
 def _names(labels: dict[str, str], selector: dict[str, str]) -> KubeObject:
     """Return where the world asks the region's agent for names."""
-    service = k8s.service("leeward-dns", SYSTEM_NAMESPACE, labels, selector, {}, kind="LoadBalancer")
+    service = k8s.service("leeward-dns", SYSTEM_NAMESPACE, labels, selector, {}, kind="LoadBalancer", before_ready=True)
     # Nobody in between: a resolver that tells nothing of its users is told apart by its own address.
     service["spec"]["externalTrafficPolicy"] = "Local"
     service["spec"]["ports"] = [
@@ -179,11 +219,13 @@ def _names(labels: dict[str, str], selector: dict[str, str]) -> KubeObject:
 
 
 def _cluster_token(target: Target) -> KubeObject:
-    """Return the volume with what the agent shows the API server: its account's token, made for this pod."""
+    """Return the volume with what the agent shows the API server, its account's token, and that server's authority."""
     if target.secrets is not None:
         return k8s.secret_volume("cluster-token", CLUSTER_TOKEN_SECRET)
     token = {"serviceAccountToken": {"path": CLUSTER_TOKEN_KEY, "expirationSeconds": 3600}}
-    return {"name": "cluster-token", "projected": {"sources": [token], "defaultMode": k8s.SECRET_MODE}}
+    # Kubernetes puts it into every namespace.
+    authority = {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": CA, "path": CA}]}}
+    return {"name": "cluster-token", "projected": {"sources": [token, authority], "defaultMode": k8s.SECRET_MODE}}
 
 
 def grants(spec: Spec, application: Application, region: str, target: Target) -> list[KubeObject]:

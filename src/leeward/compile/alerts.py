@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from leeward.compile.objects import KubeObject
 from leeward.compile.site import Site
 from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.core.store_members import OLD_PERIODS
+from leeward.core.store_space import FILLING
 from leeward.spec.application import Application
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 DRILL_EVERY_DAYS = 100
+GATEWAY_NEARLY_FULL = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,24 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "Nothing is broken by this alone. `leeward records` says why; then [failback](failback.md).",
         ),
         Alert(
+            "LeewardFailoverNeedless",
+            f"max(increase(leeward_needless_failovers_total{{{of}}}[1h])) > 0",
+            "0m",
+            INFO,
+            f"{app} failed over, and the region that was lost came back as it was within a minute",
+            "A machine stood still, or was cut off for a moment. `leeward records` says for how long and what it cost."
+            " A longer `objectives.rto` waits longer.",
+        ),
+        Alert(
+            "LeewardFailoverWithheld",
+            f"max(increase(leeward_failovers_withheld_total{{{of}}}[15m])) > 0",
+            "0m",
+            CRITICAL,
+            f"{app} would have failed over, and its files say failover: observe",
+            "Nothing was changed. `leeward status` says whether the primary is back; if not:"
+            " [manual-failover](manual-failover.md).",
+        ),
+        Alert(
             "LeewardRegionLost",
             # A Prometheus in each region knows one agent's view, one for the fleet knows all of them.
             "avg by (region) (leeward_region_serving) < 0.5",
@@ -104,6 +125,38 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             " bring regions back: nobody decides alone.",
         ),
         Alert(
+            "LeewardStoreBackupOld",
+            f"time() - leeward_store_backup_timestamp_seconds > {OLD_PERIODS} * leeward_store_backup_period_seconds",
+            "5m",
+            WARNING,
+            f"{here} has no recent checked backup of the quorum store",
+            "`StoreBackedUp` says why the last attempt failed, and whether another region has one: one is enough"
+            " for a restore. Look at the agent's log and at the volume `leeward-backups` (full, or not attached)."
+            " Nothing is lost as long as a majority of members keeps its data.",
+        ),
+        Alert(
+            "LeewardStoreFilling",
+            f"leeward_store_db_bytes > {FILLING:g} * leeward_store_quota_bytes",
+            "5m",
+            CRITICAL,
+            f"the quorum store's database in {here} is about to reach its quota",
+            "At the quota no write is accepted, leases end and primaries stop. `StoreHasRoom` shows each member."
+            " Agents compact and defragment what is mostly free, and lift the alarm after that. If the size stays, live"
+            " data fills it: divide the fleet's applications among two fleets. By hand: docs/concepts/store.md.",
+        ),
+        Alert(
+            "LeewardCertificateExpiring",
+            "leeward_certificate_expiry_timestamp_seconds - time() < leeward_certificate_renewal_overdue_seconds",
+            "5m",
+            CRITICAL,
+            f"a certificate of {here} should have been renewed, and was not",
+            "`CertificatesValid` names the region and the certificate. Whoever issues it (cert-manager, your own tool)"
+            " renews it when a third of its life is left: look there, then at the Secret that holds it. A renewed one"
+            " is used without a restart, as soon as the kubelet has put it into the pods. How an authority"
+            " (`...-authority`) is exchanged: docs/concepts/certificates.md. After the expiry open connections go on"
+            " and no new one is accepted: restart nothing before it is renewed.",
+        ),
+        Alert(
             "LeewardPodsMissing",
             f"leeward_pods_ready{{{of}}} < 1",
             "1m",
@@ -111,6 +164,52 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             f"{app} has no ready pod in a region",
             "Its users are sent to other regions. Look at the pods there (`leeward get pods`, `leeward logs`), then at"
             " [automated-failover](automated-failover.md).",
+        ),
+        Alert(
+            "LeewardDiskFilling",
+            f'max(leeward_condition{{{of},type="DiskHasRoom",status="False"}}) > 0',
+            "5m",
+            CRITICAL,
+            f"less than a tenth is free of the volume of {app}'s database in a region",
+            "`DiskHasRoom` says where and how much. Enlarge the volume (`database.storage`, and the claim where the"
+            " storage class can grow one), or delete what is not needed. WAL for a replica that is away takes up to"
+            " `database.walRetention` percent of the room: lower it, or bring the replica back. A primary without room"
+            " for WAL stops, and another region takes over; without room for tables it stays, and statements fail.",
+        ),
+        Alert(
+            "LeewardGatewayOverflow",
+            f"increase(leeward_gateway_overflows_total{{{of}}}[5m]) > 0"
+            f" or leeward_gateway_limit_used_ratio{{{of}}} > {GATEWAY_NEARLY_FULL:g}",
+            "1m",
+            CRITICAL,
+            f"a region's gateway refuses connections or requests of {app}, or is about to",
+            "Each of its clusters carries 1024 connections and 4096 requests. `GatewaysConnected` names the full one:"
+            " `pods` and `local` are users' load here (more pods or a smaller pool of sessions), `http`, `postgres` and"
+            " `spare` traffic to another region, `late` sessions from others. What grows although users do not is a"
+            " leak: restart the gateway's container, one region after the other, and report it.",
+        ),
+        Alert(
+            "LeewardGatewayPathBroken",
+            f'max(leeward_condition{{{of},type="GatewaysConnected",status="False"}}) > 0',
+            "1m",
+            CRITICAL,
+            f"a region's gateway does not answer users, or does not carry {app}'s traffic to another one",
+            "`GatewaysConnected` says from where, to where and why. `UsersUnanswered`: DNS leaves the region out; the"
+            " gateway's container is restarted unless it is only full, which ends when idle users' connections do"
+            " (60 s). `PathBroken`: the region does not count as READY: writes of its"
+            " users, and replication from it, may not arrive. Look at the gateway's log and the link between the two"
+            " regions (port 8443); certificates that expired show here too. Restarting the gateway's container loses"
+            " the sessions through it and nothing else.",
+        ),
+        Alert(
+            "LeewardDurabilityNotAsPromised",
+            f'max(leeward_condition{{{of},type="DurabilityAsPromised",status="False"}}) > 0',
+            "1m",
+            WARNING,
+            f"commits of {app} return before they are as durable as its replication mode promises",
+            "`DurabilityAsPromised` names the database, the role or the client that sets `synchronous_commit` below"
+            " `on`. Reset it there (`ALTER DATABASE ... RESET synchronous_commit`, or `ALTER ROLE`): until then"
+            " a failover can lose those commits, in `sync` and `quorum` too.",
         ),
         Alert(
             "LeewardErrorBudgetBurn",

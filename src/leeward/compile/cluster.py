@@ -1,7 +1,7 @@
 """All objects of one cluster, in parts: the one list of concerns.
 
 A concern is a line here and a module. Those of an application take its objects so far and return them with more; the
-order matters where one looks at what others made: sidecars before quota, overrides last.
+order matters where one looks at what others made: sidecars before quota, overrides last but for the images' digests.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +15,7 @@ from leeward.compile.disruption import disruption
 from leeward.compile.entries import entry
 from leeward.compile.federation import is_federated, propagate
 from leeward.compile.gateway_api import gateway_api
+from leeward.compile.images import by_digest, require_digests, with_digests
 from leeward.compile.istio import istio
 from leeward.compile.istio_gateways import istio_gateways
 from leeward.compile.joining import exports, names, peering, system_exports, wireguard
@@ -57,6 +58,7 @@ APPLICATION_CONCERNS: tuple[AppConcern, ...] = (
     network_policy,
     quota,
     overrides,
+    by_digest,
 )
 
 
@@ -123,11 +125,19 @@ def compile_parts(
     federated = [item for item in (propagate(site, each) for each in filter(is_federated, documents)) if item]
     parts.append(Part("infrastructure", "federated", tuple(federated)))
     delivered = site.fleet.gitops is not None
-    return [
+    found = [
         replace(part, objects=tuple(map(waved, part.objects)) if delivered else part.objects)
-        for part in _secured(answered(site, parts, documents), documents)
+        for part in _secured(answered(site, _pinned(site, parts), documents), documents)
         if part.objects
     ]
+    if site.fleet.images.digests_required:
+        require_digests(cluster, (item for part in found for item in part.objects))
+    return found
+
+
+def _pinned(site: Site, parts: list[Part]) -> list[Part]:
+    digests = site.fleet.images.digests
+    return [replace(part, objects=tuple(with_digests(part.objects, digests))) for part in parts]
 
 
 def application_objects(site: Site, application: Application) -> list[KubeObject]:

@@ -6,10 +6,10 @@ Which region is the primary is no part of the objects: the agent orders it, unde
 from leeward.compile import objects as k8s
 from leeward.compile.doors import called
 from leeward.compile.identity import (
-    IDENTITY_SECRET,
     OWNER_PASSWORD_KEY,
     REPLICATION_PASSWORD_KEY,
     database_secret,
+    instance_secret,
 )
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.target import (
@@ -20,7 +20,7 @@ from leeward.compile.target import (
     POSTGRES_PORT,
     Target,
 )
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Database
 from leeward.spec.spec import Spec
 
 DATA_VOLUME = "data"
@@ -53,7 +53,7 @@ def database(spec: Spec, application: Application, region: str, target: Target) 
         account=name,
         grace_s=target.grace_s,
         volumes=[
-            k8s.secret_volume("identity", IDENTITY_SECRET),
+            k8s.secret_volume("identity", instance_secret(app)),
             k8s.secret_volume("passwords", database_secret(app)),
         ],
         annotations=target.pod_annotations(lambda pods: pods.database(app)),
@@ -86,4 +86,8 @@ def _command(spec: Spec, application: Application, region: str, target: Target) 
     command += ["--database", app, "--owner", app]
     command += ["--password-file", f"{DATABASE_SECRETS_DIR}/{OWNER_PASSWORD_KEY}"]
     command += ["--replication-password-file", f"{DATABASE_SECRETS_DIR}/{REPLICATION_PASSWORD_KEY}"]
+    retention = application.spec.database.wal_retention
+    if retention != Database().wal_retention:
+        # What is left out is the manager's own default: an upgrade recreates no pod for it.
+        command += ["--wal-retention", f"{retention / 100:g}"]
     return command

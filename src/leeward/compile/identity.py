@@ -1,11 +1,29 @@
-"""Who a region's processes are: the secrets they mount, by reference everywhere, with values in the world only."""
+"""Who a region's processes are: the secrets they mount, by reference everywhere, with values in the world only.
+
+Each secret holds what one purpose needs, and each container mounts those of its own purposes
+(docs/decisions/0024-identities-by-purpose.md).
+"""
 
 from leeward.compile.objects import KubeObject, labels_of, secret
 from leeward.compile.target import SYSTEM_NAMESPACE, SecretValues
+from leeward.core.identities import CA, CERTIFICATE, INSTANCE_CA, KEY, PEER_CA, PEER_CERTIFICATE, PEER_KEY
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.spec import Spec
 
-IDENTITY_SECRET = "leeward-identity"
+AGENT_SECRET = "leeward-agent"
+STORE_CLIENT_SECRET = "leeward-store-client"
+STORE_MEMBER_SECRET = "leeward-store-member"
+GATEWAY_SECRET = "leeward-gateway"
+METRICS_SECRET = "leeward-metrics"
+"""What Prometheus shows the agent: an identity that may read, and nothing else."""
+IDENTITY_KEYS = (CA, CERTIFICATE, KEY)
+SYSTEM_SECRETS = {
+    AGENT_SECRET: (*IDENTITY_KEYS, INSTANCE_CA),
+    STORE_CLIENT_SECRET: IDENTITY_KEYS,
+    STORE_MEMBER_SECRET: (*IDENTITY_KEYS, PEER_CA, PEER_CERTIFICATE, PEER_KEY),
+    GATEWAY_SECRET: IDENTITY_KEYS,
+}
+"""What Leeward's own pods of a region mount: each secret's name, and its keys."""
 CLUSTER_TOKEN_SECRET = "leeward-cluster-token"
 CLUSTER_TOKEN_KEY = "token"
 DATABASE_INIT = "database-init"
@@ -17,6 +35,17 @@ REPLICATION_PASSWORD_KEY = "replication-password"
 def database_secret(app: str) -> str:
     """Return the name of the secret with an application's database passwords."""
     return f"{app}-database"
+
+
+def instance_secret(app: str) -> str:
+    """Return the name of the secret with the identity of an application's instance manager in the region."""
+    return f"{app}-identity"
+
+
+def has_instance(application: Application) -> bool:
+    """Return whether Leeward's instance manager owns an application's database."""
+    wanted = application.spec.database
+    return wanted.engine is Engine.POSTGRES and wanted.operator is Operator.LEEWARD
 
 
 def cockroach_root_secret(app: str) -> str:
@@ -54,8 +83,16 @@ def secrets(spec: Spec, region: str, values: SecretValues) -> list[KubeObject]:
     """Return the secrets with their values, for a cluster that lives and dies with its user's machine."""
     system = labels_of("leeward", "identity", region, "leeward")
     result = [
-        secret(IDENTITY_SECRET, SYSTEM_NAMESPACE, system, values.identity),
-        secret(CLUSTER_TOKEN_SECRET, SYSTEM_NAMESPACE, system, {CLUSTER_TOKEN_KEY: values.cluster_token}),
+        secret(AGENT_SECRET, SYSTEM_NAMESPACE, system, values.agent),
+        secret(STORE_CLIENT_SECRET, SYSTEM_NAMESPACE, system, values.store_client),
+        secret(STORE_MEMBER_SECRET, SYSTEM_NAMESPACE, system, values.store_member),
+        secret(GATEWAY_SECRET, SYSTEM_NAMESPACE, system, values.gateway),
+        secret(
+            CLUSTER_TOKEN_SECRET,
+            SYSTEM_NAMESPACE,
+            system,
+            {CLUSTER_TOKEN_KEY: values.cluster_token, CA: values.cluster_ca},
+        ),
     ]
     for application in spec.applications:
         if region not in spec.placement(application):
@@ -64,7 +101,7 @@ def secrets(spec: Spec, region: str, values: SecretValues) -> list[KubeObject]:
         labels = labels_of(app, "identity", region, app)
         passwords = values.databases[app]
         result += [
-            secret(IDENTITY_SECRET, application.namespace, labels, values.identity),
+            secret(instance_secret(app), application.namespace, labels, values.instances[app]),
             secret(
                 database_secret(app),
                 application.namespace,

@@ -37,7 +37,7 @@ def weight_of(application: Application, region: str) -> int:
 def dns_settings(spec: Spec, target: Target) -> DnsSettings:
     """Return what the agent of one region answers for: all agents the same."""
     return DnsSettings(
-        domain=_written(domain_of(spec)),
+        domain=domain_of(spec),
         listen_host=target.agent_listen_host,
         listen_port=DNS_PORT,
         regions=tuple(_region(spec, region, target) for region in spec.regions),
@@ -58,7 +58,7 @@ def _app(spec: Spec, application: Application) -> NamedApp:
     far = _distance(spec, policy)
     return NamedApp(
         app=App(application.metadata.name),
-        host=_written(host_of(spec, application)),
+        host=host_of(spec, application),
         policy=Policy(policy.value),
         ttl_s=ttl_s(spec, application),
         regions=tuple(map(Region, placed)),
@@ -75,8 +75,3 @@ def _distance(spec: Spec, policy: DnsPolicy) -> Callable[[str, str], float]:
     if policy is not DnsPolicy.GEOGRAPHIC:
         return spec.rtt_s
     return lambda first, second: estimated_rtt_s(spec.region(first).location, spec.region(second).location)
-
-
-def _written(name: str) -> str:
-    """Return a name as names are compared: in lower case, without the final dot."""
-    return name.rstrip(".").lower()

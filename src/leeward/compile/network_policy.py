@@ -17,6 +17,7 @@ from leeward.compile.site import Site, pods_of
 from leeward.compile.target import (
     AGENT_PORT,
     DNS_PORT,
+    GATEWAY_METRICS_PORT,
     INSTANCE_PORT,
     PEERS_PORT,
     POSTGRES_PORT,
@@ -66,7 +67,7 @@ def system_policies(site: Site) -> list[KubeObject]:
     monitoring = site.fleet.monitoring
     public: list[Rule] = [(None, [USERS_PORT, PEERS_PORT, AGENT_PORT])]
     if monitoring is not None:
-        public.append(([_namespace(monitoring.namespace)], [9901]))
+        public.append(([_namespace(monitoring.namespace)], [GATEWAY_METRICS_PORT]))
     if honoured(site.spec, site.target):
         askers = sorted({each.namespace for each in site.spec.applications})
         public.append(([_namespace(each) for each in askers], [SERVICES_PORT]))

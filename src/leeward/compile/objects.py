@@ -85,12 +85,16 @@ def service(
     *,
     kind: str = "ClusterIP",
     headless: bool = False,
+    before_ready: bool = False,
 ) -> KubeObject:
     """Return a service whose ports bear the names and numbers of the pods' ports.
 
-    A headless one names pods before they are ready: those of a database or a quorum find each other by it.
+    ``before_ready``: it leads to pods that are not ready, too. A headless one always does: those of a database or a
+    quorum find each other by it.
     """
-    spec: KubeObject = {"clusterIP": "None", "publishNotReadyAddresses": True} if headless else {"type": kind}
+    spec: KubeObject = {"clusterIP": "None"} if headless else {"type": kind}
+    if headless or before_ready:
+        spec["publishNotReadyAddresses"] = True
     spec["selector"] = dict(selector)
     spec["ports"] = [{"name": port, "port": number, "targetPort": port} for port, number in ports.items()]
     return object_of("v1", "Service", name, namespace, labels, spec=spec)
@@ -195,12 +199,20 @@ def pod_ip_env() -> KubeObject:
     return {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 
 
-def http_probe(path: str, port: str, *, period_s: float, failures: int, host: str | None = None) -> KubeObject:
+def http_probe(
+    path: str,
+    port: str,
+    *,
+    period_s: float,
+    failures: int,
+    timeout_s: int = 1,
+    host: str | None = None,
+) -> KubeObject:
     """Return a probe by HTTP GET, rounded up to the whole seconds that Kubernetes knows."""
     where: KubeObject = {"path": path, "port": port}
     if host is not None:
         where["host"] = host
-    return {"httpGet": where, **_probe_times(period_s, failures)}
+    return {"httpGet": where, **_probe_times(period_s, failures, timeout_s)}
 
 
 def tcp_probe(port: str, *, period_s: float, failures: int) -> KubeObject:
@@ -208,8 +220,8 @@ def tcp_probe(port: str, *, period_s: float, failures: int) -> KubeObject:
     return {"tcpSocket": {"port": port}, **_probe_times(period_s, failures)}
 
 
-def _probe_times(period_s: float, failures: int) -> KubeObject:
-    return {"periodSeconds": max(1, math.ceil(period_s)), "timeoutSeconds": 1, "failureThreshold": failures}
+def _probe_times(period_s: float, failures: int, timeout_s: int = 1) -> KubeObject:
+    return {"periodSeconds": max(1, math.ceil(period_s)), "timeoutSeconds": timeout_s, "failureThreshold": failures}
 
 
 def mount(volume: str, path: str, *, read_only: bool = False) -> KubeObject:
@@ -233,6 +245,17 @@ def secret_volume(volume: str, name: str, keys: Sequence[str] = ()) -> KubeObjec
 def empty_volume(volume: str) -> KubeObject:
     """Return a volume that its pod's containers share, and that ends with the pod."""
     return {"name": volume, "emptyDir": {}}
+
+
+def claimed_volume(volume: str, claim: str) -> KubeObject:
+    """Return a volume that outlives its pod."""
+    return {"name": volume, "persistentVolumeClaim": {"claimName": claim}}
+
+
+def persistent_volume_claim(name: str, namespace: str, labels: Mapping[str, str], size: str) -> KubeObject:
+    """Return a claim that a pod names."""
+    spec = volume_claim(name, size)["spec"]
+    return object_of("v1", "PersistentVolumeClaim", name, namespace, labels, spec=spec)
 
 
 def volume_claim(name: str, size: str) -> KubeObject:

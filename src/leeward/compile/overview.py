@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from leeward.compile.images import by_tag
 from leeward.compile.nodes import saving
 from leeward.compile.part import Part
 from leeward.compile.site import all_clusters
@@ -38,7 +39,7 @@ def overview(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> str:
         lines.append(f"| {cluster.name} | {region.name} | {region.provider} | {names} | {count} |")
     for application in spec.applications:
         lines += ["", *_application(spec, application)]
-    lines += ["", *_secrets(spec, parts)]
+    lines += ["", *_images(parts), "", *_secrets(spec, parts)]
     return "\n".join(lines) + "\n"
 
 
@@ -88,6 +89,14 @@ def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
         # No object refers to it: istiod looks for a secret of this name.
         wanted = sorted({*wanted, "`istio-system/cacerts`"})
     return ["## Secrets", "", "Bring these into each cluster yourself; they are not in this tree:", "", *_list(wanted)]
+
+
+def _images(parts: Mapping[str, Sequence[Part]]) -> list[str]:
+    found = by_tag(item for each in parts.values() for part in each for item in part.objects)
+    if not found:
+        return ["## Images", "", "Every image is named by its digest."]
+    why = "Named by a tag, so their registries decide what runs; `images.digests` in the Fleet pins them:"
+    return ["## Images", "", why, "", *_list([f"`{each}`" for each in found])]
 
 
 def _secret_names(value: object) -> Iterator[str]:

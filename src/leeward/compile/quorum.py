@@ -1,7 +1,7 @@
 """The region's member of the quorum store: one etcd with its own volume."""
 
 from leeward.compile import objects as k8s
-from leeward.compile.identity import IDENTITY_SECRET
+from leeward.compile.identity import STORE_MEMBER_SECRET
 from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.target import (
     IDENTITY_DIR,
@@ -49,7 +49,7 @@ def quorum(spec: Spec, region: str, target: Target) -> list[KubeObject]:
         [etcd],
         account=NAME,
         grace_s=target.grace_s,
-        volumes=[k8s.secret_volume("identity", IDENTITY_SECRET)],
+        volumes=[k8s.secret_volume("identity", STORE_MEMBER_SECRET)],
         annotations=target.pod_annotations(lambda pods: pods.quorum),
     )
     return [

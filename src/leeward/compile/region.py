@@ -6,7 +6,7 @@ from leeward.compile.cockroachdb import cockroachdb
 from leeward.compile.database import database
 from leeward.compile.doors import has_doors
 from leeward.compile.exported import export, imports
-from leeward.compile.identity import secrets
+from leeward.compile.identity import has_instance, secrets
 from leeward.compile.namespaces import application_namespace, namespaces, system_namespace
 from leeward.compile.objects import KubeObject
 from leeward.compile.quorum import quorum
@@ -67,8 +67,7 @@ def _data(spec: Spec, application: Application, region: str, target: Target) -> 
 
 def _check(spec: Spec, target: Target) -> None:
     for application in spec.applications if target.pods is not None else ():
-        wanted = application.spec.database
-        if wanted.engine is not Engine.POSTGRES or wanted.operator is not Operator.LEEWARD:
+        if not has_instance(application):
             raise ProblemsError(
                 [
                     Problem(

@@ -6,19 +6,22 @@ With ``secrets: {by: sealed}`` SealedSecrets that stand beside the Fleet take th
 from collections.abc import Mapping
 
 from leeward.compile.identity import (
-    IDENTITY_SECRET,
+    IDENTITY_KEYS,
+    METRICS_SECRET,
     OWNER_PASSWORD_KEY,
     REPLICATION_PASSWORD_KEY,
+    SYSTEM_SECRETS,
     database_secret,
+    has_instance,
+    instance_secret,
     operator_secrets,
 )
 from leeward.compile.objects import KubeObject, object_of
 from leeward.compile.site import Site
 from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.core.identities import CERTIFICATE
 from leeward.spec.application import Application
 from leeward.spec.platform import SecretsBy
-
-IDENTITY_KEYS = ("ca.crt", "tls.crt", "tls.key")
 
 
 def secrets(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
@@ -26,7 +29,9 @@ def secrets(site: Site, application: Application, items: list[KubeObject]) -> li
     if site.fleet.secrets.by is SecretsBy.ELSEWHERE:
         return items
     app, namespace = application.metadata.name, application.namespace
-    result = [_identity(site, namespace, app)]
+    # Where no instance manager runs, the service checks the certificate all the same, and nothing needs the key.
+    own: tuple[str, ...] = IDENTITY_KEYS if site.home and has_instance(application) else (CERTIFICATE,)
+    result = [_identity(site, instance_secret(app), namespace, app, f"{app}/identity/{site.region.name}", own)]
     passwords = {key: (f"{app}/database", key) for key in (OWNER_PASSWORD_KEY, REPLICATION_PASSWORD_KEY)}
     result.append(external_secret(site, database_secret(app), namespace, app, passwords))
     result.append(
@@ -47,10 +52,15 @@ def secrets(site: Site, application: Application, items: list[KubeObject]) -> li
 
 
 def system_secrets(site: Site) -> list[KubeObject]:
-    """Return the reference to the region's identity, for Leeward's own pods."""
+    """Return the references to the identities of Leeward's own pods, and to that of Prometheus where it asks them."""
     if site.fleet.secrets.by is SecretsBy.ELSEWHERE or not site.home:
         return []
-    return [_identity(site, SYSTEM_NAMESPACE, "leeward")]
+    wanted = {**SYSTEM_SECRETS, **({METRICS_SECRET: IDENTITY_KEYS} if site.fleet.monitoring is not None else {})}
+    remote = f"identity/{site.region.name}"
+    return [
+        _identity(site, name, SYSTEM_NAMESPACE, "leeward", f"{remote}/{name.removeprefix('leeward-')}", keys)
+        for name, keys in wanted.items()
+    ]
 
 
 def external_secret(
@@ -76,6 +86,5 @@ def external_secret(
     )
 
 
-def _identity(site: Site, namespace: str, part_of: str) -> KubeObject:
-    remote = f"identity/{site.region.name}"
-    return external_secret(site, IDENTITY_SECRET, namespace, part_of, {key: (remote, key) for key in IDENTITY_KEYS})
+def _identity(site: Site, name: str, namespace: str, part_of: str, remote: str, keys: tuple[str, ...]) -> KubeObject:
+    return external_secret(site, name, namespace, part_of, {key: (remote, key) for key in keys})

@@ -2,9 +2,10 @@
 
 from leeward.compile import objects as k8s
 from leeward.compile.doors import called
-from leeward.compile.identity import IDENTITY_SECRET, OWNER_PASSWORD_KEY, database_secret
+from leeward.compile.identity import OWNER_PASSWORD_KEY, database_secret, instance_secret
 from leeward.compile.objects import KubeObject, labels_of, object_of, selector_of
 from leeward.compile.target import DATABASE_SECRETS_DIR, IDENTITY_DIR, POSTGRES_PORT, Target
+from leeward.core.identities import CERTIFICATE
 from leeward.spec.application import Application, Operator, Resources, Service
 from leeward.spec.spec import Spec
 from leeward.spec.workload import AntiAffinity, Autoscaling, Exposure, SecretVariable
@@ -30,8 +31,8 @@ def service(spec: Spec, application: Application, region: str, target: Target) -
         account=app,
         grace_s=target.grace_s,
         volumes=[
-            # The certificate, to check that it is valid; the region's key is none of the service's business.
-            k8s.secret_volume("identity", IDENTITY_SECRET, ["ca.crt", "tls.crt"]),
+            # The certificate, to check that it is valid; the key is the instance manager's alone.
+            k8s.secret_volume("identity", instance_secret(app), [CERTIFICATE]),
             k8s.secret_volume("password", database_secret(app), [OWNER_PASSWORD_KEY]),
         ],
         annotations=target.pod_annotations(),

@@ -1,11 +1,15 @@
-"""The settings of the Envoy beside a service: limits, breakers, retries, balancing, metrics."""
+"""The settings of the Envoy beside a service: limits, breakers, retries, balancing, metrics.
+
+Its administration is a socket that Envoy's container alone has; from the pod's network two pages can be read.
+"""
 
 from dataclasses import dataclass
 
 from leeward.compile.objects import KubeObject
 from leeward.spec.traffic import Traffic
 
-ADMIN_PORT = 15000
+ADMIN_DIR = "/run/envoy"
+ADMIN_SOCKET = f"{ADMIN_DIR}/admin.sock"
 _TYPE = "type.googleapis.com/envoy."
 
 
@@ -41,13 +45,13 @@ def envoy_settings(
         "metrics",
         [],
         [
-            {"match": {"path": "/ready"}, "route": {"cluster": "admin"}},
-            {"match": {"path": "/metrics"}, "route": {"cluster": "admin", "prefix_rewrite": "/stats/prometheus"}},
+            {"match": _exactly("/ready"), "route": {"cluster": "admin"}},
+            {"match": _exactly("/metrics"), "route": {"cluster": "admin", "prefix_rewrite": "/stats/prometheus"}},
         ],
     )
     return EnvoySettings(
         bootstrap={
-            "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
+            "admin": {"address": {"pipe": {"path": ADMIN_SOCKET, "mode": 0o600}}},
             "static_resources": {
                 "listeners": [_listener("users", listen_port, users), _listener("metrics", metrics_port, metrics)],
                 "clusters": [
@@ -57,7 +61,7 @@ def envoy_settings(
                         "load_assignment": {
                             "cluster_name": "admin",
                             "endpoints": [
-                                {"lb_endpoints": [{"endpoint": {"address": _address("127.0.0.1", ADMIN_PORT)}}]}
+                                {"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": ADMIN_SOCKET}}}}]}
                             ],
                         },
                     }
@@ -80,6 +84,12 @@ def envoy_settings(
             },
         },
     )
+
+
+def _exactly(path: str) -> KubeObject:
+    """Return what matches GET of this very path, without a query."""
+    exactly = ((":method", "GET"), (":path", path))
+    return {"path": path, "headers": [{"name": name, "string_match": {"exact": value}} for name, value in exactly]}
 
 
 def _limit(name: str, requests: int | None, window_s: int) -> KubeObject | None:

@@ -11,7 +11,7 @@ import math
 from leeward.compile import objects as k8s
 from leeward.compile.objects import KubeObject
 from leeward.compile.service import PORT
-from leeward.compile.sidecar_envoy import envoy_settings
+from leeward.compile.sidecar_envoy import ADMIN_DIR, envoy_settings
 from leeward.compile.site import Site, find, is_service_of
 from leeward.spec.application import Application
 from leeward.spec.platform import Logging
@@ -20,6 +20,7 @@ from leeward.spec.workload import EnvoySidecar, LoggingSidecar, MetricsSidecar
 LOGS = "logs"
 SERVICE_PORT = "service"
 ENVOY_METRICS_PORT = 15090
+ENVOY_ADMIN = "envoy-admin"
 SMALL = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 
 
@@ -130,12 +131,12 @@ def _envoy(site: Site, application: Application, wanted: EnvoySidecar, pod: Kube
         ("envoy", "-c", "/etc/envoy/envoy.json", "--config-yaml", json.dumps(upstream), "--log-level", "warning"),
         ports={PORT: wanted.port, "envoy-metrics": ENVOY_METRICS_PORT},
         env=[k8s.pod_ip_env()],
-        mounts=[k8s.mount("envoy", "/etc/envoy", read_only=True)],
+        mounts=[k8s.mount("envoy", "/etc/envoy", read_only=True), k8s.mount(ENVOY_ADMIN, ADMIN_DIR)],
         resources={"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         readiness=k8s.http_probe("/ready", "envoy-metrics", period_s=2, failures=3),
     )
     pod["containers"].append(envoy)
-    pod.setdefault("volumes", []).append(k8s.config_map_volume("envoy", name))
+    pod.setdefault("volumes", []).extend([k8s.config_map_volume("envoy", name), k8s.empty_volume(ENVOY_ADMIN)])
     labels = site.labels(application.metadata.name, "envoy", application.metadata.name)
     text = json.dumps(settings.bootstrap, indent=2)
     return k8s.config_map(name, application.namespace, labels, {"envoy.json": text})

@@ -56,6 +56,8 @@ def with_class(site: Site, items: list[KubeObject]) -> list[KubeObject]:
 def _classed(item: KubeObject, name: str) -> KubeObject:
     if item["kind"] == "Cluster":
         return {**item, "spec": {**item["spec"], "storage": {**item["spec"]["storage"], "storageClass": name}}}
+    if item["kind"] == "PersistentVolumeClaim":
+        return {**item, "spec": {**item["spec"], "storageClassName": name}}
     if item["kind"] != "StatefulSet":
         return item
     result = copy.deepcopy(item)

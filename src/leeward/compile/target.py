@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from leeward.compile.objects import POD_ADDRESS, PROBE_PERIOD
 from leeward.core.dns.zone import server_name
-from leeward.core.settings import AgentSettings
+from leeward.core.settings import STORE_PEER_PORT, AgentSettings
 from leeward.spec.application import Engine
 from leeward.spec.platform import DnsProvider
 from leeward.spec.spec import Spec
@@ -18,13 +18,23 @@ from leeward.spec.spec import Spec
 SYSTEM_NAMESPACE = "leeward-system"
 
 IDENTITY_DIR = "/etc/leeward/identity"
-"""Where ca.crt, tls.crt and tls.key of the region are mounted."""
+"""Where a container finds what it proves itself with: ca.crt, tls.crt, tls.key, of its own purpose only."""
+STORE_IDENTITY_DIR = "/etc/leeward/store-identity"
+"""Where the agent finds its identity as a client of the quorum store."""
+GATEWAY_IDENTITY_DIR = "/etc/leeward/gateway-identity"
+"""Where the gateway finds its identity. The agent does not have it, and names it in the gateway's files."""
 AGENT_SETTINGS_DIR = "/etc/leeward/agent"
 GATEWAY_BOOTSTRAP_DIR = "/etc/leeward/gateway"
 GATEWAY_DIR = "/var/lib/leeward/gateway"
 """Where the agent writes what Envoy watches."""
+GATEWAY_VOLUME = "gateway"
+"""What is mounted there."""
 CLUSTER_TOKEN_DIR = "/var/run/secrets/leeward/cluster"
 QUORUM_DATA_DIR = "/var/lib/etcd"
+QUORUM_QUOTA_BYTES = 256 * 1024 * 1024
+"""How large a member's database may become: then etcd refuses writes (docs/concepts/store.md)."""
+BACKUP_DIR = "/var/lib/leeward/backups"
+"""Where the agent keeps backups of the quorum store."""
 DATABASE_VOLUME_DIR = "/var/lib/postgresql/data"
 DATABASE_SECRETS_DIR = "/etc/leeward/database"
 
@@ -34,9 +44,10 @@ USERS_PORT = 8080
 PEERS_PORT = 8443
 POSTGRES_PORT = 5432
 EGRESS_PORT_BASE = 15000
-GATEWAY_ADMIN_PORT = 9901
+GATEWAY_METRICS_PORT = 9901
+"""Where a gateway shows whether it is ready, and its metrics."""
 QUORUM_CLIENT_PORT = 2379
-QUORUM_PEER_PORT = 2380
+QUORUM_PEER_PORT = STORE_PEER_PORT
 QUORUM_METRICS_PORT = 2381
 AGENT_PORT = 7443
 DNS_PORT = 8053
@@ -82,6 +93,7 @@ class QuorumMember:
     fleet: str
     data_dir: str
     identity_dir: str
+    """Holds ca.crt, tls.crt, tls.key for clients, and peer-ca.crt, peer.crt, peer.key for the other members."""
     listen_host: str
     client_url: str
     peer_urls: Mapping[str, str]
@@ -109,13 +121,19 @@ class EngineCommands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """Container images of Leeward's own parts. The world runs their commands as processes."""
+    """Container images of Leeward's own parts. The world runs their commands as processes.
+
+    An image has a digest here if a public record other than its registry names it; ``images.digests`` of a Fleet gives
+    the others.
+    """
 
     leeward: str = "ghcr.io/leeward/leeward:0.1.0"
     postgres: str = "ghcr.io/leeward/postgres:18-0.1.0"
     """PostgreSQL 18 with Leeward's instance manager."""
     gateway: str = "docker.io/envoyproxy/envoy:v1.40.0"
-    quorum: str = "gcr.io/etcd-development/etcd:v3.5.21"
+    quorum: str = (
+        "gcr.io/etcd-development/etcd:v3.5.30@sha256:4e4165921a091645f0bd93cbef37aa9d8d29fb88d57f196e13dfe8632dc973bd"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +148,20 @@ class DatabasePasswords:
 class SecretValues:
     """What the world's secrets hold."""
 
-    identity: Mapping[str, str]
-    """ca.crt, tls.crt and tls.key of the region."""
+    agent: Mapping[str, str]
+    """By file: who the agent is to other agents, operators and instance managers."""
+    store_client: Mapping[str, str]
+    """By file: who the agent is to the region's member of the quorum store."""
+    store_member: Mapping[str, str]
+    """By file: who that member is to clients and to other members."""
+    gateway: Mapping[str, str]
+    """By file: who the gateway is to other regions' gateways."""
+    instances: Mapping[str, Mapping[str, str]]
+    """By application and file: who its instance manager in the region is."""
     cluster_token: str
     """What the agent shows the region's API server."""
+    cluster_ca: str
+    """The authority of that API server."""
     databases: Mapping[str, DatabasePasswords]
     """By application."""
 
@@ -176,7 +204,7 @@ class Target:
 
     @property
     def gateway_listen_host(self) -> str:
-        """What the gateway binds to, and where the agent beside it finds its administration."""
+        """What the gateway binds to."""
         return self.pods.gateway if self.pods else self.listen_host
 
     @property

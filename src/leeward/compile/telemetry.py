@@ -6,15 +6,20 @@ import json
 from leeward.compile import objects as k8s
 from leeward.compile.alerts import alerts
 from leeward.compile.dashboards import dashboard
+from leeward.compile.identity import METRICS_SECRET
 from leeward.compile.objects import KubeObject, object_of, selector_of
 from leeward.compile.site import Site, find, is_service_of, pods_of
 from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.core.identities import CA, CERTIFICATE, KEY
 from leeward.spec.application import Application
 
 OBSERVABILITY = "observability"
 LOGGING = "logging"
 OTLP_PORT = 4317
-COLLECTOR = "docker.io/otel/opentelemetry-collector-contrib:0.139.0"
+COLLECTOR = (
+    "docker.io/otel/opentelemetry-collector-contrib:0.139.0"
+    "@sha256:faf125d656fa47cea568b2f3b4494efd2525083bc75c1e96038bc23f05cd68fd"
+)
 FLUENT_BIT = "cr.fluentbit.io/fluent/fluent-bit:4.1.1"
 METRICS = "metrics"
 
@@ -64,14 +69,13 @@ def _endpoints(application: Application) -> list[KubeObject]:
 
 
 def leeward_monitor(site: Site) -> list[KubeObject]:
-    """Return what scrapes the agent and the gateway: the agent shows its metrics to the operator's certificate only."""
+    """Return what scrapes the agent and the gateway. The agent answers certificates of the fleet's authority only."""
     if site.fleet.monitoring is None or not site.home:
         return []
     labels = site.labels("leeward", "monitoring", "leeward")
-    identity = "leeward-identity"
 
     def part(key: str) -> KubeObject:
-        return {"secret": {"name": identity, "key": key}}
+        return {"secret": {"name": METRICS_SECRET, "key": key}}
 
     agent = {
         "port": "agent",
@@ -79,13 +83,13 @@ def leeward_monitor(site: Site) -> list[KubeObject]:
         "scheme": "https",
         "interval": "5s",
         "tlsConfig": {
-            "ca": part("ca.crt"),
-            "cert": part("tls.crt"),
-            "keySecret": {"name": identity, "key": "tls.key"},
+            "ca": part(CA),
+            "cert": part(CERTIFICATE),
+            "keySecret": {"name": METRICS_SECRET, "key": KEY},
             "serverName": site.region.name,
         },
     }
-    gateway = {"port": "admin", "path": "/stats/prometheus", "interval": "15s"}
+    gateway = {"port": "metrics", "path": "/stats/prometheus", "interval": "15s"}
     spec = {"selector": {"matchLabels": selector_of("leeward", "agent")}, "podMetricsEndpoints": [agent, gateway]}
     return [object_of("monitoring.coreos.com/v1", "PodMonitor", "leeward", SYSTEM_NAMESPACE, labels, spec=spec)]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from leeward.core.quick import quick
-from leeward.core.values import Promise, Region, Topology
+from leeward.core.values import Promise, Region, Tally, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,23 @@ class Vow:
     promise: Promise
 
 
-Action = Propose | Vow
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Replace the tally, if it is still the one this was counted on, and put the note into the log."""
+
+    tally: Tally
+    epoch: int
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
+class RenewGeneration:
+    """Replace the store's generation: what was decided on the history before must no longer commit."""
+
+    because: str
+
+
+Action = Propose | Vow | Count | RenewGeneration
 
 
 @quick

@@ -17,6 +17,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+WHOLE_MAX = 2**64
+"""Whole numbers are smaller, as those of PostgreSQL and etcd are."""
+
 
 class DecodeError(Exception):
     """The text is not a value of that type."""
@@ -43,13 +46,15 @@ def decode(kind: type[T], text: str | bytes) -> T:
     return found
 
 
-# Several agents in one process, as in the simulator, read the same values; nobody changes one.
+# Several agents in one process, as in the simulator, read the same values; none is ever changed.
 @lru_cache(maxsize=256)
 def _decoded(kind: Any, text: str | bytes) -> Any:
     try:
         raw = json.loads(text)
     except ValueError as error:
         raise DecodeError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise DecodeError("not JSON: it is nested too deeply") from error
     return from_plain(kind, raw)
 
 
@@ -57,7 +62,7 @@ def from_plain(kind: type[T], raw: Any) -> T:
     """Return the value ``plain`` wrote. Unknown keys (of a newer writer) are ignored. Raises DecodeError."""
     try:
         return typing.cast("T", _builder(typing.cast("Any", kind))(raw))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise DecodeError(f"not a {kind.__name__}: {error!r}") from error
 
 
@@ -132,6 +137,8 @@ def _builder(kind: Any) -> _Builder:
         return _builder(kind.__supertype__)
     if dataclasses.is_dataclass(kind):
         return _record(typing.cast("type", kind))
+    if kind is int:
+        return _whole
     return _member(kind) if issubclass(kind, StrEnum) else _scalar(kind)
 
 
@@ -140,7 +147,12 @@ def _optional(inner: _Builder) -> _Builder:
 
 
 def _sequence(inner: _Builder) -> _Builder:
-    return lambda raw: tuple([inner(item) for item in raw])
+    def build(raw: Any) -> Any:
+        if not isinstance(raw, list | tuple):
+            raise TypeError(f"{raw!r} is not a list")
+        return tuple([inner(item) for item in raw])
+
+    return build
 
 
 def _mapping(inner: _Builder) -> _Builder:
@@ -182,6 +194,14 @@ def _record(kind: type) -> _Builder:
 def _member(kind: type[StrEnum]) -> _Builder:
     members = {member.value: member for member in kind}
     return lambda raw: members[raw] if raw in members else kind(raw)
+
+
+def _whole(raw: Any) -> Any:
+    if not isinstance(raw, int):
+        raise TypeError(f"{raw!r} is not int")
+    if not -WHOLE_MAX < raw < WHOLE_MAX:
+        raise ValueError("a whole number has more than 64 bits")
+    return raw
 
 
 def _scalar(kind: type) -> _Builder:

@@ -3,16 +3,23 @@
 In the synchronous modes an acknowledged write is on the primary and on W standbys: on W + 1 of the D
 data regions. P promises therefore reach every such write when P + W + 1 > D (that is R + W > N of
 DESIGN.md, section 6, with N = D - 1), and then the most advanced promise holds them all: promises are ordered
-by the last epoch in the WAL and then by LSN, as Raft orders logs. The same rule holds across
-epochs, because a new primary acknowledges nothing before the record of its own epoch is acknowledged.
+by the last epoch in the WAL, then by timeline, then by LSN, much as Raft orders logs (decision 15 has the proof and
+where the analogy ends). The same rule holds across epochs, because a new primary acknowledges nothing before the
+record of its own epoch is acknowledged.
 
-In async the most advanced replica wins, and the loss is estimated from the old primary's progress; a loss
-beyond the RPO waits for an operator.
+One promise suffices where it is the deposed primary's own, with the record of the epoch it was deposed in: it holds
+every write that it acknowledged, and every one of before.
+
+In async the most advanced replica wins, and the loss is estimated from the primaries' progress (``progress``). A loss
+beyond the RPO waits: for a replica that holds more, as the deposed primary's own does when it comes back, or for an
+operator who names the replica. A loss within the RPO waits for neither: that is what the RPO bought.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from leeward.core import progress
 from leeward.core.routing import has_pods
 from leeward.core.values import Promise, Region, ReplicationMode, Topology, WalPosition
 from leeward.core.view import View
@@ -31,15 +38,19 @@ class Choice:
 
 def choose(view: View, topology: Topology) -> Choice:
     """Return who should be promoted under the topology's epoch, as of now."""
-    promises = view.promises
     data_regions = topology.data_regions
+    promises = _comparable({region: promise for region, promise in view.promises.items() if region in data_regions})
     missing = [region for region in data_regions if region not in promises]
     if topology.mode is ReplicationMode.ASYNC:
         expected = [region for region in missing if region != topology.deposed and view.alive(region)]
         give_up_at_s = view.topology_seen_at_s + view.timers.promise_wait_s
         if expected and view.now_s < give_up_at_s:
             return Choice(None, f"waiting for {', '.join(expected)} to promise", give_up_at_s)
-    elif len(promises) + topology.acks_required + 1 <= len(data_regions):
+    elif (
+        len(promises) + topology.acks_required + 1 <= len(data_regions)
+        and not _holds_all(promises, topology)
+        and not _all_there_is(view, topology, missing)
+    ):
         needed = len(data_regions) - topology.acks_required
         return Choice(
             None,
@@ -57,22 +68,23 @@ def choose(view: View, topology: Topology) -> Choice:
     if topology.mode is not ReplicationMode.ASYNC and best.wal < most:
         ahead = ", ".join(sorted(p.region for p in promises.values() if p.wal == most))
         return Choice(None, f"{ahead} holds more than {best.region} and is not fit; waiting for it")
+    wanted = next((p for p in fit if p.region == topology.target), None)
     if topology.mode is ReplicationMode.ASYNC:
         loss_s = estimated_loss_s(view, best)
-        if loss_s > view.app.rpo_s and topology.request is None:
+        # An operator who named a replica accepted its loss, and no replica but that one and better ones.
+        if loss_s > view.app.rpo_s and wanted is None and not _nothing_better(view, topology, most, best):
             return Choice(
                 None,
                 f"{best.region} is the best candidate and would lose {seconds_text(loss_s)} of writes; the RPO is "
                 f"{view.app.rpo_s:g} s. Wait for a better replica, or accept it: leeward failover {view.app.name} "
                 f"--to {best.region}",
             )
-    wanted = next((p for p in fit if p.region == topology.target), None)
     if wanted is not None:
         behind_s = estimated_loss_s(view, wanted)
         bearable = topology.mode is ReplicationMode.ASYNC and behind_s <= view.app.rpo_s
         if wanted.wal == most or bearable:
-            told = f"an operator chose it ({seconds_text(behind_s)} behind)"
-            return Choice(wanted.region, f"{wanted.region} is elected: {told}")
+            behind = f" ({seconds_text(behind_s)} behind)" if topology.mode is ReplicationMode.ASYNC else ""
+            return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it{behind}")
         return Choice(best.region, f"{best.region} is elected: it holds more than {wanted.region}, which was asked for")
     others = [promise.region for promise in promises.values() if promise.region != best.region]
     if not others:
@@ -80,8 +92,48 @@ def choose(view: View, topology: Topology) -> Choice:
     elif all(promises[region].wal < best.wal for region in others):
         why = f"it holds the most: LSN {lsn_text(best.wal.lsn)}, ahead of {', '.join(sorted(others))}"
     else:
-        why = f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and comes first among equals"
-    return Choice(best.region, f"{best.region} is elected: {why}")
+        why = f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and the tie is broken by placement order"
+    return Choice(best.region, f"{best.region} is elected: {why}{_lost_with(view, topology, best)}")
+
+
+def _lost_with(view: View, topology: Topology, elected: Promise) -> str:
+    """Return what is lost in async by electing this promise, as far as the record says: the only word of it there is
+    when the old primary's disk is lost, too."""
+    loss_s = estimated_loss_s(view, elected) if topology.mode is ReplicationMode.ASYNC else 0.0
+    return f"; {seconds_text(loss_s)} of writes are lost" if 0 < loss_s < math.inf else ""
+
+
+def _holds_all(promises: Mapping[Region, Promise], topology: Topology) -> bool:
+    """Whether the deposed primary promised, with the record of the epoch that it was primary under.
+
+    Whatever was acknowledged under that epoch it acknowledged itself, and it was elected with all of it from before.
+    """
+    deposed = promises.get(topology.deposed) if topology.deposed is not None else None
+    return deposed is not None and topology.deposed_epoch > 0 and deposed.wal.epoch == topology.deposed_epoch
+
+
+def _all_there_is(view: View, topology: Topology, missing: Sequence[Region]) -> bool:
+    """Whether the store went back, and every region without a promise says under this epoch that it holds no data.
+
+    Which data regions were in force is not known then, and one that was only about to join has nothing to promise.
+    No wait brings a write back that no region holds: it was on more volumes, all of them lost, than the mode allows.
+    """
+    reports = {region: view.report(region) for region in missing if view.alive(region)}
+    return topology.recovering and all(
+        (report := reports.get(region)) is not None
+        and report.answers
+        and report.epoch == topology.epoch
+        and report.wal is None
+        and not report.has_data
+        for region in missing
+    )
+
+
+def _comparable(promises: Mapping[Region, Promise]) -> Mapping[Region, Promise]:
+    """Return the promises without timelines where one of them has none: an older instance manager does not name it."""
+    if all(promise.wal.timeline for promise in promises.values()):
+        return promises
+    return {region: replace(each, wal=replace(each.wal, timeline=0)) for region, each in promises.items()}
 
 
 def unfit(view: View, topology: Topology, region: Region) -> str | None:
@@ -125,7 +177,8 @@ def _held(view: View, topology: Topology) -> dict[Region, WalPosition]:
         and topology.primary is not None
         and view.alive(topology.primary)
     ):
-        return {s.region: WalPosition(primary.wal.epoch, s.flushed_lsn) for s in primary.senders if s.streaming}
+        ours = primary.wal
+        return {s.region: replace(ours, lsn=s.flushed_lsn) for s in primary.senders if s.streaming}
     reports = ((region, view.report(region)) for region in topology.data_regions if view.alive(region))
     return {region: report.wal for region, report in reports if report is not None and report.wal is not None}
 
@@ -145,30 +198,31 @@ def heir(view: View, topology: Topology) -> Region | None:
     """
     fit = [region for region in topology.data_regions if region != topology.primary and view.alive(region)]
 
-    def advance(region: Region) -> tuple[int, int, bool, int]:
+    def advance(region: Region) -> tuple[WalPosition, bool, int]:
         report = view.report(region)
         wal = view.instance.wal if region == view.me and view.instance is not None else report.wal if report else None
-        held = (wal.epoch, wal.lsn) if wal else (-1, -1)
-        return (*held, has_pods(view, region), -topology.data_regions.index(region))
+        return (wal or NOTHING, has_pods(view, region), -topology.data_regions.index(region))
 
     return max(fit, key=advance, default=None)
 
 
 def estimated_loss_s(view: View, promise: Promise) -> float:
-    """Return by how many seconds the promise is behind the last known WAL of the old primary.
+    """Return how many seconds of the primaries' writes the replica lacks; infinity where the record does not say."""
+    if view.topology is not None and view.topology.recovering:
+        # The record went back with the store.
+        return math.inf
+    return progress.loss_s(view.progress, promise.wal)
 
-    Resolution: one heartbeat. 0 when the replica holds everything the primary was seen to have; infinity when it
-    stopped before anything this agent remembers. An LSN of another epoch says nothing: histories fork.
-    """
-    if not view.progress or promise.wal >= view.progress[-1].wal:
-        return 0.0
-    held = [point.at_s for point in view.progress if point.wal <= promise.wal]
-    return view.progress[-1].at_s - held[-1] if held else math.inf
+
+def _nothing_better(view: View, topology: Topology, most: WalPosition, best: Promise) -> bool:
+    """Whether waiting is of no use: nothing is on record, every replica promised, and none holds more."""
+    unrecorded = topology.recovering or not view.progress
+    return unrecorded and best.wal == most and all(region in view.promises for region in topology.data_regions)
 
 
 def seconds_text(loss_s: float) -> str:
     """Return a loss in words."""
-    return "more than can be told" if math.isinf(loss_s) else f"about {loss_s:.1f} s"
+    return "more than the recorded history covers" if math.isinf(loss_s) else f"about {loss_s:.1f} s"
 
 
 def lsn_text(lsn: int) -> str:

@@ -6,26 +6,37 @@ Replicas that see it cut from the old primary and promise what they hold. *Promo
 named by compare-and-swap; it promotes, writes its epoch into the database, and declares itself steady.
 
 Always true: a region is elected only by promises of the epoch in force; a primary is deposed only when its
-lease is over, or its promise proves that it stopped, before anybody else is promoted.
+lease is over, or its promise proves that it stopped, before another region is promoted.
 Not here: orders to PostgreSQL (``replication``), planned changes (``switchover``), traffic (``routing``).
 """
 
 from dataclasses import replace
 from typing import assert_never
 
-from leeward.core import election, lease, membership, switchover
+from leeward.core import data_regions, election, lease, membership, reconfiguration, recovery, switchover, tally
 from leeward.core.actions import Action, Decision, Note, Propose, Vow
-from leeward.core.values import InstanceStatus, Order, Phase, Promise, Region, ReplicationMode, Role, Topology
+from leeward.core.values import FailoverPolicy, InstanceStatus, Phase, Promise, Region, Role, Topology
 from leeward.core.view import Fence, View
 
-# How long an instance may fail to accept writes, in leases, before its own region gives the primary up: long enough
-# for PostgreSQL to come back after a crash, and short enough to elect another one within the RTO.
+FOUNDING_EPOCH = 1
+"""An application's first epoch, and no other: a store that went back opens a much later one."""
+# How long an instance may fail to accept writes, in the region's leases, before its own region gives the primary up:
+# long enough for PostgreSQL to come back after a crash, and short enough to elect another one within the RTO. An
+# application that waits longer for a silent primary waits as long for a database that does not write.
 UNWRITABLE_LEASES = 1.5
+# A region was alive when it was elected, so one whose heartbeats are late here has this long for the next to arrive.
+ELECTED_LEASES = 0.5
 
 
 def decide(view: View) -> Decision:
     """Return what to do about the application's topology, and why."""
     topology = view.topology
+    if topology is None and view.declared != view.app.data_regions:
+        # An agent with old files must not bring back what was removed, whatever its instance has lived through.
+        return Decision(f"waiting until most regions' files name {view.app.name} and its data regions alike")
+    recovered = recovery.recover(view)
+    if recovered is not None:
+        return recovered
     if topology is None:
         return _found(view)
     match topology.phase:
@@ -40,31 +51,45 @@ def decide(view: View) -> Decision:
             assert_never(topology.phase)
 
 
-def acks_required(mode: ReplicationMode, data_regions: int) -> int:
-    """Return W: half of the data regions, so that with the primary a majority holds every write."""
-    return 0 if mode is ReplicationMode.ASYNC else data_regions // 2
-
-
 def _found(view: View) -> Decision:
-    """Write the first topology; the preferred region does it, once its instance manager answers."""
+    """Write the first topology; the preferred region does it, once the instance managers answer.
+
+    None of them has an epoch or data (``recovery``). Those that do not answer are waited for, but not for ever.
+    """
     first, *_ = view.app.data_regions
     if view.me != first:
         return Decision(f"waiting for {first} to found {view.app.name}")
     if view.instance is None:
         return Decision("waiting for the instance manager before founding the application")
+    awaited = recovery.awaited(view)
+    give_up_at_s = view.store_read_at_s + recovery.FOUNDING_WAIT_LEASES * view.timers.lease_s
+    if awaited and view.now_s < give_up_at_s:
+        return Decision(f"waiting for the instances in {', '.join(awaited)} before founding", retry_at_s=give_up_at_s)
     mode = view.app.mode
     because = f"{first} founds {view.app.name}: the first of its placement"
     topology = Topology(
         app=view.app.name,
-        epoch=1,
+        epoch=FOUNDING_EPOCH,
         phase=Phase.PROMOTING,
         primary=first,
         data_regions=view.app.data_regions,
         mode=mode,
-        acks_required=acks_required(mode, len(view.app.data_regions)),
+        acks_required=data_regions.acks_required(mode, len(view.app.data_regions)),
         because=because,
+        generation=view.generation,
     )
     return Decision(because, (Propose(topology, 0, (Note("ApplicationFounded", because),)),))
+
+
+def is_founding(view: View, topology: Topology) -> bool:
+    """Whether the application has never had a database: its first primary has not proved a write yet.
+
+    Never after that: a primary that lost its data and its state must not create another database beside the copies.
+    """
+    if (topology.epoch, topology.phase) != (FOUNDING_EPOCH, Phase.PROMOTING) or topology.recovering:
+        return False
+    reports = (view.report(region) for region in topology.data_regions if region != topology.primary)
+    return not any(report is not None and (report.has_data or report.wal is not None) for report in reports)
 
 
 def _watch(view: View, topology: Topology, primary: Region) -> Decision:
@@ -72,9 +97,17 @@ def _watch(view: View, topology: Topology, primary: Region) -> Decision:
     verdict = membership.judge(view, primary)
     if not verdict.lost:
         return Decision(verdict.because, retry_at_s=verdict.retry_at_s)
+    if is_founding(view, topology):
+        return Decision(f"{verdict.because}; it creates the database, and no other region has a copy: waiting for it")
     if topology.paused:
         return Decision(f"{verdict.because}; automatic failover is paused")
+    heard_by_s = view.topology_seen_at_s + ELECTED_LEASES * view.timers.lease_s
+    if topology.phase is Phase.PROMOTING and view.now_s < heard_by_s:
+        return Decision(f"{primary} was made primary just now; its next heartbeat is awaited", retry_at_s=heard_by_s)
     seen = view.seen[primary]
+    if view.app.failover is FailoverPolicy.OBSERVE:
+        of = f"{topology.epoch}/{seen.heartbeat.incarnation}/{seen.heartbeat.sequence}"
+        return tally.withheld(view, topology, verdict.because, of=of, silent_s=view.now_s - seen.at_s)
     return Decision(
         verdict.because,
         (
@@ -103,15 +136,19 @@ def depose(
 ) -> Propose:
     """Return the proposal that prepares an election: phase one."""
     assert topology.primary is not None
+    seen = view.seen.get(topology.primary)
+    stated_s = lease.stated_s(seen.heartbeat, topology.app) if seen is not None else 0.0
     electing = replace(
-        topology,
-        epoch=topology.epoch + 1,
+        data_regions.rolled_back(topology),
+        epoch=recovery.next_epoch(view),
         phase=Phase.ELECTING,
         primary=None,
         target=target,
         deposed=topology.primary,
+        deposed_epoch=topology.epoch,
         deposed_fence=view.fences.get(topology.primary, Fence()).value,
         deposed_lease_over=lease_over,
+        deposed_lease_s=max(view.app.lease_s, stated_s),
         favourite=target or election.heir(view, topology),
         handover_lsn=None,
         because=because,
@@ -132,24 +169,50 @@ def _elect(view: View, topology: Topology) -> Decision:
     vow = promise(view, topology)
     actions: tuple[Action, ...] = () if vow is None else (Vow(vow),)
     if not old_primary_stopped(view, topology):
-        over_at_s = lease.takeover_at_s(view.deposed_seen_at_s, view.timers)
-        return Decision(f"waiting until {topology.deposed} has surely stopped", actions, over_at_s)
+        over_at_s = _leases_over_at_s(view, topology)
+        whoever = topology.deposed or "every region that may have been primary"
+        return Decision(f"waiting until {whoever} has surely stopped", actions, over_at_s)
     choice = election.choose(view, topology)
     if choice.elected is None:
         return Decision(choice.because, actions, choice.retry_at_s)
     # Whoever sees it first says so: beside the store's leader that saves a round trip. One proposal wins.
     promoting = replace(
-        topology, phase=Phase.PROMOTING, primary=choice.elected, favourite=None, target=None, because=choice.because
+        topology,
+        phase=Phase.PROMOTING,
+        primary=choice.elected,
+        favourite=None,
+        target=None,
+        recovering=False,
+        because=choice.because,
     )
     propose = Propose(promoting, view.topology_revision, (Note("PrimaryElected", choice.because),))
     return Decision(choice.because, (*actions, propose))
 
 
 def old_primary_stopped(view: View, topology: Topology) -> bool:
-    """Whether the deposed primary can no longer be writing: its lease is over, or it promised."""
-    if topology.deposed_lease_over or topology.deposed is None or topology.deposed in view.promises:
+    """Whether the deposed primary can no longer be writing: its lease is over, or it promised.
+
+    After the store went back it is unknown who that is: every data region must have promised, or every lease be over.
+    """
+    if topology.recovering:
+        if all(region in view.promises for region in topology.data_regions):
+            return True
+    elif topology.deposed_lease_over or topology.deposed is None or topology.deposed in view.promises:
         return True
-    return view.now_s >= lease.takeover_at_s(view.deposed_seen_at_s, view.timers)
+    return view.now_s >= _leases_over_at_s(view, topology)
+
+
+def _leases_over_at_s(view: View, topology: Topology) -> float:
+    """Return when the lease of whoever was primary is surely over: the longest that anything known says.
+
+    Nothing of a replaced history can commit once the election after it is there to be seen, so leases given in it count
+    from then at the latest.
+    """
+    lease_s = max(view.app.lease_s, topology.deposed_lease_s, view.deposed_lease_s)
+    if not topology.recovering:
+        return lease.takeover_at_s(view.deposed_seen_at_s, lease_s)
+    stated_s = (lease.stated_s(seen.heartbeat, topology.app) for seen in view.seen.values())
+    return lease.takeover_at_s(view.topology_seen_at_s, max(lease_s, *stated_s, 0.0))
 
 
 def promise(view: View, topology: Topology) -> Promise | None:
@@ -176,7 +239,8 @@ def _detached(instance: InstanceStatus) -> bool:
 
 def _lined_up(instance: InstanceStatus, topology: Topology) -> bool:
     """Whether it already streamed from the favourite, in recovery itself: then it is cut from every primary too."""
-    obeys = instance.order == Order(topology.epoch, Role.STANDBY, upstream=topology.favourite)
+    order = instance.order
+    obeys = order is not None and order.asks_for(topology.epoch, Role.STANDBY, topology.favourite)
     streams = instance.role is Role.STANDBY and instance.upstream == topology.favourite
     replayed = instance.wal is not None and (instance.replayed_lsn or 0) >= instance.wal.lsn
     return topology.favourite is not None and obeys and streams and replayed
@@ -187,17 +251,23 @@ def _lead(view: View, topology: Topology) -> Decision:
     instance = view.instance
     silent_since_s = view.instance_silent_since_s
     if silent_since_s is not None and topology.phase is not Phase.SWITCHING:
-        give_up_at_s = silent_since_s + UNWRITABLE_LEASES * view.timers.lease_s
+        give_up_at_s = silent_since_s + max(UNWRITABLE_LEASES * view.timers.lease_s, view.app.takeover_s)
         if _heir_exists(view, topology) and not topology.paused:
-            if view.now_s >= give_up_at_s:
+            if view.now_s < give_up_at_s:
+                return Decision("the database here does not accept writes yet", retry_at_s=give_up_at_s)
+            if view.app.failover is FailoverPolicy.AUTOMATIC:
                 return _give_up(view, topology, view.now_s - silent_since_s)
-            return Decision("the database here does not accept writes yet", retry_at_s=give_up_at_s)
+            if topology.phase is Phase.STEADY:
+                of = f"{topology.epoch}/{view.me}/{silent_since_s:.0f}"
+                silent_s = view.now_s - silent_since_s
+                return tally.withheld(view, topology, _unwritable(view, silent_s), of=of, silent_s=silent_s)
     if topology.phase is Phase.SWITCHING:
         return switchover.drive(view, topology)
     if topology.phase is Phase.PROMOTING:
-        handed_back = switchover.hand_back(view, topology)
-        if handed_back is not None:
-            return handed_back
+        lacking = switchover.lacks_handover(view, topology)
+        if lacking is not None:
+            # Also while failover is paused or observed: no primary is lost, and no write, where a switchover fails.
+            return Decision(lacking, (depose(view, topology, because=lacking, lease_over=False),))
         if instance is None or not (instance.proved and instance.writable and instance.epoch == topology.epoch):
             return Decision(f"{view.me} promotes under epoch {topology.epoch}")
         because = f"{view.me} accepts writes and has written epoch {topology.epoch} into the database"
@@ -205,12 +275,15 @@ def _lead(view: View, topology: Topology) -> Decision:
             topology,
             phase=Phase.STEADY,
             deposed=None,
+            deposed_epoch=0,
             handover_lsn=None,
             request=None,
+            # After the store went back it was the fewest of several sets; the record is acknowledged by this one's.
+            acks_required=data_regions.acks_required(topology.mode, len(topology.data_regions)),
             because=topology.because,
         )
         return Decision(because, (Propose(steady, view.topology_revision, (Note("PrimaryPromoted", because),)),))
-    change = _change_mode(view, topology)
+    change = (None if topology.joint else _change_mode(view, topology)) or reconfiguration.advance(view, topology)
     return change if change is not None else Decision(f"{view.me} is primary under epoch {topology.epoch}")
 
 
@@ -220,9 +293,13 @@ def _heir_exists(view: View, topology: Topology) -> bool:
     return any(report is not None and report.wal is not None and view.alive(region) for region, report in reports)
 
 
+def _unwritable(view: View, silent_s: float) -> str:
+    return f"the database in {view.me} has not accepted writes for {silent_s:.1f} s; another region can"
+
+
 def _give_up(view: View, topology: Topology, silent_s: float) -> Decision:
     """Depose ourselves. The agent stops feeding the lease of an instance that does not write, so it is over."""
-    because = f"the database in {view.me} has not accepted writes for {silent_s:.1f} s; another region can"
+    because = _unwritable(view, silent_s)
     return Decision(because, (depose(view, topology, because=because, lease_over=False, silent_s=silent_s),))
 
 
@@ -235,18 +312,19 @@ def _change_mode(view: View, topology: Topology) -> Decision | None:
     wanted = topology.requested_mode
     if wanted is None:
         return None
-    required = acks_required(wanted, len(topology.data_regions))
+    required = data_regions.acks_required(wanted, len(topology.data_regions))
     instance = view.instance
-    if wanted is not ReplicationMode.ASYNC:
+    # With one data region there is no standby to wait for.
+    if required:
+        senders = [s for s in instance.senders if s.region in topology.data_regions] if instance is not None else []
         caught_up = (
             instance is not None
             and instance.settled
             and instance.order is not None
             and instance.order.synchronous is not None
-            and sum(sender.synchronous and sender.streaming for sender in instance.senders) >= 1
+            and sum(sender.synchronous and sender.streaming for sender in senders) >= 1
             and sum(
-                sender.streaming and view.lags_s.get(sender.region, 0.0) < view.timers.lease_s
-                for sender in instance.senders
+                sender.streaming and view.lags_s.get(sender.region, 0.0) < view.timers.lease_s for sender in senders
             )
             >= required
         )

@@ -3,7 +3,7 @@
 The stages lie between records of several machines: they are as exact as those machines' clocks agree.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from leeward.core.values import App, Record, Region
@@ -20,7 +20,7 @@ class Failover:
     at_unix_s: float
     """When the primary was given up."""
     to: Region | None
-    """Who accepts writes since; None while nobody does."""
+    """The region that accepts writes since then; None while there is none."""
     because: str
     """Why the primary was given up."""
     stages_s: Mapping[str, float]
@@ -34,6 +34,23 @@ def last(records: Iterable[Record], app: App, me: Region) -> Failover | None:
     for record in records:
         if record.app == app:
             by_epoch.setdefault(record.epoch, []).append(record)
+    return next(_told(by_epoch, me), None)
+
+
+def gap_s(records: Iterable[Record], app: App, epoch: int, me: Region) -> float | None:
+    """Return how long the failover under an epoch kept writes from being accepted; None when that is not on record.
+
+    From the last sign of life of the old primary until the new one accepted writes.
+    """
+    of_epoch = {epoch: [record for record in records if record.app == app and record.epoch == epoch]}
+    found = next(_told(of_epoch, me), None)
+    if found is None or found.to is None:
+        return None
+    return sum(took_s for stage, took_s in found.stages_s.items() if stage != ROUTED)
+
+
+def _told(by_epoch: Mapping[int, list[Record]], me: Region) -> Iterator[Failover]:
+    """Yield every failover, the last one first."""
     for epoch in sorted(by_epoch, reverse=True):
         kinds = {record.kind: record for record in by_epoch[epoch] if record.kind != "PrimaryRouted"}
         lost = kinds.get("PrimaryLost")
@@ -50,5 +67,4 @@ def last(records: Iterable[Record], app: App, me: Region) -> Failover | None:
         ):
             if begun is not None and ended is not None:
                 stages[stage] = max(0.0, ended.at_unix_s - begun.at_unix_s)
-        return Failover(epoch, lost.at_unix_s, promoted.region if promoted else None, lost.because, stages)
-    return None
+        yield Failover(epoch, lost.at_unix_s, promoted.region if promoted else None, lost.because, stages)

@@ -8,6 +8,11 @@ def fleet_prefix(fleet: str) -> str:
     return f"/leeward/{fleet}/"
 
 
+def generation(fleet: str) -> str:
+    """Return the key of the store's generation; absent until the store went back for the first time."""
+    return f"{fleet_prefix(fleet)}generation"
+
+
 def fence(fleet: str, region: Region) -> str:
     """Return the key of the number that is bumped to depose a region's primaries."""
     return f"{fleet_prefix(fleet)}regions/{region}/fence"
@@ -16,6 +21,11 @@ def fence(fleet: str, region: Region) -> str:
 def heartbeat(fleet: str, region: Region) -> str:
     """Return the key of a region's last heartbeat."""
     return f"{fleet_prefix(fleet)}regions/{region}/heartbeat"
+
+
+def declared(fleet: str, region: Region) -> str:
+    """Return the key of the data regions that a region's files name for each application."""
+    return f"{fleet_prefix(fleet)}regions/{region}/declared"
 
 
 def topology(fleet: str, app: App) -> str:
@@ -28,9 +38,34 @@ def promise(fleet: str, app: App, region: Region) -> str:
     return f"{fleet_prefix(fleet)}apps/{app}/promises/{region}"
 
 
+def progress(fleet: str, app: App) -> str:
+    """Return the key of how far the primaries' WAL was over time."""
+    return f"{fleet_prefix(fleet)}apps/{app}/progress"
+
+
+def accepted(fleet: str, app: App) -> str:
+    """Return the key of the operators' requests that changed an application lately."""
+    return f"{fleet_prefix(fleet)}apps/{app}/accepted"
+
+
 def drill(fleet: str, app: App) -> str:
     """Return the key of how an application's last drill ended."""
     return f"{fleet_prefix(fleet)}apps/{app}/drill"
+
+
+def removed(fleet: str, app: App) -> str:
+    """Return the key of what is kept of an application that was removed."""
+    return f"{fleet_prefix(fleet)}apps/{app}/removed"
+
+
+def tally(fleet: str, app: App) -> str:
+    """Return the key of what is counted of an application's failovers."""
+    return f"{fleet_prefix(fleet)}apps/{app}/tally"
+
+
+def delays(fleet: str, region: Region) -> str:
+    """Return the key of how long a region's agent saw the other regions fall silent."""
+    return f"{fleet_prefix(fleet)}regions/{region}/delays"
 
 
 def all_offers(fleet: str) -> str:

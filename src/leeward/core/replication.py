@@ -5,8 +5,10 @@ election every replica is cut first, and lines up behind the favourite only afte
 Not here: how PostgreSQL gets there (the instance manager), and the lease, without which it stays silent.
 """
 
-from leeward.core import election, membership, switchover
-from leeward.core.failover import acks_required, old_primary_stopped
+from dataclasses import replace
+
+from leeward.core import data_regions, election, membership, recovery, switchover
+from leeward.core.failover import is_founding, old_primary_stopped
 from leeward.core.values import (
     Order,
     Phase,
@@ -24,11 +26,28 @@ SLOW_LEASES = 0.5
 
 
 def order(view: View) -> Order | None:
-    """Return what this region's instance must be now; None where it has no say."""
+    """Return what this region's instance must be now; None where the topology has no say, or is in doubt."""
     topology = view.topology
-    if topology is None or view.me not in topology.data_regions:
+    if topology is None or recovery.doubt(view) is not None:
         return None
+    replicas = data_regions.replicas(topology)
+    # Not yet one, or no longer: in force is a set without it. Its data stays on its volume.
+    wanted = _order(view, topology) if view.me in replicas else Order(topology.epoch, Role.STOPPED)
+    wanted = replace(
+        wanted, replicas=replicas, data_regions=topology.data_regions, acks_required=topology.acks_required
+    )
+    if wanted.role in (Role.STANDBY, Role.DETACHED) and view.me in topology.data_regions:
+        # It carries the names before it is ever promoted: commits wait by what PostgreSQL's checkpointer has loaded.
+        return replace(wanted, synchronous=synchronous(view, topology))
+    return wanted
+
+
+def _order(view: View, topology: Topology) -> Order:
     epoch = topology.epoch
+    if view.me == topology.joining:
+        # A learner does not count, so no other standby lines up with it.
+        following = topology.primary is not None
+        return Order(epoch, Role.STANDBY, upstream=topology.primary) if following else Order(epoch, Role.DETACHED)
     if topology.phase is Phase.ELECTING:
         return _electing(view, topology)
     if topology.primary == view.me:
@@ -39,7 +58,7 @@ def order(view: View) -> Order | None:
                 return Order(epoch, Role.STOPPED)
         if topology.phase is Phase.PROMOTING and not switchover.holds_handover(view, topology):
             return Order(epoch, Role.STANDBY, upstream=topology.deposed)
-        return Order(epoch, Role.PRIMARY, synchronous=synchronous(view, topology))
+        return Order(epoch, Role.PRIMARY, synchronous=synchronous(view, topology), founding=is_founding(view, topology))
     if topology.phase is Phase.SWITCHING and topology.target not in (None, view.me) and topology.acks_required <= 1:
         return Order(epoch, Role.STANDBY, upstream=topology.target)
     return Order(epoch, Role.STANDBY, upstream=_heir(view, topology) or topology.primary)
@@ -55,7 +74,7 @@ def _heir(view: View, topology: Topology) -> Region | None:
     may have to be rewound, it is better to stay apart: the election would interrupt that and find no usable copy.
     """
     assert topology.primary is not None, "only an election is without a primary"
-    if topology.phase is not Phase.STEADY or topology.acks_required > 1:
+    if topology.phase is not Phase.STEADY or topology.acks_required > 1 or topology.joint:
         return None
     if not membership.suspected(view, topology.primary):
         return None
@@ -66,23 +85,23 @@ def _heir(view: View, topology: Topology) -> Region | None:
 
 
 def _goes_on_with_ours(view: View, region: Region) -> bool:
-    """Whether the region's history and ours end in the same epoch: it had one writer, so they differ in length only.
+    """Whether the region's history and ours end on one timeline: it had one writer, so they differ in length only.
 
     By its latest word: what it promised when this epoch began is history.
     """
     report, ours = view.report(region), view.instance.wal if view.instance is not None else None
-    return report is not None and report.wal is not None and ours is not None and report.wal.epoch == ours.epoch
+    return report is not None and report.wal is not None and ours is not None and report.wal.branch == ours.branch
 
 
 def _holds_ours(view: View, region: Region) -> bool:
     """Whether nothing acknowledged can be lost by taking the region's history for ours.
 
-    A history that ends in a later epoch holds all that was acknowledged before it.
+    A history that ends in a later epoch, or on a later timeline, holds all that was acknowledged before it.
     """
     report, promise = view.report(region), view.promises.get(region)
     theirs = promise.wal if promise is not None else report.wal if report is not None else None
     ours = view.instance.wal if view.instance is not None else None
-    return theirs is not None and ours is not None and theirs.epoch >= ours.epoch
+    return theirs is not None and ours is not None and theirs.branch >= ours.branch
 
 
 def _electing(view: View, topology: Topology) -> Order:
@@ -97,16 +116,16 @@ def _electing(view: View, topology: Topology) -> Order:
 
 
 def synchronous(view: View, topology: Topology) -> Synchronous | None:
-    """Return who must acknowledge: the stricter of the promise in force and the one asked for."""
-    modes = (topology.mode, topology.requested_mode)
-    mode = next((m for m in modes if m not in (None, ReplicationMode.ASYNC)), None)
-    if mode is None:
+    """Return who must acknowledge: the stricter of the promise in force and the one asked for.
+
+    None where no standby has to: in async, and with one data region.
+    """
+    rule = data_regions.rule(topology, view.me)
+    if rule is None:
         return None
-    required = acks_required(mode, len(topology.data_regions))
-    others = tuple(region for region in topology.data_regions if region != view.me)
-    if mode is ReplicationMode.QUORUM:
-        return Synchronous(SynchronousMethod.ANY, required, others)
-    return Synchronous(SynchronousMethod.FIRST, required, in_line(view, others))
+    if rule.mode is ReplicationMode.QUORUM:
+        return Synchronous(SynchronousMethod.ANY, rule.required, rule.members)
+    return Synchronous(SynchronousMethod.FIRST, rule.required, in_line(view, rule.members))
 
 
 def in_line(view: View, others: tuple[Region, ...]) -> tuple[Region, ...]:

@@ -1,7 +1,7 @@
 """Decide where a region's gateway sends requests, and which share of the users each region should get.
 
 A region never loses its traffic for one bad probe, and gets it back only after a hold-down, then in a ramp;
-when too few regions look healthy the view is suspect rather than the world, and nobody is taken out (a panic
+when too few regions look healthy the view is suspect rather than the world, and no region is taken out (a panic
 threshold, as in Envoy's load balancer).
 """
 
@@ -70,7 +70,7 @@ def primary_route(view: View) -> Region | None:
         return None
     if topology.primary != view.me:
         return topology.primary
-    return view.me if view.leased and _promoted(view, topology) else None
+    return view.me if view.may_write and _promoted(view, topology) else None
 
 
 def _promoted(view: View, topology: Topology) -> bool:
@@ -81,8 +81,9 @@ def _promoted(view: View, topology: Topology) -> bool:
 def fallbacks(view: View, nearest_first: tuple[Region, ...], health: Mapping[Region, Health]) -> tuple[Region, ...]:
     """Return the other regions fit to serve this region's users, nearest first.
 
-    One without a ready pod has no capacity at all, whatever its agent answers; what is sent there is refused. And one
-    that the others no longer hear is left out while there is one they do, also when no probe of ours is believed.
+    One without a ready pod has no capacity at all, whatever its agent answers; what is sent there is refused. One whose
+    gateway does not answer its own users, and one that the others no longer hear, is left out while there is another,
+    also when no probe of ours is believed.
     """
     topology = view.topology
     if topology is None:
@@ -90,14 +91,15 @@ def fallbacks(view: View, nearest_first: tuple[Region, ...], health: Mapping[Reg
     found = shares(health, view.now_s, view.timers)
     fit = [region for region in nearest_first if region in topology.data_regions and found.get(region, 0.0) > 0.0]
     able = [region for region in fit if has_pods(view, region)] or fit
+    able = [region for region in able if view.gateway_problem(region) is None] or able
     return tuple(region for region in able if view.alive(region)) or tuple(able)
 
 
 def stand_in(view: View, fit: tuple[Region, ...]) -> Region | None:
-    """Return whose pods take this region's writes because none is ready beside the primary; None: no need, or nobody.
+    """Return the region whose pods take this region's writes while none is ready beside the primary.
 
-    They reach the primary over the WAN: slower than beside it, and no reason to move a healthy database. ``fit`` are
-    the other regions fit to serve, nearest first.
+    None: pods are ready there, or nowhere. They reach the primary over the WAN: slower than beside it, and no reason
+    to move a healthy database. ``fit`` are the other regions fit to serve, nearest first.
     """
     primary = primary_route(view)
     if primary is None or (view.pods_ready > 0 if primary == view.me else has_pods(view, primary)):

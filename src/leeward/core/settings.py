@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leeward.core.dns.settings import DnsSettings
-from leeward.core.values import App, Region, ReplicationMode
+from leeward.core.values import App, FailoverPolicy, Region, ReplicationMode
+
+STORE_PEER_PORT = 2380
+"""Where members of the quorum store listen for one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +15,9 @@ class Timers:
     """The protocol's durations in seconds, derived from the objectives (``leeward.core.timers``)."""
 
     lease_s: float
-    """L: a primary may accept writes until it sent its last committed heartbeat plus this."""
+    """A region whose last heartbeat is older than this is not heard."""
     margin_s: float
-    """An observer waits this much longer than L after it saw that heartbeat."""
+    """What clocks and signals may add to that."""
     heartbeat_s: float
     probe_timeout_s: float
     promise_wait_s: float
@@ -52,6 +55,10 @@ class AppSettings:
     mode: ReplicationMode
     rto_s: float
     rpo_s: float
+    lease_s: float
+    """L: its primary may accept writes until it sent its last committed heartbeat plus this."""
+    takeover_s: float
+    """W >= L: how long, before the margin, an observer waits after it saw that heartbeat."""
     instance_url: str | None
     """This region's instance manager; None where there is no replica."""
     instance_host: str | None
@@ -62,10 +69,26 @@ class AppSettings:
     """The port of this region's gateway that leads to its primary; None where gateways do not lead to its database."""
     egress_ports: Mapping[Region, int]
     """The ports of this region's gateway that lead to its PostgreSQL in each region that has one."""
+    failover: FailoverPolicy = FailoverPolicy.AUTOMATIC
+    """What happens when its primary is lost."""
     pods_wanted: int = 0
     """How many ready pods this region must have at least."""
     deep_path: str | None = None
-    """Where the service says whether it can do its work; None: nobody asks."""
+    """Where the service says whether it can do its work; None: it is not asked."""
+    withheld_paths: tuple[str, ...] = ()
+    """Paths of the service that gateways refuse to users."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How an agent looks after its region's member of the quorum store."""
+
+    backup_dir: str
+    """On a volume of its own."""
+    backup_every_s: float
+    backups_kept: int
+    quota_bytes: int
+    """How large the member's database may become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +105,14 @@ class AgentSettings:
     cluster_url: str
     """The local Kubernetes API."""
     cluster_token_file: str
+    """Beside it ca.crt, the authority of that API."""
     identity_dir: str
-    """Holds ca.crt, tls.crt, tls.key."""
+    """Holds ca.crt, tls.crt, tls.key: who the agent is to other agents, operators and instance managers; and
+    instance-ca.crt, the authority of the instance managers."""
+    store_identity_dir: str
+    """Holds ca.crt, tls.crt, tls.key: who the agent is to the local etcd member."""
+    gateway_identity_dir: str
+    """Where the gateway finds its own ca.crt, tls.crt, tls.key."""
     gateway_dir: str
     """Where Envoy watches for its configuration."""
     gateway_host: str
@@ -91,6 +120,8 @@ class AgentSettings:
     listen_host: str
     listen_port: int
     dns: DnsSettings | None = None
-    """What it answers for; None where somebody else does."""
+    """What it answers for; None where another DNS server does."""
     exports_in: tuple[str, ...] | None = None
     """The namespaces whose ServiceExports it honours; None: in none, nor those of other regions."""
+    store: StoreSettings | None = None
+    """None: it takes no backups."""

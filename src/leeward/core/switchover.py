@@ -2,13 +2,16 @@
 
 The old primary drives. Preflight; the other standbys line up behind the target; the old primary stops
 cleanly, which sends everything to the target; only then is the target named primary, together with where
-the WAL ended. The target promotes when it holds that much, and otherwise hands back.
+the WAL ended. The target promotes when it holds that much, and otherwise gives up for an election.
 
-Always true: the old primary is shut down before anybody else is named.
+Always true: the old primary is shut down before another region is named; the target promotes only with all of the WAL
+that the old primary stopped with. Who has lost its data hands nothing over: it stays the primary, and is given up like
+any other that does not accept writes (``failover``).
 """
 
 from dataclasses import replace
 
+from leeward.core import data_regions, recovery
 from leeward.core.actions import Decision, Note, Propose
 from leeward.core.values import InstanceStatus, Order, Phase, Region, Role, Topology
 from leeward.core.view import View
@@ -28,6 +31,8 @@ def preflight(view: View, topology: Topology, target: Region) -> str | None:
         return f"{target} is already the primary"
     if target not in topology.data_regions:
         return f"{target} has no replica of {topology.app}; choose one of {', '.join(topology.data_regions)}"
+    if target == topology.leaving:
+        return f"{target} is leaving: it will have no replica of {topology.app}"
     if not view.alive(target):
         return f"{target} has not been heard of for longer than a lease"
     report = view.report(target)
@@ -47,10 +52,12 @@ def preflight(view: View, topology: Topology, target: Region) -> str | None:
     return None
 
 
-def start(view: View, topology: Topology, target: Region, request: str) -> Propose:
-    """Return the proposal that begins a switchover."""
-    because = f"an operator asked to move the primary from {topology.primary} to {target}"
-    switching = replace(topology, phase=Phase.SWITCHING, target=target, because=because, request=request)
+def start(view: View, topology: Topology, target: Region, request: str | None, because: str | None = None) -> Propose:
+    """Return the proposal that begins a switchover, which an operator requested unless ``because`` says why."""
+    because = because or f"an operator asked to move the primary from {topology.primary} to {target}"
+    switching = replace(
+        data_regions.rolled_back(topology), phase=Phase.SWITCHING, target=target, because=because, request=request
+    )
     return Propose(switching, view.topology_revision, (Note("SwitchoverStarted", because),))
 
 
@@ -62,7 +69,8 @@ def lined_up(view: View, topology: Topology) -> bool:
     """
     if topology.acks_required > 1:
         return True
-    if view.instance is not None and view.instance.order == Order(topology.epoch, Role.STOPPED):
+    order = view.instance.order if view.instance is not None else None
+    if order is not None and order.asks_for(topology.epoch, Role.STOPPED):
         return True
     if view.now_s >= view.topology_seen_at_s + LINE_UP_LEASES * view.timers.lease_s:
         return True
@@ -81,7 +89,7 @@ def drive(view: View, topology: Topology) -> Decision:
         because = f"{view.me} stopped cleanly; {target} takes over"
         promoting = replace(
             topology,
-            epoch=topology.epoch + 1,
+            epoch=recovery.next_epoch(view),
             phase=Phase.PROMOTING,
             primary=target,
             target=None,
@@ -90,8 +98,11 @@ def drive(view: View, topology: Topology) -> Decision:
             because=f"{topology.because}; {because}",
         )
         return Decision(because, (Propose(promoting, view.topology_revision, (Note("PrimaryDrained", because),)),))
-    if view.now_s >= call_off_at_s or not view.alive(target):
-        why = "it could not be drained in time" if view.alive(target) else f"{target} is gone"
+    lost = instance is not None and _data_lost(instance, topology)
+    if lost or view.now_s >= call_off_at_s or not view.alive(target):
+        why = f"{target} is gone" if not view.alive(target) else "it could not be drained in time"
+        if lost:
+            why = f"the data in {view.me} is gone, and {target} may lack the last of it"
         because = f"the switchover to {target} is called off: {why}"
         steady = replace(topology, phase=Phase.STEADY, target=None, request=None, because=because)
         return Decision(because, (Propose(steady, view.topology_revision, (Note("SwitchoverCalledOff", because),)),))
@@ -102,10 +113,22 @@ def drive(view: View, topology: Topology) -> Decision:
 
 
 def drained(instance: InstanceStatus, topology: Topology) -> bool:
-    """Whether the old primary stopped cleanly by order, and did not start again but to follow the target."""
-    if instance.order == follow(topology):
+    """Whether the old primary stopped by order, with its data, and did not start again but to follow the target.
+
+    Only with its data: a copy of the target ends where the target does, whatever was acknowledged here.
+    """
+    order = instance.order
+    if order is None or _data_lost(instance, topology):
+        return False
+    if order.asks_for(topology.epoch, Role.STANDBY, topology.target):
         return instance.role is not Role.PRIMARY
-    return instance.order == Order(topology.epoch, Role.STOPPED) and instance.settled and instance.role is Role.STOPPED
+    return order.asks_for(topology.epoch, Role.STOPPED) and instance.settled and instance.role is Role.STOPPED
+
+
+def _data_lost(instance: InstanceStatus, topology: Topology) -> bool:
+    """Whether the old primary has no data any more, and does not know either where its WAL ended."""
+    ordered = instance.order is not None and instance.order.epoch == topology.epoch
+    return ordered and instance.role is Role.STOPPED and instance.wal is None and not instance.has_data
 
 
 def follow(topology: Topology) -> Order:
@@ -113,26 +136,21 @@ def follow(topology: Topology) -> Order:
     return Order(topology.epoch, Role.STANDBY, upstream=topology.target)
 
 
-def hand_back(view: View, topology: Topology) -> Decision | None:
-    """Return the target's refusal, when it does not hold all that the old primary wrote."""
-    instance = view.instance
-    if topology.handover_lsn is None or topology.deposed is None or instance is None or instance.wal is None:
+def lacks_handover(view: View, topology: Topology) -> str | None:
+    """Return why the target gives up, when it does not hold all that the old primary wrote and the old primary does.
+
+    An election follows, which the old primary wins with what it holds. It is not named here: the end of the WAL may
+    reach the target, and the old primary's disk may be lost, while that is on its way to the store.
+    """
+    old, instance = topology.deposed, view.instance
+    if topology.handover_lsn is None or old is None or instance is None or instance.wal is None:
         return None
-    if instance.role is Role.PRIMARY or instance.wal.lsn >= topology.handover_lsn:
+    if holds_handover(view, topology) or view.now_s < view.topology_seen_at_s + view.timers.lease_s / 2:
         return None
-    if view.now_s < view.topology_seen_at_s + view.timers.lease_s / 2:
-        return Decision("waiting for the end of the old primary's WAL")
-    because = f"{view.me} lacks the end of the WAL of {topology.deposed} and hands back"
-    back = replace(
-        topology,
-        epoch=topology.epoch + 1,
-        primary=topology.deposed,
-        deposed=None,
-        handover_lsn=None,
-        because=because,
-        request=None,
-    )
-    return Decision(because, (Propose(back, view.topology_revision, (Note("SwitchoverHandedBack", because),)),))
+    report = view.report(old)
+    if not view.alive(old) or report is None or report.wal is None or report.wal.lsn < topology.handover_lsn:
+        return None
+    return f"{view.me} lacks the end of the WAL of {old}, which holds it; an election decides"
 
 
 def holds_handover(view: View, topology: Topology) -> bool:
@@ -140,6 +158,11 @@ def holds_handover(view: View, topology: Topology) -> bool:
     if topology.handover_lsn is None:
         return True
     instance = view.instance
-    if instance is None or instance.wal is None:
+    if instance is None:
+        return False
+    if instance.order is not None and instance.order.asks_for(topology.epoch, Role.PRIMARY):
+        # It held it when that was ordered. Taken back while its database is down, the order could not be given again.
+        return True
+    if instance.wal is None:
         return False
     return instance.role is Role.PRIMARY or instance.wal.lsn >= topology.handover_lsn

@@ -6,7 +6,7 @@ only there; only durations travel between machines. An LSN is PostgreSQL's 64-bi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NewType
 
@@ -27,6 +27,15 @@ class ReplicationMode(StrEnum):
     """Also on any of the standbys, as many as needed; never lost."""
 
 
+class FailoverPolicy(StrEnum):
+    """What happens when a primary is lost."""
+
+    AUTOMATIC = "automatic"
+    """Another region takes over."""
+    OBSERVE = "observe"
+    """It is decided, logged and counted, and nothing is changed."""
+
+
 class Phase(StrEnum):
     """Where an application's topology stands."""
 
@@ -40,15 +49,35 @@ class Phase(StrEnum):
 
 
 @quick
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class WalPosition:
-    """How much of history a replica holds. Ordered as in Raft: last epoch in its WAL, then how far.
+    """How much of history a replica holds. Ordered like Raft's logs: see decision 15.
 
-    A higher LSN of an older epoch is *less*: it may hold writes that a newer primary never saw.
+    By the last epoch recorded in the WAL, then by timeline, then by LSN. A higher LSN of an older epoch, or of a
+    timeline that another one branched off, is *less*: it may hold writes that a newer primary never saw.
     """
 
     epoch: int
     lsn: int
+    timeline: int = 0
+    """The PostgreSQL timeline that the LSN is on; a promotion begins the next one. 0 where it is not known."""
+
+    @property
+    def branch(self) -> tuple[int, int]:
+        """What has one writer: on one branch positions differ in length only."""
+        return self.epoch, self.timeline
+
+    def __lt__(self, other: "WalPosition") -> bool:
+        return (self.epoch, self.timeline, self.lsn) < (other.epoch, other.timeline, other.lsn)
+
+    def __le__(self, other: "WalPosition") -> bool:
+        return (self.epoch, self.timeline, self.lsn) <= (other.epoch, other.timeline, other.lsn)
+
+    def __gt__(self, other: "WalPosition") -> bool:
+        return (self.epoch, self.timeline, self.lsn) > (other.epoch, other.timeline, other.lsn)
+
+    def __ge__(self, other: "WalPosition") -> bool:
+        return (self.epoch, self.timeline, self.lsn) >= (other.epoch, other.timeline, other.lsn)
 
 
 class Role(StrEnum):
@@ -57,7 +86,7 @@ class Role(StrEnum):
     PRIMARY = "primary"
     STANDBY = "standby"
     DETACHED = "detached"
-    """In recovery, connected to nobody: cut. It acknowledges nothing to any primary."""
+    """In recovery, connected to no upstream: cut. It acknowledges nothing to any primary."""
     STOPPED = "stopped"
 
 
@@ -87,7 +116,39 @@ class Order:
     upstream: Region | None = None
     """Whom a standby streams from."""
     synchronous: Synchronous | None = None
-    """For a primary: who must acknowledge; None is asynchronous."""
+    """Who must acknowledge what a primary commits; a standby carries it for the time after its promotion. None is
+    asynchronous."""
+    replicas: tuple[Region, ...] | None = None
+    """Every region with a replica: a slot is kept for each other one, and those of other regions are dropped.
+    None: unknown, and no slot is dropped."""
+    founding: bool = False
+    """A primary's: the application has never had a database. Only then may one without data create it."""
+    data_regions: tuple[Region, ...] = ()
+    """The set in force, kept for the case that the store is lost (``recovery``); the instance does not act on it."""
+    acks_required: int = 0
+    """How many of the set's standbys have each acknowledged write at least."""
+
+    def same_task(self, other: "Order | None") -> bool:
+        """Whether an instance does the same for both: only what it keeps for others differs, if anything."""
+        kept = replace(self, data_regions=(), acks_required=0)
+        return other is not None and kept == replace(other, data_regions=(), acks_required=0)
+
+    def asks_for(self, epoch: int, role: Role, upstream: Region | None = None) -> bool:
+        """Whether it asks for this role under this epoch, following this upstream, if any."""
+        return (self.epoch, self.role, self.upstream) == (epoch, role, upstream)
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an order or a lease was decided on. One that arrives late is refused by it."""
+
+    revision: int
+    """The topology's revision in the store. Compared within an epoch: a store that was restored begins lower."""
+    incarnation: str
+    """The instance manager it is addressed to."""
+    accepted: int
+    """How many orders the instance had accepted: an order replaces the last of them, and no later one."""
 
 
 @quick
@@ -103,6 +164,14 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A table whose orphaned rows could not be read, or not all of them."""
+
+    table: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Orphans:
     """Committed writes of a deposed primary that the new history does not have, saved before the rewind."""
 
@@ -111,6 +180,12 @@ class Orphans:
     transactions: int
     rows: int
     path: str
+    unread: tuple[Unread, ...] = ()
+    """The first few; the file names all."""
+    unread_tables: int = 0
+    """How many."""
+    evidence: str = ""
+    """What is kept of the raw data when something was not read: a data directory or WAL; empty for none."""
 
 
 class RejoinMethod(StrEnum):
@@ -139,6 +214,19 @@ class Rejoin:
     """Transactions of its own history that were kept aside."""
     took_s: float
     """From the order until it streamed."""
+    unread: int = 0
+    """Tables whose orphaned rows could not all be read."""
+    unread_first: Unread | None = None
+    """The first of them, with the reason."""
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """An instance's volume: what it holds at most, and what is free of it."""
+
+    size_bytes: int
+    free_bytes: int
 
 
 @quick
@@ -166,7 +254,7 @@ class InstanceStatus:
     None while unknown (stopped, copying)."""
     replayed_lsn: int | None
     upstream: Region | None
-    """Whom it is streaming from at this moment; None when it streams from nobody."""
+    """The region it is streaming from at this moment; None when it is not streaming."""
     senders: tuple[Sender, ...] = ()
     lease_until_s: float | None = None
     problem: str | None = None
@@ -174,6 +262,20 @@ class InstanceStatus:
     orphans: tuple[Orphans, ...] = ()
     rejoined: Rejoin | None = None
     """The last time it did, in this incarnation."""
+    revision: int = 0
+    """The topology's revision that its last order was decided on; it survives restarts."""
+    accepted: int = 0
+    """How many orders it has accepted; it survives restarts."""
+    weakened: tuple[str, ...] = ()
+    """What was found that lets commits return before they are as durable as promised."""
+    disk: Disk | None = None
+    """Measured every few seconds; None before that."""
+    has_data: bool = False
+    """There is a data directory, whether PostgreSQL runs on it or not."""
+
+    def basis(self, revision: int) -> Basis:
+        """Return what an order is decided on that goes by this status and by a topology of this revision."""
+        return Basis(revision, self.incarnation, self.accepted)
 
 
 @quick
@@ -203,12 +305,25 @@ class InstanceReport:
     problem: str | None = None
     pods_wanted: int = 0
     """How many pods the region's files ask for at least."""
+    lease_s: float = 0.0
+    """How long, since this heartbeat was sent, the instance may write as a primary."""
+    broken_paths: Mapping[Region, str] = field(default_factory=dict)
+    """Where its gateway does not carry the application's traffic, and why; its own name: nowhere any more."""
+    weakened: tuple[str, ...] = ()
+    answers: bool = True
+    """The instance manager answers; False: nothing of the rest is known."""
+    disk: Disk | None = None
+    has_data: bool = False
+    data_regions: tuple[Region, ...] = ()
+    """The set in force by the order it obeys; empty: not known."""
+    acks_required: int = 0
+    """That order's, of the same set."""
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a region's agent writes every beat. Committed only while nobody bumped the region's fence."""
+    """What a region's agent writes every beat. Committed only while the region's fence is unchanged."""
 
     region: Region
     incarnation: str
@@ -217,6 +332,16 @@ class Heartbeat:
     """The fence it last acted on."""
     vantages: Mapping[Region, Vantage] = field(default_factory=dict)
     apps: Mapping[App, InstanceReport] = field(default_factory=dict)
+    gateway_problem: str | None = None
+    """Why the region's gateway does not answer users; None while it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What one region's files name, as its agent read them."""
+
+    apps: Mapping[App, tuple[Region, ...]]
+    """Each application's data regions, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +352,7 @@ class Topology:
     epoch: int
     phase: Phase
     primary: Region | None
-    """In ``electing``: None. Nobody may write."""
+    """In ``electing``: None. No region may write."""
     data_regions: tuple[Region, ...]
     """Every region with a replica, in order of preference."""
     mode: ReplicationMode
@@ -239,20 +364,53 @@ class Topology:
     """In ``switching``: who takes over. In ``electing``: whom an operator wants."""
     deposed: Region | None = None
     """In ``electing`` and ``promoting``: the primary before."""
+    deposed_epoch: int = 0
+    """In ``electing``: the epoch it was primary under; 0: unknown."""
     deposed_fence: int = 0
     """In ``electing``: the fence the deposed primary held its last lease under."""
     deposed_lease_over: bool = False
     """In ``electing``: whoever deposed it had already waited its lease out."""
+    deposed_lease_s: float = 0.0
+    """In ``electing``: how long that lease was."""
     handover_lsn: int | None = None
     """In ``promoting`` after a switchover: where the old primary's WAL ended. The new one must hold it all."""
     favourite: Region | None = None
     """In ``electing``: whom the other standbys line up behind, once they promised."""
     requested_mode: ReplicationMode | None = None
     """A change of mode under way; None when there is none."""
+    joining: Region | None = None
+    """A data region that is being added: it copies and streams, and is counted nowhere (a learner) until ``joint``."""
+    leaving: Region | None = None
+    """A data region that is being removed; it stays in ``data_regions``, and counts, until the new set is in force."""
+    joint: bool = False
+    """The primary acknowledges by the rule of the set in force and by that of the next one."""
+    joint_lsn: int | None = None
+    """While ``joint``: the primary's WAL once its PostgreSQL obeyed both rules. The next set must hold it first."""
     paused: bool = False
     """An operator forbade automatic failover."""
     request: str | None = None
     """The operator's request that started what is under way."""
+    generation: str = ""
+    """The store's generation it was written under; empty: the first."""
+    recovering: bool = False
+    """In ``electing``: the store went back, or the application was named again. Any data region may have been
+    primary and hold a lease still."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One history of the store. A new one is written when an older state of the store took the place of a newer one."""
+
+    identity: str
+    because: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What is kept of an application that was removed: whoever names it again opens a later epoch."""
+
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +437,43 @@ class Record:
     because: str
     took_s: float | None = None
     """PrimaryLost: since its last sign of life, on the clock of whoever decided."""
+    asked_by: str | None = None
+    """The operator who asked for it; None: an agent decided by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for a change, as verified by the agent that executes it."""
+
+    by: str
+    at_unix_s: float
+    """When it was signed."""
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Operators' requests that changed an application lately."""
+
+    requests: tuple[Asked, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is counted of an application's failovers, since it was founded."""
+
+    needless: int = 0
+    """Failovers whose deposed primary came back as it was, a short time later."""
+    needless_epoch: int = 0
+    """Of the last of them."""
+    needless_lost: int = 0
+    """Transactions that were acknowledged and lost by all of them; only in async."""
+    needless_gap_s: float = 0.0
+    """How long writes were not accepted because of them, together."""
+    withheld: int = 0
+    """Failovers that were decided and not started: failover is observed only."""
+    withheld_of: str = ""
+    """Which loss the last of them was about."""
 
 
 @dataclass(frozen=True, slots=True)

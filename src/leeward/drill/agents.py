@@ -3,7 +3,8 @@ are needed for an answer.
 """
 
 import asyncio
-import ssl
+import json
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
+from leeward.agent.authorization import Signer, client_tls, new_nonce
 from leeward.core.codec import DecodeError, from_plain, plain
 from leeward.core.values import App, Heartbeat, LastDrill, Record, Region, ReplicationMode, Topology
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
@@ -32,9 +34,7 @@ class HttpFleet:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        context = ssl.create_default_context(cafile=str(self._identity_dir / "ca.crt"))
-        context.load_cert_chain(self._identity_dir / "tls.crt", self._identity_dir / "tls.key")
-        connector = aiohttp.TCPConnector(ssl=context)
+        connector = aiohttp.TCPConnector(ssl=client_tls(self._identity_dir))
         self._session = aiohttp.ClientSession(connector=connector)
         return self
 
@@ -91,7 +91,7 @@ class HttpFleet:
         return answers
 
     async def _view(self, region: Region) -> FleetView:
-        _, body = await self._ask(region, "GET", "/v1/status", None, READ_TIMEOUT_S)
+        _, body = await self._ask(region, "GET", "/v1/status", READ_TIMEOUT_S)
         return FleetView(
             asked=region,
             revision=int(body["revision"]),
@@ -104,43 +104,53 @@ class HttpFleet:
         )
 
     async def _records(self, region: Region, after: int) -> tuple[tuple[Record, ...], int]:
-        _, body = await self._ask(region, "GET", f"/v1/records?after={after}", None, READ_TIMEOUT_S)
+        _, body = await self._ask(region, "GET", f"/v1/records?after={after}", READ_TIMEOUT_S)
         return tuple(from_plain(Record, raw) for raw in body["records"]), int(body["next"])
 
     async def _change(self, app: App, verb: str, document: dict[str, Any]) -> str:
-        """Ask agents in turn until one answers. A repetition is harmless: the second one is refused."""
+        """Ask agents in turn until one answers. A repetition is harmless: it takes effect once."""
         errors: list[BaseException] = []
+        path = f"/v1/apps/{app}/{verb}"
+        body = json.dumps(document).encode()
+        signed = Signer(self._identity_dir).authorize("POST", path, body, at_unix_s=time.time(), nonce=new_nonce())
         for region in self._urls:
             try:
-                status, body = await self._ask(region, "POST", f"/v1/apps/{app}/{verb}", document, CHANGE_TIMEOUT_S)
+                status, answer = await self._ask(region, "POST", path, CHANGE_TIMEOUT_S, body, signed)
             except UNREACHABLE as error:
                 errors.append(error)
                 continue
-            because = str(body.get("because") or body.get("code") or verb)
+            because = str(answer.get("because") or answer.get("code") or verb)
             if status >= 400:
                 raise RefusedError(because)
             return because
         raise FleetUnavailableError(f"no agent took the request: {_why(errors)}")
 
     async def _ask(
-        self, region: Region, method: str, path: str, document: dict[str, Any] | None, timeout_s: float
+        self,
+        region: Region,
+        method: str,
+        path: str,
+        timeout_s: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         assert self._session is not None, "used outside of its context"
         # Front doors are addresses of this machine; an agent is known by its region's name.
         async with self._session.request(
             method,
             self._urls[region].rstrip("/") + path,
-            json=document,
+            data=body,
+            headers=headers,
             server_hostname=region,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         ) as response:
             try:
-                body = await response.json()
+                answer = await response.json()
             except ValueError as error:
                 raise DecodeError(f"{region} answered {response.status} without JSON") from error
         if method == "GET" and response.status != 200:
-            raise DecodeError(f"{region} answered {response.status}: {body}")
-        return response.status, body
+            raise DecodeError(f"{region} answered {response.status}: {answer}")
+        return response.status, answer
 
 
 def _answered(task: "asyncio.Task[T]") -> bool:

@@ -44,7 +44,8 @@ def unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
             found.append(
                 f"{late} writes were acknowledged inside {', '.join(sorted(facts.lost_regions))} after the lease"
             )
-    found += _unaccounted(facts)
+    if facts.rejoined:
+        found += _unaccounted(facts)
     if facts.silence is not None:
         early = sum(
             facts.silence.holds(attempt.sent_s) and facts.silence.holds(attempt.done_s)
@@ -112,6 +113,8 @@ def unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> 
         found.append("writes were not acknowledged again while the fault lasted")
     if expected.spares and measured.failed_requests:
         found.append(f"{measured.failed_requests} requests failed although clients repeated them for {RETRY_FOR_S:g} s")
+    if not facts.rejoined:
+        found += [f"{sentence}, and not every region rejoined" for sentence in _unaccounted(facts)]
     if expected.explains and not facts.explained:
         found.append("no agent said why there is no primary")
     return found

@@ -20,7 +20,7 @@ RETRY_FOR_S = 2.0
 OUTAGE_MIN_S = 0.5
 """A shorter gap between acknowledgements is the ordinary rhythm of a few writers over a WAN."""
 LAST_WRITE_MAX_S = 1.0
-"""Writes that had gone on when somebody looked still go on this much later, when the mending begins."""
+"""Writes that went on at the last look still go on this much later, when the fault is cleared."""
 READS_SETTLE_S = 1.0
 """Reads are watched until this long after writes go on."""
 
@@ -56,7 +56,7 @@ class RunFacts:
     """Who was primary when the fault came."""
     fault: Moment
     healing: Moment
-    """When mending began; what follows is not the fault's doing."""
+    """When the fault was cleared; what follows is not the fault's doing."""
     ended_s: float
     """When the load ended (boot clock)."""
     lost_regions: frozenset[Region]
@@ -78,6 +78,8 @@ class RunFacts:
     """While nobody inside the lost regions may have acknowledged a write sent there: their leases were over."""
     orphans: OrphansFound = NO_ORPHANS
     """What deposed primaries kept of this run's writes."""
+    rejoined: bool = True
+    """Whether every region followed the primary again in the end: only then has each told what it kept."""
     recurring: bool = False
     """The fault struck again and again: an outage counts from its own beginning."""
     names_left_out_s: Mapping[Region, float | None] = field(default_factory=dict)

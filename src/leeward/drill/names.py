@@ -71,12 +71,12 @@ class NameWatch:
         if not was_named:
             # Back from an earlier loss, it was still held down.
             del self.left_out_s[region]
-            self._say(f"dns: asked in {region}, {names.host} did not lead to {users_of} again yet")
+            self._say(f"dns: {region} does not answer clients near {users_of} with their own region again yet")
             return
         after_s = self._clock.now_s() - fault.at_boot_s
         self.left_out_s[region] = after_s
         who = ", ".join(sorted(leads_to))
-        self._say(f"+{after_s:.2f} s dns: asked in {region}, {names.host} leads users of {users_of} to {who}")
+        self._say(f"+{after_s:.2f} s dns: {region} now answers clients near {users_of} with {who}")
 
 
 @asynccontextmanager

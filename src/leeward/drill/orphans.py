@@ -40,5 +40,5 @@ def found(reports: tuple[Orphans, ...], prefix: str) -> OrphansFound:
 
 def _keys(path: Path, prefix: str) -> Iterator[str]:
     for line in path.read_text(encoding="utf-8").splitlines():
-        row: dict[str, object] = json.loads(line)["row"]
+        row: dict[str, object] = json.loads(line).get("row", {})
         yield from (value for value in row.values() if isinstance(value, str) and value.startswith(prefix))

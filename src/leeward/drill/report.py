@@ -54,19 +54,19 @@ def _row(objective: Objective) -> tuple[str, str, str]:
 
 
 def _costs(result: Result) -> "Table":
-    table = _table("WHAT IT COST", "P50", "P99", "MAX")
-    _add(table, "writes back after (s)", result.rto_write_s)
-    _add(table, "reads interrupted for (s)", result.rto_read_s)
+    table = _table("IMPACT", "P50", "P99", "MAX")
+    _add(table, "write outage (s)", result.rto_write_s)
+    _add(table, "read outage (s)", result.rto_read_s)
     if any(run.dns_by_region for run in result.timeline):
-        _add(table, "no DNS names it after (s)", result.dns_s)
+        _add(table, "removed from DNS after (s)", result.dns_s)
     _add(table, "switchover write gap (s)", result.switchover_gap_s)
     unknown = result.unknown_present + result.unknown_absent
     for name, count in (
         ("acknowledged writes", result.acknowledged),
         ("lost", result.lost),
-        ("kept aside as orphans", result.orphaned),
+        ("kept as orphans", result.orphaned),
         ("duplicated", result.duplicated),
-        (f"unknown ({result.unknown_present} are there)", unknown),
+        (f"unknown outcome ({result.unknown_present} committed)", unknown),
         (f"requests failed after {RETRY_FOR_S:g} s of retries", result.failed_requests),
         ("failed in the switchover", result.switchover_failed_requests),
         ("failovers", result.failovers),

@@ -140,6 +140,7 @@ class _Drill:
         prefix = f"{plan.drill}-{int(clock.unix_s() * 1000)}-{number}-"
         switchover: Span | None = None
         trouble: tuple[str, ...] = ()
+        rejoined = False
         async with Load(
             self._crowd, clock, prefix=prefix, writers=plan.writers, readers=plan.readers, host=plan.host
         ) as load:
@@ -169,18 +170,21 @@ class _Drill:
                 names.struck(injury.fault, injury.lost_regions)
                 injury = await self._fault.hold(scene, injury)
                 healing = Moment(clock.unix_s(), clock.now_s())
-                self._say(f"mending begins {healing.at_boot_s - injury.fault.at_boot_s:.1f} s after the fault")
+                self._say(f"clearing the fault after {healing.at_boot_s - injury.fault.at_boot_s:.1f} s")
                 await names.end()
                 await scene.mend()
                 try:
-                    switchover = await self._take_home(load)
+                    view = await self._settled()
+                    rejoined = True
+                    switchover = await self._take_home(load, view)
                 except SetupError as error:
-                    trouble = (f"after mending: {error}",)
+                    trouble = (f"after the fault was cleared: {error}",)
                 await scene.wait(TAIL_S)
         ended_s = clock.now_s()
         facts = replace(
             await self._facts(number, mode, epoch, load, prefix, narrator, injury, healing, ended_s, switchover),
             names_left_out_s=names.left_out_s,
+            rejoined=rejoined,
         )
         measured = measure(facts)
         unsafe = judge.unsafe(facts, measured)
@@ -308,14 +312,13 @@ class _Drill:
 
     # -- after the fault --------------------------------------------------------------------------
 
-    async def _take_home(self, load: Load) -> Span | None:
-        """Wait until everybody follows again, and bring the primary home. None: it never left."""
-        view = await self._settled()
+    async def _take_home(self, load: Load, view: FleetView) -> Span | None:
+        """Fail back, now that all standbys replicate again. None: it never left."""
         load.check()
         home = self._plan.region
         if view.topologies[self._plan.app].primary == home:
             return None
-        self._say(f"everybody follows {view.topologies[self._plan.app].primary}; the primary goes home to {home}")
+        self._say(f"all standbys replicate from {view.topologies[self._plan.app].primary}; failing back to {home}")
         try:
             asked_s = await self._ask(partial(self._fleet.switchover, self._plan.app, home))
         except (RefusedError, FleetUnavailableError) as error:

@@ -94,9 +94,9 @@ class Injury:
     lost_regions: frozenset[Region] = frozenset()
     woke_s: float | None = None
     silent_from_s: float | None = None
-    """From here until mending nobody may acknowledge a write."""
+    """From here until the fault is cleared nobody may acknowledge a write."""
     fenced_from_s: float | None = None
-    """From here until mending nobody inside the lost regions may acknowledge a write."""
+    """From here until the fault is cleared nobody inside the lost regions may acknowledge a write."""
     ineligible: frozenset[Region] = frozenset()
     explained: str | None = None
     recurring: bool = False

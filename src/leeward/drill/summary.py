@@ -205,7 +205,7 @@ def waterfall(timelines: Sequence[Timeline], budget: Budget | None) -> tuple[Ste
 
     allowed: tuple[float | None, ...] = (None,) * 4
     if budget is not None:
-        allowed = (budget.lease_s + budget.margin_s, budget.election_s, budget.promote_s, budget.route_s)
+        allowed = (budget.detection_s, budget.election_s, budget.promote_s, budget.route_s)
     detect_s, elect_s, promote_s, route_s = allowed
     return (
         Step("detect", detect_s, took(lambda _: 0.0, lambda t: t.detected)),

@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from leeward.core.values import InstanceStatus, Order
+from leeward.core.values import Basis, InstanceStatus, Order
 
 
 class InstanceUnavailableError(Exception):
     """The instance manager did not answer in time."""
 
 
-class StaleEpochError(Exception):
-    """The instance has accepted a newer epoch; the order or the lease is refused."""
+class StaleError(Exception):
+    """The instance knows something newer than the order or the lease was decided on; it is refused."""
 
 
 class Database(Protocol):
@@ -28,13 +28,18 @@ class Database(Protocol):
         """
         ...
 
-    async def order(self, order: Order, *, timeout_s: float) -> InstanceStatus:
-        """Accept an order; it settles later. Raises StaleEpochError, InstanceUnavailableError."""
+    async def order(self, order: Order, *, basis: Basis, timeout_s: float) -> InstanceStatus:
+        """Accept an order; it settles later. Raises StaleError, InstanceUnavailableError.
+
+        Refused: an older epoch, or an older revision of the topology, than accepted before; another manager than the
+        one it is addressed to; an order that another one has overtaken.
+        """
         ...
 
-    async def lease(self, epoch: int, until_s: float, *, timeout_s: float) -> InstanceStatus:
+    async def lease(self, epoch: int, until_s: float, *, basis: Basis, timeout_s: float) -> InstanceStatus:
         """Let a primary of ``epoch`` accept writes until ``until_s`` of the *instance's* boot clock.
 
-        Never shortens a lease of the same epoch. Raises StaleEpochError, InstanceUnavailableError.
+        Never shortens a lease of the same epoch. Refused like an order, but for one that was overtaken.
+        Raises StaleError, InstanceUnavailableError.
         """
         ...

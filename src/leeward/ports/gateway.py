@@ -1,6 +1,7 @@
 """The region's gateway: where users' requests and database connections go."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from leeward.core.quick import quick
@@ -34,8 +35,8 @@ class Route:
 
     app: App
     epoch: int
-    pods: tuple[Address, ...]
-    """Ready pods of this region."""
+    pods: tuple[Address, ...] | None
+    """Ready pods of this region; None: not known, the gateway keeps those it has."""
     instance: Address | None
     """This region's PostgreSQL; None where there is no replica."""
     primary: Region | None
@@ -68,14 +69,40 @@ class Exported:
         return f"{self.name}.{self.namespace}.{CLUSTER_SET}"
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """How this region's gateway carries one application's traffic at this moment."""
+
+    broken: Mapping[Region, str] = field(default_factory=dict)
+    """Where it does not, and why; this region's own name: a limit of the gateway itself is reached."""
+    overflows: int = 0
+    """Connections and requests that it refused since it started, because a limit was reached."""
+    limit_used: float = 0.0
+    """The part of its limit that the fullest of its clusters uses: 1 refuses."""
+
+
 class Gateway(Protocol):
     """Configuration as a level: the whole of it, each time."""
 
-    async def apply(self, routes: tuple[Route, ...], services: tuple[Exported, ...] = (), *, timeout_s: float) -> None:
+    async def apply(
+        self, routes: tuple[Route, ...], services: tuple[Exported, ...] | None = (), *, timeout_s: float
+    ) -> None:
         """Make the gateway serve exactly these routes and exported services; return when it does.
 
+        ``services``: None where they are not known: the gateway keeps those it has.
         Raises GatewayUnavailableError.
 
         Connections on the primary route that lead to a region that is no longer the primary are closed.
         """
+        ...
+
+    async def carried(self, *, timeout_s: float) -> Mapping[App, Carried]:
+        """Use every path to the other regions once, and return how each application's traffic is carried.
+
+        Raises GatewayUnavailableError when the gateway does not answer at all.
+        """
+        ...
+
+    async def users_problem(self, *, timeout_s: float) -> str | None:
+        """Return why users get no answer at their port; None while they do. Never raises."""
         ...

@@ -15,6 +15,10 @@ class QuorumUnavailableError(Exception):
     """The store did not answer in time; whether a transaction took effect is unknown."""
 
 
+class StoreReplacedError(Exception):
+    """The store is not the one that was watched: an older state took its place. Take a new snapshot."""
+
+
 class CompactedError(Exception):
     """The revision to watch from is gone: take a new snapshot."""
 
@@ -97,7 +101,8 @@ class Quorum(Protocol):
     def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
         """Yield every revision after ``after`` that touches the prefix, in order, each exactly once.
 
-        Survives the death of a member (it goes on from where it was). Raises CompactedError when it cannot.
+        Survives the death of a member (it goes on from where it was). Raises CompactedError when it cannot, and
+        StoreReplacedError when the store went back.
         """
         ...
 
@@ -112,5 +117,8 @@ class Quorum(Protocol):
         ...
 
     async def move_leader(self, to: str, *, timeout_s: float) -> None:
-        """Ask the leader to hand over; a request, with no promise. Works only when the local member leads."""
+        """Ask the leader to hand over; a request, with no promise. Works only when the local member leads.
+
+        Raises QuorumUnavailableError; ValueError when ``to`` is not a member (one that is being replaced is none).
+        """
         ...

@@ -35,6 +35,8 @@ class Acknowledged:
     """When the database acknowledged it."""
     waking: bool = False
     """Its machine, kernel and all, had stood still until a moment before."""
+    waived: bool = False
+    """The database's owner had set that commits wait for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,8 @@ class Client:
                 else:
                     self._network.send(region, pods, self._network.send, pods, entry.name, what, *arguments)
 
-            def acknowledged(epoch: int, lsn: int) -> None:
-                found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s, instance.waking)
+            def acknowledged(epoch: int, lsn: int, waived: bool) -> None:
+                found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s, instance.waking, waived)
                 self._seen(found)
                 answer(done, found)
 

@@ -1,11 +1,12 @@
 """Which fleet is simulated, and what its agents are told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leeward.core import timers
+from leeward.core.delays import Freeze
 from leeward.core.settings import AgentSettings, AppSettings, RegionSettings
-from leeward.core.values import App, Region, ReplicationMode
+from leeward.core.values import App, FailoverPolicy, Region, ReplicationMode
 
 # What the protocol's margin covers: two clocks that differ by no more than this over a lease.
 DRIFT_MAX = timers.DRIFT_BOUND / 2
@@ -22,22 +23,48 @@ class Fleet:
     mode: ReplicationMode
     rto_s: float
     rpo_s: float
+    failover: FailoverPolicy = FailoverPolicy.AUTOMATIC
+    freezes: tuple[Freeze, ...] = ()
+    """How often a region stands still, for predictions."""
+    dns_ttl_s: float = 0.0
+    """The part of the RTO that clients of DNS use up."""
+    spares: frozenset[Region] = frozenset()
+    """Regions that could have a replica, and are no data region in the beginning."""
+
+    @property
+    def hosts(self) -> tuple[Region, ...]:
+        """Regions that have an instance manager: all but the witnesses."""
+        return tuple(region for region in self.regions if region not in self.witnesses)
 
     @property
     def data_regions(self) -> tuple[Region, ...]:
-        """Regions that have a replica."""
-        return tuple(region for region in self.regions if region not in self.witnesses)
+        """The data regions in the beginning."""
+        return tuple(region for region in self.hosts if region not in self.spares)
 
-    def settings(self, me: Region) -> AgentSettings:
-        """Return what the agent of one region is told."""
-        holds = me in self.data_regions
-        app = AppSettings(
+    @property
+    def patience(self) -> timers.Patience:
+        """How long the application's primary is left alone."""
+        return timers.patience(
+            self.rto_s,
+            self.rpo_s,
+            max(self.rtt_s.values()),
+            synchronous=self.mode is not ReplicationMode.ASYNC,
+            dns_ttl_s=self.dns_ttl_s,
+        )
+
+    def application(self, me: Region, data_regions: tuple[Region, ...]) -> AppSettings:
+        """Return what the agent of one region is told of the application."""
+        holds = me in self.hosts
+        return AppSettings(
             name=self.app,
             namespace=self.app,
-            data_regions=self.data_regions,
+            data_regions=data_regions,
             mode=self.mode,
             rto_s=self.rto_s,
             rpo_s=self.rpo_s,
+            lease_s=self.patience.lease_s,
+            takeover_s=self.patience.takeover_s,
+            failover=self.failover,
             instance_url="simulated" if holds else None,
             instance_host="simulated" if holds else None,
             instance_port=5432,
@@ -45,31 +72,41 @@ class Fleet:
             postgres_port=None,
             egress_ports={},
         )
-        return AgentSettings(
-            fleet="simulated",
-            region=me,
-            regions=tuple(
-                RegionSettings(
-                    name=region,
-                    witness=region in self.witnesses,
-                    agent_url="",
-                    gateway_host="",
-                    gateway_port=0,
-                    rtt_s=0.0 if region == me else self.rtt_s[frozenset((me, region))],
-                )
-                for region in self.regions
-            ),
-            timers=timers.derive(max(self.rtt_s.values())),
-            apps=(app,),
-            quorum_url="",
-            cluster_url="",
-            cluster_token_file="",
-            identity_dir="",
-            gateway_dir="",
-            gateway_host="",
-            listen_host="",
-            listen_port=0,
-        )
+
+
+def settings(me: Region, applications: Sequence[tuple[Fleet, tuple[Region, ...]]]) -> AgentSettings:
+    """Return what the agent of one region is told: each application with the data regions that the files name.
+
+    All of them are in one fleet: the regions are the first one's.
+    """
+    fleet, _ = applications[0]
+    return AgentSettings(
+        fleet="simulated",
+        region=me,
+        regions=tuple(
+            RegionSettings(
+                name=region,
+                witness=region in fleet.witnesses,
+                agent_url="",
+                gateway_host="",
+                gateway_port=0,
+                rtt_s=0.0 if region == me else fleet.rtt_s[frozenset((me, region))],
+            )
+            for region in fleet.regions
+        ),
+        timers=timers.derive(max(fleet.rtt_s.values())),
+        apps=tuple(each.application(me, named) for each, named in applications),
+        quorum_url="",
+        cluster_url="",
+        cluster_token_file="",
+        identity_dir="",
+        store_identity_dir="",
+        gateway_identity_dir="",
+        gateway_dir="",
+        gateway_host="",
+        listen_host="",
+        listen_port=0,
+    )
 
 
 THREE = Fleet(

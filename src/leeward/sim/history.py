@@ -25,6 +25,8 @@ class History:
     def __init__(self) -> None:
         self.records: list[WalRecord] = []
         self._lsn_of: dict[str, int] = {}
+        self._runs: list[tuple[int, str, int]] = []
+        """(LSN before it, timeline, epoch) of each stretch under one epoch and timeline."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -41,6 +43,8 @@ class History:
 
     def append(self, record: WalRecord) -> int:
         """Add a record and return its LSN."""
+        if not self._runs or self._runs[-1][1:] != (record.timeline, record.epoch):
+            self._runs.append((len(self.records), record.timeline, record.epoch))
         self.records.append(record)
         if record.key is not None:
             self._lsn_of.setdefault(record.key, len(self.records))
@@ -54,10 +58,38 @@ class History:
         """Forget everything after ``lsn``, and return it."""
         lost = self.records[lsn:]
         del self.records[lsn:]
+        while self._runs and self._runs[-1][0] >= lsn:
+            self._runs.pop()
         for record in lost:
             if record.key is not None and self._lsn_of.get(record.key, 0) > lsn:
                 del self._lsn_of[record.key]
         return lost
+
+    @property
+    def epochs(self) -> frozenset[int]:
+        """Every epoch with a record in it."""
+        return frozenset(epoch for _, _, epoch in self._runs)
+
+    @property
+    def segments(self) -> tuple[tuple[int, int], ...]:
+        """(timeline, LSN where it ends), oldest first, numbered as PostgreSQL does: one more at each promotion.
+
+        Two histories that fork therefore number different timelines alike.
+        """
+        starts: list[int] = []
+        last = None
+        for start_lsn, timeline, _ in self._runs:
+            if timeline != last:
+                starts.append(start_lsn)
+                last = timeline
+        ends = [*starts[1:], len(self.records)]
+        return tuple(enumerate(ends, start=1)) or ((1, 0),)
+
+    def copy_of(self, other: "History", lsn: int) -> None:
+        """Become a copy of another history, up to ``lsn``."""
+        self.cut_at(0)
+        for record in other.records[:lsn]:
+            self.append(record)
 
     def shares(self, other: "History", lsn: int) -> bool:
         """Whether both hold the same record there."""

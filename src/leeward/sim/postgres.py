@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from random import Random
 
-from leeward.core.values import Region, Role, Synchronous, SynchronousMethod
+from leeward.core.values import Region, Role, Synchronous
+from leeward.sim.commits import Commits
 from leeward.sim.history import History, WalRecord
 from leeward.sim.network import Network
 from leeward.sim.process import Process
@@ -24,8 +26,11 @@ CONNECT_ROUND_TRIPS = 2
 # before the promotion, and one for everybody else.
 FOLLOW_ROUND_TRIPS = 0
 ASK_ROUND_TRIPS = 1
+RECONNECT_S = (0.05, 0.15)
+CONNECT_TIMEOUT_S = 3.0
 
-Answer = Callable[[int, int], None]
+Answer = Callable[[int, int, bool], None]
+"""Gets the epoch and the LSN of a commit, and whether it was not to wait for anybody, by its owner's wish."""
 
 
 class Greeting(StrEnum):
@@ -34,6 +39,7 @@ class Greeting(StrEnum):
     WELCOME = "welcome"
     BEHIND = "behind"
     DIVERGED = "diverged"
+    REMOVED = "removed"
     REFUSED = "refused"
 
 
@@ -58,14 +64,6 @@ class Receiver:
         return self.flushed is not None and not self.ended
 
 
-@dataclass(slots=True)
-class Pending:
-    """A commit that waits for acknowledgements."""
-
-    lsn: int
-    answer: Callable[[], None]
-
-
 def claim(held_lsn: int, sent_lsn: int) -> int:
     """Return how far a standby may say that it has flushed: what it holds, and no more than was sent to it.
 
@@ -84,19 +82,36 @@ class Postgres:
         process: Process,
         peers: Mapping[Region, "Postgres"],
         *,
+        chance: Random,
         changed: Callable[[], None],
-        greeted: Callable[[Region, Greeting], None],
-        hung_up: Callable[[], None],
     ) -> None:
         self.region = region
         self.role = Role.STOPPED
         self.history = History()
         self.epoch = 0
         """The epoch that its writes are recorded under, while it is a primary."""
-        self.synchronous: Synchronous | None = None
-        """Who must acknowledge, as it is in force."""
         self.upstream: Region | None = None
+        """Whom it streams from."""
+        self.follows: Region | None = None
+        """Whom it is configured to stream from: it connects again for as long as it is."""
+        self.greeting: Greeting | None = None
+        """What the last upstream answered."""
+        self.admits = True
+        """Whether the application may have sessions."""
+        self.consistent_lsn = 0
+        """Fresh from a copy or a rewind it answers no query before it holds this much."""
         self.receivers: dict[Region, Receiver] = {}
+        self.commits = Commits(self.receivers)
+        self.waived = 0
+        """How often its owner has set ``synchronous_commit`` to off: the application's commits wait for nothing."""
+        self.hung = 0
+        """How many things keep its disk from taking anything."""
+        self.keeps: int | None = None
+        """How many records a slot keeps for a standby that is away; None: all."""
+        self.removed_lsn = 0
+        """WAL up to here is gone."""
+        self.without_wal: set[Region] = set()
+        """Upstreams that lack the WAL that follows what is here."""
         self.closing = False
         """It stops cleanly: no sessions any more, the rest of the WAL goes out."""
         self.disk_s = 0.0
@@ -104,45 +119,56 @@ class Postgres:
         self._network = network
         self._process = process
         self._peers = peers
+        self._chance = chance
         self._changed = changed
-        self._greeted = greeted
-        self._hung_up = hung_up
         self._link = 0
         self._sent_lsn = 0
         """How far the upstream has sent, in this connection; all before it both had."""
         self._timeline = ""
         """Which its writes go to, while it is a primary."""
         self._promotions = 0
-        self._released_lsn = 0
-        """Commits up to here were acknowledged by enough standbys, or so they said; it is never taken back."""
+        self._stuck: list[tuple[str, Answer]] = []
+        """Writes that the disk has not taken."""
         self._unflushed: deque[tuple[int, int, list[WalRecord]]] = deque()
         self._flushed_at_s = 0.0
         """When the disk will have done what it was asked for."""
         self._numbers = 0
-        self._pending: list[Pending] = []
 
     # -- starting and ending ----------------------------------------------------------------------
 
-    def start_in_recovery(self) -> None:
-        """Begin to answer, in recovery, connected to nobody."""
-        self.role, self.closing = Role.DETACHED, False
+    def start(self, *, recovery: bool) -> None:
+        """Begin to answer: in recovery, connected to no upstream yet, or as the primary it was."""
+        self.role, self.closing = Role.DETACHED if recovery else Role.PRIMARY, False
+        self.epoch = self.history.position.epoch
+        self._timeline = self.history.timeline
+        self.commits.begin()
 
-    def lead(self, epoch: int, proved: Callable[[], None]) -> None:
-        """Be a primary, and commit the record of the epoch: ``proved`` runs when it is acknowledged.
+    @property
+    def answers(self) -> bool:
+        """Whether it answers queries."""
+        return self.role is not Role.STOPPED and len(self.history) >= self.consistent_lsn
 
-        Out of recovery that is a promotion, and begins a timeline; a primary started again goes on with its own.
-        """
-        self.disconnect()
-        if self.role in (Role.DETACHED, Role.STANDBY):
-            self._promotions += 1
-            self._timeline = f"{self.region}-{self._promotions}"
-        self.role, self.epoch, self.closing = Role.PRIMARY, epoch, False
-        self._commit(None, proved)
+    def promote(self) -> None:
+        """Leave recovery and begin a timeline. What is written belongs to the old epoch until ``record``."""
+        self.follow(None)
+        self._promotions += 1
+        self._timeline = f"{self.region}-{self._promotions}"
+        self.role, self.epoch, self.closing = Role.PRIMARY, self.history.position.epoch, False
+
+    def record(self, epoch: int) -> None:
+        """Commit the record of the epoch without waiting for a standby."""
+        self.epoch = epoch
+        self._append(None)
+
+    def commit(self, acknowledged: Callable[[], None]) -> None:
+        """Commit something that is no client's write: ``acknowledged`` runs when the standbys have it."""
+        self.commits.wait(self._append(None), acknowledged)
 
     def close(self) -> None:
         """Begin a clean stop: sessions end at once, standbys get what is left."""
         self.closing = True
-        self._pending.clear()
+        self.commits.drop()
+        self._stuck.clear()
 
     @property
     def sent_out(self) -> bool:
@@ -151,10 +177,11 @@ class Postgres:
 
     def end(self) -> None:
         """End now. Kernels tell the peers."""
+        self.follows = None
         self.disconnect()
         self.role, self.closing = Role.STOPPED, False
-        self._pending.clear()
-        self._released_lsn = 0
+        self.commits.end()
+        self._stuck.clear()
         self._unflushed.clear()
         for region, receiver in self.receivers.items():
             self._tell(region, "_reset", receiver.link)
@@ -173,11 +200,34 @@ class Postgres:
             self._tell(self.upstream, "_gone", self.region, self._link - 1)
             self.upstream = None
 
-    def connect(self, upstream: Region) -> None:
-        """Ask an upstream for its WAL; ``greeted`` tells how it went, unless the order changes first."""
+    def follow(self, upstream: Region | None) -> None:
+        """Be configured to stream from an upstream, or from none."""
+        self.follows = upstream
         self.disconnect()
+        if self.role is not Role.PRIMARY:
+            self.role = Role.DETACHED if upstream is None else Role.STANDBY
+        if upstream is not None:
+            self._connect(upstream)
+
+    def _connect(self, upstream: Region) -> None:
         there, back = self._network.delay_s(self.region, upstream), self._network.delay_s(upstream, self.region)
         self._process.after(CONNECT_ROUND_TRIPS * (there + back), self._ask, upstream, self._link)
+        # Where no answer comes at all, it gives up and tries again.
+        self._process.after(CONNECT_TIMEOUT_S, self._retry, self._link)
+
+    def _retry(self, link: int) -> None:
+        if link == self._link and self.upstream is None:
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Connect again after a moment, as a WAL receiver that ended is started again."""
+        self._link += 1
+        if self.follows is not None and self.role is not Role.STOPPED:
+            self._process.after(self._chance.uniform(*RECONNECT_S), self._connect_again, self._link)
+
+    def _connect_again(self, link: int) -> None:
+        if link == self._link and self.follows is not None:
+            self._connect(self.follows)
 
     def _ask(self, upstream: Region, link: int) -> None:
         if link == self._link:
@@ -193,12 +243,17 @@ class Postgres:
         peer = self._peers[region]
         if link != peer._link:
             return
+        if self.role is not Role.STOPPED and not self.answers:
+            self._tell(region, "_answered", self.region, link, Greeting.REFUSED, 0)
+            return
         common = peer.history.common_with(self.history)
         if self.role is Role.STOPPED or self.closing:
             greeting = Greeting.REFUSED
         elif common == len(self.history) < len(peer.history):
             # A prefix of theirs: not a fork, and a primary will soon have the record of its epoch.
             greeting = Greeting.BEHIND
+        elif common == len(peer.history) < self.removed_lsn:
+            greeting = Greeting.REMOVED
         else:
             greeting = Greeting.WELCOME
             timeline = peer.history.timeline
@@ -212,10 +267,16 @@ class Postgres:
     def _answered(self, upstream: Region, link: int, greeting: Greeting, from_lsn: int) -> None:
         if link != self._link or self.role is Role.STOPPED:
             return
+        self.greeting = greeting
+        if greeting is Greeting.REMOVED:
+            self.without_wal.add(upstream)
         if greeting is Greeting.WELCOME:
-            self.role, self.upstream, self._sent_lsn = Role.STANDBY, upstream, from_lsn
+            self.without_wal.discard(upstream)
+            self.upstream, self._sent_lsn = upstream, from_lsn
             self._say_flushed(upstream)
-        self._greeted(upstream, greeting)
+            self._changed()
+        else:
+            self._reconnect()
 
     def _say_flushed(self, upstream: Region) -> None:
         self._tell(upstream, "_flushed", self.region, self._link, claim(len(self.history), self._sent_lsn))
@@ -226,15 +287,17 @@ class Postgres:
             return
         if len(self.history) > fork_lsn:
             self.disconnect()
-            self._greeted(upstream, Greeting.DIVERGED)
+            self.greeting = Greeting.DIVERGED
+            self._changed()
+            self._reconnect()
         else:
             self._tell(upstream, "_asked_on", self.region, link, left - 1)
 
     def _reset(self, link: int) -> None:
         if link == self._link and self.role is not Role.STOPPED:
             self.upstream = None
-            self._link += 1
-            self._hung_up()
+            self._changed()
+            self._reconnect()
 
     def _receive(self, link: int, first: int, records: list[WalRecord]) -> None:
         if link != self._link:
@@ -250,7 +313,7 @@ class Postgres:
 
     def _flush(self) -> None:
         """Make the oldest of what was received durable, and say so."""
-        if not self._unflushed:
+        if not self._unflushed or self.hung:
             return
         link, first, records = self._unflushed.popleft()
         if link != self._link or self.upstream is None:
@@ -258,6 +321,7 @@ class Postgres:
         assert first == len(self.history), "one connection delivers in order"
         for record in records:
             self.history.append(record)
+        self.recycle()
         for region in self.receivers:
             self._push(region)
         self._say_flushed(self.upstream)
@@ -298,7 +362,7 @@ class Postgres:
         receiver = self.receivers.get(region)
         if receiver is not None and receiver.link == link:
             is_first, receiver.flushed = receiver.flushed is None, lsn
-            self._release()
+            self.commits.release()
             if is_first:
                 self._changed()
 
@@ -306,17 +370,17 @@ class Postgres:
         receiver = self.receivers.get(region)
         if receiver is not None and receiver.link == link:
             del self.receivers[region]
-            self._release()
+            self.commits.release()
             self._changed()
 
     # -- as a primary -----------------------------------------------------------------------------
 
     def write(self, key: str, acknowledged: Answer, refused: Callable[[], None]) -> None:
-        """Commit a client's write and answer with its epoch and LSN once it is acknowledged.
+        """Commit a client's write and answer once it is acknowledged.
 
         A key that is there already writes a record all the same, so that its answer waits for the standbys, too.
         """
-        if self.role is not Role.PRIMARY or self.closing:
+        if self.role is not Role.PRIMARY or self.closing or not self.admits:
             refused()
         elif self.disk_s:
             self._process.after(self.disk_s, self._write, key, acknowledged)
@@ -324,46 +388,66 @@ class Postgres:
             self._write(key, acknowledged)
 
     def _write(self, key: str, acknowledged: Answer) -> None:
-        if self.role is not Role.PRIMARY or self.closing:
+        if self.role is not Role.PRIMARY or self.closing or not self.admits:
             return
-        epoch, lsn = self.epoch, len(self.history) + 1
-        self._commit(None if self.history.holds(key) else key, lambda: acknowledged(epoch, lsn))
+        if self.hung:
+            self._stuck.append((key, acknowledged))
+            return
+        epoch = self.epoch
+        lsn = self._append(None if self.history.holds(key) else key)
+        if self.waived:
+            acknowledged(epoch, lsn, True)
+        else:
+            self.commits.wait(lsn, lambda: acknowledged(epoch, lsn, False))
 
-    def _commit(self, key: str | None, answer: Callable[[], None]) -> None:
+    def _append(self, key: str | None) -> int:
         self._numbers += 1
         lsn = self.history.append(WalRecord(self.epoch, self._numbers, key, self._timeline))
+        self.recycle()
         for region in self.receivers:
             self._push(region)
-        if self.synchronous is None:
-            answer()
-        else:
-            self._pending.append(Pending(lsn, answer))
-            self._release()
+        return lsn
+
+    def write_in_bulk(self, records: int) -> None:
+        """Write WAL that no commit waits for, as a vacuum does: a primary that is cut off gets ahead."""
+        if self.role is Role.PRIMARY and not self.closing and not self.hung:
+            for _ in range(records):
+                self._append(None)
 
     def enforce(self, synchronous: Synchronous | None) -> None:
-        """Change who must acknowledge; commits that wait go by it, too."""
-        self.synchronous = synchronous
-        self._release()
+        """Change who must acknowledge."""
+        self.commits.configure(synchronous)
 
-    def _release(self) -> None:
-        if self.role is not Role.PRIMARY or not self._pending:
-            return
-        if self.synchronous is None:
-            reached = len(self.history)
+    # -- its disk ---------------------------------------------------------------------------------
+
+    def recycle(self) -> None:
+        """Remove the WAL that no standby that streams needs, and that is too much to keep for those that are away."""
+        if self.keeps is not None:
+            needed = (receiver.sent for receiver in self.receivers.values())
+            self.removed_lsn = max(self.removed_lsn, min(len(self.history) - self.keeps, *needed, len(self.history)))
+
+    def lose_disk(self) -> None:
+        """The volume is empty."""
+        self.history.cut_at(0)
+        self.consistent_lsn = self.removed_lsn = 0
+
+    def hang(self) -> None:
+        """Let the disk take nothing."""
+        self.hung += 1
+
+    def go_on(self) -> None:
+        """Let that end: what waited for the disk is done, by a process that stands still as soon as it goes on."""
+        self.hung -= 1
+        if self._process.running:
+            self._take_up()
         else:
-            reached = self._released_lsn = max(self._released_lsn, self._acknowledged(self.synchronous))
-        ready = [pending for pending in self._pending if pending.lsn <= reached]
-        if ready:
-            self._pending = [pending for pending in self._pending if pending.lsn > reached]
-            for pending in ready:
-                pending.answer()
+            self._process.after(0.0, self._take_up)
 
-    def _acknowledged(self, synchronous: Synchronous) -> int:
-        """Return the LSN up to which enough standbys have flushed."""
-        known = (self.receivers[region].flushed for region in synchronous.members if region in self.receivers)
-        flushed = [lsn for lsn in known if lsn is not None]
-        if len(flushed) < synchronous.required:
-            return 0
-        if synchronous.method is SynchronousMethod.FIRST:
-            return min(flushed[: synchronous.required])
-        return sorted(flushed, reverse=True)[synchronous.required - 1]
+    def _take_up(self) -> None:
+        if self.hung:
+            return
+        for _ in range(len(self._unflushed)):
+            self._flush()
+        stuck, self._stuck = self._stuck, []
+        for key, acknowledged in stuck:
+            self._write(key, acknowledged)

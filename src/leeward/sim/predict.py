@@ -17,6 +17,7 @@ from leeward.sim.clients import Acknowledged
 from leeward.sim.faults import Fault, Kind
 from leeward.sim.fleet import DRIFT_MAX, Fleet
 from leeward.sim.plan import FOUND_S, Plan
+from leeward.sim.simulation import Simulation
 from leeward.sim.story import sentences
 from leeward.sim.swarm import live_through
 from leeward.spec.application import Application
@@ -68,6 +69,8 @@ class Run:
     skipped_s: float
     """How much of that was left out, because nothing could have happened in it."""
     failovers: int
+    needless: int
+    """How many of them the deposed primary's return showed to be needless."""
     violation: str | None
     incidents: tuple[str, ...]
 
@@ -89,6 +92,9 @@ def fleet_of(spec: Spec, application: Application, mode: ReplicationMode | None 
         mode=mode or wanted.database.replication,
         rto_s=wanted.objectives.rto_s,
         rpo_s=wanted.objectives.rpo_s,
+        failover=wanted.failover,
+        freezes=spec.freezes,
+        dns_ttl_s=wanted.traffic.dns_ttl_s or 0.0,
     )
 
 
@@ -128,6 +134,10 @@ def _incident(chance: Random, question: Question, at_s: float) -> Fault:
             return Fault(at_s, kind, where, chance.choice((None, other)), for_s)
         case Kind.BLIP:
             return Fault(at_s, kind, where, None, chance.uniform(0.1, 1.0))
+        case Kind.REGION_FREEZE if question.fleet.freezes:
+            freezes = question.fleet.freezes
+            (freeze,) = chance.choices(freezes, [each.per_year for each in freezes])
+            return Fault(at_s, kind, where, None, freeze.lasting_s)
         case Kind.SLOW_LINK:
             return Fault(at_s, kind, where, None, for_s, chance.choice((0.1, 0.3, 1.0)))
         case Kind.SLOW_DISK:
@@ -171,9 +181,16 @@ def answer(question: Question) -> Run:
         observed_s=until_s + simulation.skipped_s - FOUND_S,
         skipped_s=simulation.skipped_s,
         failovers=outcome.failovers,
+        needless=_needless(simulation),
         violation=outcome.violation,
         incidents=tuple(str(fault) for fault in plan.faults),
     )
+
+
+def _needless(simulation: Simulation) -> int:
+    machines = (site.machine for site in simulation.sites.values() if site.machine is not None)
+    tallies = [machine.store.tallies.get(simulation.fleet.app) for machine in machines]
+    return max((found[0].needless for found in tallies if found is not None), default=0)
 
 
 def _spans_s(missing: Iterable[Acknowledged]) -> list[float]:

@@ -16,8 +16,8 @@ region lacks a usable copy or a promise of sync cannot be given, is lived throug
 from leeward.agent import relevance
 from leeward.agent.machine import Machine
 from leeward.core import routing, timers
-from leeward.sim.faults import Storm
 from leeward.sim.simulation import Simulation
+from leeward.sim.storm import Storm
 
 LOOK_S = 1.0
 """How often to look whether the world is at rest."""

@@ -13,7 +13,7 @@ from leeward.agent import actions as do
 from leeward.agent import events as on
 from leeward.agent.machine import Machine
 from leeward.core.settings import AgentSettings
-from leeward.core.values import App, InstanceStatus, Order, Region, Vantage
+from leeward.core.values import App, InstanceStatus, Promise, Region, Vantage
 from leeward.ports.gateway import Address, Route
 from leeward.ports.quorum import Change, Outcome, Snapshot
 from leeward.sim.database import Instance
@@ -26,6 +26,9 @@ from leeward.sim.violation import ViolationError
 # What an agent needs to start, and a local call over loopback.
 BOOT_S = (0.4, 0.9)
 LOCAL_S = (0.0005, 0.003)
+# When a request to the instance that hangs is given up, and how many of them hang while they do.
+REQUEST_TIMEOUT_S = 2.0
+HANGS = 0.3
 SNAPSHOT_RETRY_S = 1.0
 LEADER_POLL_S = 1.0
 GATEWAY_S = (0.005, 0.02)
@@ -55,6 +58,7 @@ class Site:
         make: MachineFactory,
         drift: float,
         tell: Callable[[Region, str], None],
+        promised: Callable[[Promise], None],
     ) -> None:
         self.name = settings.region
         self.settings = settings
@@ -74,6 +78,9 @@ class Site:
         self._make = make
         self._drift = drift
         self._tell = tell
+        self._promised = promised
+        self.late_s: dict[App, float] = {}
+        """How late an order or a lease may reach an instance: the request hangs, and arrives all the same."""
         self.wall_clock_ahead_s = 0.0
         self._clock_from_s = 1000.0
         self._drift_since_s = 0.0
@@ -100,7 +107,7 @@ class Site:
         self._drift = rate
         self._awake_at_s = self._alarm_s = 0.0
         for instance in self.instances.values():
-            instance.arm()
+            instance.guard.arm()
         if self.machine is not None:
             self._set_alarm(self.machine)
 
@@ -140,6 +147,15 @@ class Site:
     def restart_agent(self) -> None:
         """The agent comes back, if anybody there can restart it."""
         if not self.dead and not self._agent.alive:
+            self.boot()
+
+    def configure(self, settings: AgentSettings) -> None:
+        """Other files: the agent starts again with what they say, when it runs at all."""
+        if settings == self.settings:
+            return
+        self.settings = settings
+        if self._agent.alive:
+            self.kill_agent()
             self.boot()
 
     def kill(self) -> None:
@@ -185,7 +201,7 @@ class Site:
         for instance in self.instances.values():
             instance.held = False
             if instance.suspended:
-                instance.resume()
+                instance.guard.resume()
             instance.process.thaw()
         self._agent.thaw()
 
@@ -248,20 +264,28 @@ class Site:
         match action:
             case do.Transact():
                 self._transact(action)
-            case do.OrderInstance(app=app, order=order):
-                self._agent.after(self._chance.uniform(*LOCAL_S), self._order, app, order)
+            case do.OrderInstance() | do.FeedLease() if self.late_s.get(action.app) and self._chance.random() < HANGS:
+                self._hang(action)
+            case do.OrderInstance():
+                self._agent.after(self._chance.uniform(*LOCAL_S), self._order, action)
             case do.FeedLease():
                 self._agent.after(self._chance.uniform(*LOCAL_S), self._feed, action)
             case do.Probe():
                 self._probe(action)
             case do.TellPromise(region=region, promise=promise):
-                promised = on.PromiseReceived(promise)
-                self._network.send_as_request(self.name, region, self._sites[region].post, promised)
+                self._promised(promise)
+                received = on.PromiseReceived(promise)
+                self._network.send_as_request(self.name, region, self._sites[region].post, received)
             case do.ApplyRoutes():
                 self._newest_routes = action
                 self._agent.after(self._chance.uniform(*GATEWAY_S), self._apply, action)
             case do.MoveLeader(to=to):
                 self._store.move_leader(to)
+            case do.ReadStore():
+                self._store.members[self.name].forget_watcher()
+                self._read_store()
+            case do.ReportStoreRestored(because=because):
+                self._tell(self.name, f"the store went back: {because}")
             case do.Reply():
                 self._tell(self.name, f"replied: {action.because or 'accepted'}")
             case do.Tell(because=because):
@@ -289,18 +313,35 @@ class Site:
         self._store.transact(self.name, action.compares, action.changes, answer)
         self._agent.after(action.timeout_s, answer, None)
 
-    def _order(self, app: App, order: Order) -> None:
-        """The request has arrived: the instance manager answers with its status, later."""
-        instance = self.instances[app]
-        if not instance.process.alive:
-            self._agent.after(self._chance.uniform(*LOCAL_S), self._ordered, app, None)
-        else:
-            instance.process.receive(self._accept, app, order)
+    def _hang(self, action: do.OrderInstance | do.FeedLease) -> None:
+        """The agent gives the request up, and may end; the request arrives later, after others."""
+        process = self.instances[action.app].process
+        if isinstance(action, do.OrderInstance):
+            self._agent.after(REQUEST_TIMEOUT_S, self._ordered, action.app, None)
+        self._schedule.after(
+            self._chance.uniform(0.0, self.late_s[action.app]), process.receive, self._arrive_late, action
+        )
 
-    def _accept(self, app: App, order: Order) -> None:
-        instance = self.instances[app]
-        status = instance.status() if instance.accept(order) else None
-        self._agent.after(self._chance.uniform(*LOCAL_S), self._ordered, app, status)
+    def _arrive_late(self, action: do.OrderInstance | do.FeedLease) -> None:
+        instance = self.instances[action.app]
+        if isinstance(action, do.FeedLease):
+            instance.feed(action.epoch, action.until_s, action.basis)
+        elif instance.accept(action.order, action.basis):
+            # The manager publishes what it accepted: the request itself was given up.
+            self.instance_changed(action.app)
+
+    def _order(self, action: do.OrderInstance) -> None:
+        """The request has arrived: the instance manager answers with its status, later."""
+        instance = self.instances[action.app]
+        if not instance.process.alive:
+            self._agent.after(self._chance.uniform(*LOCAL_S), self._ordered, action.app, None)
+        else:
+            instance.process.receive(self._accept, action)
+
+    def _accept(self, action: do.OrderInstance) -> None:
+        instance = self.instances[action.app]
+        status = instance.status() if instance.accept(action.order, action.basis) else None
+        self._agent.after(self._chance.uniform(*LOCAL_S), self._ordered, action.app, status)
 
     def _ordered(self, app: App, status: InstanceStatus | None) -> None:
         if status is not None:
@@ -312,7 +353,7 @@ class Site:
 
     def _fed(self, action: do.FeedLease) -> None:
         instance = self.instances[action.app]
-        if instance.feed(action.epoch, action.until_s):
+        if instance.feed(action.epoch, action.until_s, action.basis):
             self._agent.after(self._chance.uniform(*LOCAL_S), self._report, action.app, instance.status())
 
     def _probe(self, action: do.Probe) -> None:

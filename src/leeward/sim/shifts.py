@@ -67,7 +67,11 @@ class Shifts:
 
     def _wrong(self) -> Iterator[tuple[Region, str, Region, Region]]:
         simulation = self._simulation
-        informed = [region for region in simulation.fleet.data_regions if self._informed(region)]
+        # Who joins or leaves has pods, and users of its own; those of others are sent to data regions only.
+        in_force = simulation.topology.data_regions if simulation.topology is not None else ()
+        informed = [
+            region for region in in_force if region in simulation.application.placement and self._informed(region)
+        ]
         for source in informed:
             route = simulation.sites[source].routes.get(simulation.fleet.app)
             if route is None:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from leeward.core.values import Region
 from leeward.sim.faults import Ambush, Fault
+from leeward.sim.fleet import Fleet
 from leeward.sim.plan import Plan
 
 ATTEMPTS = 300
@@ -27,7 +29,7 @@ def shrink(plan: Plan, fails: Callable[[Plan], bool], *, attempts: int = ATTEMPT
 
 def _smaller(plan: Plan) -> list[Plan]:
     """Return smaller plans, the boldest first."""
-    candidates = list[Plan]()
+    candidates = [replace(plan, beside=None)] if plan.beside is not None else []
     size = len(plan.faults)
     pieces = size
     while pieces >= 1:
@@ -51,13 +53,7 @@ def _fewer_regions(plan: Plan) -> list[Plan]:
         return []
     plans = list[Plan]()
     for gone in fleet.regions[1:]:
-        regions = tuple(region for region in fleet.regions if region != gone)
-        smaller = replace(
-            fleet,
-            regions=regions,
-            witnesses=fleet.witnesses - {gone},
-            rtt_s={pair: rtt_s for pair, rtt_s in fleet.rtt_s.items() if gone not in pair},
-        )
+        smaller = _without(fleet, gone)
         if len(smaller.data_regions) < 2:
             continue
 
@@ -69,8 +65,19 @@ def _fewer_regions(plan: Plan) -> list[Plan]:
             replace(
                 plan,
                 fleet=smaller,
+                beside=_without(plan.beside, gone) if plan.beside is not None else None,
                 faults=tuple(filter(stays, plan.faults)),
                 ambushes=tuple(filter(stays, plan.ambushes)),
             )
         )
     return plans
+
+
+def _without(fleet: Fleet, gone: Region) -> Fleet:
+    return replace(
+        fleet,
+        regions=tuple(region for region in fleet.regions if region != gone),
+        witnesses=fleet.witnesses - {gone},
+        spares=fleet.spares - {gone},
+        rtt_s={pair: rtt_s for pair, rtt_s in fleet.rtt_s.items() if gone not in pair},
+    )

@@ -5,10 +5,13 @@ commit although the answer is lost; members learn of commits later, in order, fr
 a watch is served by the local member, as far as it has got; linearizable reads go through the leader.
 """
 
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from leeward.core.values import Region
+from leeward.core import keys
+from leeward.core.codec import encode
+from leeward.core.values import Generation, Region
 from leeward.ports.quorum import Change, Compare, Delete, Entry, Outcome, Put, Snapshot
 from leeward.sim.network import Network
 from leeward.sim.schedule import Schedule
@@ -16,6 +19,8 @@ from leeward.sim.schedule import Schedule
 ELECTION_S = (1.0, 2.0)
 FSYNC_S = 0.001
 POLL_S = 0.1
+BACKUPS_KEPT = 100
+BUMP = 1000
 
 Deliver = Callable[[Change], None]
 
@@ -59,7 +64,10 @@ class Store:
         self.disk_s = dict.fromkeys(regions, FSYNC_S)
         self._first = 2
         """The revision of the first change that is not compacted."""
+        self.history = 0
+        """How often an older state took the place of a newer one."""
         self._log: list[Change] = []
+        self._backups: deque[tuple[float, dict[str, Entry]]] = deque(maxlen=BACKUPS_KEPT)
         self._waiting: list[Callable[[], None]] = []
         self._election: int = 0
         self._electing = False
@@ -129,9 +137,9 @@ class Store:
     def _tell_members(self, leader: Region) -> None:
         for region in self.members:
             if region == leader:
-                self._apply(region, self.revision)
+                self._apply(region, self.revision, self.history)
             else:
-                self._network.stream(leader, region, self._apply, region, self.revision)
+                self._network.stream(leader, region, self._apply, region, self.revision, self.history)
 
     # -- transactions -----------------------------------------------------------------------------
 
@@ -145,14 +153,19 @@ class Store:
         """Carry a transaction to the leader; ``answer`` runs in ``region`` if and when its answer arrives."""
         if not self.members[region].up:
             return
+        history = self.history
 
         def forward() -> None:
+            if history != self.history:
+                return
             if self.leader is None:
                 self._waiting.append(forward)
             else:
                 self._network.send(region, self.leader, lead, self.leader)
 
         def lead(leader: Region) -> None:
+            if history != self.history:
+                return
             if leader != self.leader or not self._majority(leader):
                 # The proposal is dropped or hangs; the caller's timeout decides.
                 self._waiting.append(forward)
@@ -160,6 +173,8 @@ class Store:
             self._schedule.after(self._round_trip_s(leader), commit, leader)
 
         def commit(leader: Region) -> None:
+            if history != self.history:
+                return
             if leader != self.leader:
                 if self._chance.random() < 0.5:
                     # The entry reached the next leader: committed, though nobody is told.
@@ -211,9 +226,10 @@ class Store:
         """Read everything, linearizably: a transaction that changes nothing."""
         if not self.members[region].up or self.leader is None:
             return
+        history = self.history
 
         def read(leader: Region) -> None:
-            if leader == self.leader and self._majority(leader):
+            if history == self.history and leader == self.leader and self._majority(leader):
                 self._network.send(leader, region, answer, Snapshot(self.revision, dict(self.entries)))
 
         def ask(leader: Region) -> None:
@@ -224,6 +240,8 @@ class Store:
     def watch(self, region: Region, after: int, deliver: Deliver, compacted: Callable[[], None]) -> None:
         """Deliver every later revision as this region's member applies it; ``compacted``: it cannot go on."""
         member = self.members[region]
+        # A revision that the store does not have yet: it went back since the snapshot was taken.
+        after = after if after <= self.revision else -1
         member.watcher, member.compacted, member.watched = deliver, compacted, after
         self._serve(member)
 
@@ -232,21 +250,49 @@ class Store:
         self._log.clear()
         self._first = self.revision + 1
 
+    def keep_backup(self) -> None:
+        """Keep the state as of now, as a backup would."""
+        self._backups.append((self._schedule.now_s, dict(self.entries)))
+
+    def restore(self, age_s: float | None, *, bumped: bool = True, mark: str | None = None) -> None:
+        """Put the state of ``age_s`` ago, or nothing at all, in the place of the newest.
+
+        ``bumped``: revisions go on above those that were given; otherwise they go back, and are given again. ``mark``:
+        the restore procedure writes this generation before anybody reaches the store. Whoever watched is cut off;
+        what was on its way to the store is lost.
+        """
+        wanted_s = self._schedule.now_s - age_s if age_s is not None else float("-inf")
+        found = next((kept for at_s, kept in reversed(self._backups) if at_s <= wanted_s), None)
+        self.entries = {} if age_s is None else dict(found if found is not None else self._backups[0][1])
+        newest = max((entry.revision for entry in self.entries.values()), default=1)
+        self.revision = self.revision + BUMP if bumped else newest
+        if mark is not None:
+            self.revision += 1
+            generation = Generation(mark, "the store was restored", self._schedule.now_s)
+            self.entries[keys.generation("simulated")] = Entry(encode(generation), self.revision)
+        self._waiting.clear()
+        self.history += 1
+        self.compact()
+        for member in self.members.values():
+            member.applied, member.watched = self.revision, -1
+            if member.up:
+                self._serve(member)
+
     def stall(self, region: Region, stalled: bool) -> None:
         """Hold back what watchers should get, or let it go on."""
         self.members[region].stalled = stalled
         self._serve(self.members[region])
 
-    def restart(self, region: Region) -> None:
+    def restart(self, region: Region, *, frozen: bool = False) -> None:
         """A member comes back with its data and asks the leader for what it missed."""
         member = self.members[region]
-        member.alive, member.frozen = True, False
+        member.alive, member.frozen = True, frozen
         if self.leader is not None:
-            self._network.stream(self.leader, region, self._apply, region, self.revision)
+            self._network.stream(self.leader, region, self._apply, region, self.revision, self.history)
 
-    def _apply(self, region: Region, up_to: int) -> None:
+    def _apply(self, region: Region, up_to: int, history: int) -> None:
         member = self.members[region]
-        if member.alive and not member.frozen:
+        if member.alive and not member.frozen and history == self.history:
             if up_to > member.applied:
                 member.applied = up_to
             self._serve(member)

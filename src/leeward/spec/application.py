@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from leeward.core.values import ReplicationMode
+from leeward.core.values import FailoverPolicy, ReplicationMode
 from leeward.spec.fleet import ApiVersion, Metadata
 from leeward.spec.overrides import Environment, Override
 from leeward.spec.traffic import Traffic
-from leeward.spec.values import Amount, EnvName, HttpPath, Model, Name, Seconds, parse_quantity
+from leeward.spec.values import Amount, EnvName, HttpPath, Image, Model, Name, Seconds, parse_quantity
 from leeward.spec.workload import (
     AntiAffinity,
     AppNetwork,
@@ -60,14 +60,14 @@ class Probes(Model):
     liveness: HttpPath = "/healthz"
     """Answers 200 unless only a restart would help."""
     deep: HttpPath | None = None
-    """Answers 200 when it can do all its work, else 503 with reasons: agents ask, show and alert, and move nobody.
-    Left out: nobody asks."""
+    """Answers 200 when it can do all its work, else 503 with reasons: agents ask, show and alert; traffic and primary
+    stay. Gateways answer users 404 there. Left out: agents do not ask."""
 
 
 class Service(Model):
     """The stateless part: an HTTP server that runs in every region of the placement."""
 
-    image: Annotated[str, Field(min_length=1)]
+    image: Image
     """The container image. The world on one machine runs ``command`` as a process instead."""
     command: Annotated[tuple[str, ...], Field(min_length=1)]
     """Program and arguments; $(NAME) stands for an environment variable, as in Kubernetes."""
@@ -124,6 +124,9 @@ class Database(Model):
     """What an acknowledged write is promised: async, sync or quorum."""
     storage: Amount = parse_quantity("10Gi")
     """Size of each region's volume."""
+    wal_retention: Annotated[int, Field(ge=0, le=100)] = 50
+    """Which part of the free volume may hold WAL for replicas that are away, in percent. A replica that lacks more is
+    copied again, and writes go on. With 100 WAL is kept until the volume is full, and writes stop."""
     operator: Operator = Operator.LEEWARD
     """Leeward's instance manager, or CloudNativePG's replica clusters (on Kubernetes; Leeward promotes them)."""
     instances: Annotated[int, Field(ge=1, le=9)] = 3
@@ -150,6 +153,9 @@ class ApplicationSpec(Model):
 
     objectives: Objectives = Objectives.model_validate({"rto": "30s", "rpo": "5s"})
     """What users may notice of the loss of a region. Left out: rto 30s, rpo 5s."""
+    failover: FailoverPolicy = FailoverPolicy.AUTOMATIC
+    """What happens when a primary is lost: another region takes over, or that is only decided, logged and counted
+    (observe), for the first weeks of a new user. Commands fail over and switch over in both."""
     service: Service
     database: Database = Database()
     traffic: Traffic = Traffic()

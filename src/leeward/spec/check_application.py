@@ -4,16 +4,20 @@ from collections.abc import Callable, Iterable, Iterator
 
 from leeward.core import timers
 from leeward.core.values import ReplicationMode
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Engine
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.problem import Problem
 from leeward.spec.source import Place
-from leeward.spec.spec import budget, is_synchronous, placement, rtt_max_s
+from leeward.spec.spec import is_synchronous, placement, rtt_max_s, shortest_budget
 from leeward.spec.validate import suggestion
 from leeward.spec.values import duration_text
 
-RESERVED_NAMES = ("default", "leeward-system", "kube-system", "kube-public", "kube-node-lease")
+RESERVED_NAMESPACES = ("default", "leeward-system")
+RESERVED_PREFIX = "kube-"
+"""Namespaces that begin so are Kubernetes' own, by its documentation."""
+RESERVED_DATABASES = ("leeward", "none", "postgres", "public", "replicator", "template0", "template1")
+"""Names of databases and roles in PostgreSQL that are its own, or Leeward's."""
 RESERVED_ENV = (
     "DATABASE_HOST",
     "DATABASE_NAME",
@@ -62,8 +66,8 @@ def check_unique(applications: Iterable[Loaded[Application]]) -> list[Problem]:
 
 
 def _names(application: Loaded[Application]) -> Iterator[Problem]:
-    name = application.model.metadata.name
-    if name in RESERVED_NAMES:
+    name, namespace = application.model.metadata.name, application.model.spec.namespace
+    if _is_reserved(name):
         yield application.problem(
             "reserved-name",
             "metadata",
@@ -72,6 +76,27 @@ def _names(application: Loaded[Application]) -> Iterator[Problem]:
             why="its name becomes its namespace, and that one belongs to Kubernetes or to Leeward",
             fix="choose another name",
         )
+    if namespace is not None and _is_reserved(namespace):
+        yield application.problem(
+            "reserved-name",
+            *("spec", "namespace"),
+            what=f"an application cannot be in namespace {namespace}",
+            why="that one belongs to Kubernetes or to Leeward",
+            fix="leave namespace out, or choose another one",
+        )
+    if name in RESERVED_DATABASES and application.model.spec.database.engine is Engine.POSTGRES:
+        yield application.problem(
+            "reserved-name",
+            "metadata",
+            "name",
+            what=f"an application with a PostgreSQL database cannot be called {name}",
+            why="its name becomes its database and that one's owner, and this one is PostgreSQL's or Leeward's own",
+            fix="choose another name",
+        )
+
+
+def _is_reserved(namespace: str) -> bool:
+    return namespace in RESERVED_NAMESPACES or namespace.startswith(RESERVED_PREFIX)
 
 
 def _service(application: Loaded[Application]) -> Iterator[Problem]:
@@ -208,7 +233,7 @@ def _recovery_time(application: Loaded[Application], fleet: Fleet) -> Iterator[P
     objectives = application.model.spec.objectives
     rtt = rtt_max_s(fleet)
     synchronous = is_synchronous(application.model)
-    shortest = budget(fleet, application.model)
+    shortest = shortest_budget(fleet, application.model)
     if timers.feasible(objectives.rto_s, rtt, synchronous=synchronous) is None:
         yield application.problem(
             "rto-infeasible",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 
+from leeward.spec.check_names import check_region_names
 from leeward.spec.fleet import Fleet, Provider
 from leeward.spec.loaded import Loaded
 from leeward.spec.platform import Capacity, Join
@@ -252,6 +253,7 @@ FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _data_regions,
     _duplicate_regions,
     _duplicate_clusters,
+    check_region_names,
     _links,
     _overlapping_ranges,
     _joined,

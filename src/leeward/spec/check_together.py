@@ -4,11 +4,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from leeward.spec.application import Application, Engine
+from leeward.spec.check_names import check_public_names
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.problem import Problem
 from leeward.spec.source import Place
-from leeward.spec.spec import DATABASES_MAX, public_name
+from leeward.spec.spec import DATABASES_MAX
 from leeward.spec.variants import environment_of
 
 K = TypeVar("K", bound=Hashable)
@@ -18,7 +19,7 @@ def check_together(applications: Sequence[Loaded[Application]], fleet: Fleet) ->
     """Return where applications are in each other's way. Those of one name are told about elsewhere."""
     by_name = {each.model.metadata.name: each for each in reversed(applications)}
     unique = [each for each in applications if by_name[each.model.metadata.name] is each]
-    return [*_namespaces(unique, fleet), *_public_names(unique, fleet), *_databases(unique)]
+    return [*_namespaces(unique, fleet), *check_public_names(unique, fleet), *_databases(unique)]
 
 
 def _namespaces(applications: Sequence[Loaded[Application]], fleet: Fleet) -> Iterator[Problem]:
@@ -42,24 +43,6 @@ def _namespaces(applications: Sequence[Loaded[Application]], fleet: Fleet) -> It
             what=f"{application.model.metadata.name} and {other.model.metadata.name} are both in namespace {namespace}",
             why="what is in a namespace is for all of it: secrets, roles, network policies",
             fix="leave namespace out, or give one of them another",
-        )
-
-
-def _public_names(applications: Sequence[Loaded[Application]], fleet: Fleet) -> Iterator[Problem]:
-    def found(application: Loaded[Application]) -> Iterator[tuple[str, Place]]:
-        stated = application.model.spec.traffic.host is not None
-        place: Place = ("spec", "traffic", "host") if stated else ("metadata", "name")
-        # Gateways answer to the bare name, too.
-        yield application.model.metadata.name, ("metadata", "name")
-        yield public_name(fleet, application.model).rstrip(".").lower(), place
-
-    for application, other, host, place in _shared(applications, found):
-        yield application.problem(
-            "shared-host",
-            *place,
-            what=f"{application.model.metadata.name} and {other.model.metadata.name} are both called {host}",
-            why="gateways and DNS tell applications apart by their public names",
-            fix="give one of them another traffic.host",
         )
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
+from leeward.spec.check_images import check_images
 from leeward.spec.check_secrets import check_secrets
 from leeward.spec.check_traffic import check_traffic
 from leeward.spec.fleet import Fleet
@@ -24,8 +25,8 @@ from leeward.spec.validate import suggestion, validate
 from leeward.spec.variants import environment_of, merged, variant, written
 from leeward.spec.varieties import varieties
 
-AGREED_KEYS = ("objectives", "database")
-GLOBAL_KEYS = ("objectives", "placement", "database", "environments", "overrides", "namespace")
+AGREED_KEYS = ("objectives", "failover", "database")
+GLOBAL_KEYS = ("objectives", "failover", "placement", "database", "environments", "overrides", "namespace")
 BUILT_IN_TIERS = ("service", "database", "gateway", "monitoring", "internet")
 
 
@@ -58,6 +59,8 @@ def _agreed(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]
         for region in fleet.spec.regions
         if region.name in placed
     ]
+    if not homes:
+        return  # a fleet of witnesses, which is reported elsewhere
     for key in AGREED_KEYS:
         said = {name: getattr(variant(model, environment=wanted, region=name).spec, key) for name, wanted in homes}
         first, value = next(iter(said.items()))
@@ -81,6 +84,7 @@ def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]
     yield from _database(application)
     yield from _blast(application, fleet)
     yield from check_traffic(application, fleet)
+    yield from check_images(application, fleet)
     yield from _quota(application)
 
 

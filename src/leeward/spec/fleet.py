@@ -10,16 +10,18 @@ from leeward.spec.platform import (
     Dns,
     Entry,
     GitOps,
+    Images,
     Logging,
     Mesh,
     Monitoring,
     Network,
     NodePool,
     Secrets,
+    Store,
     Text,
     Tracing,
 )
-from leeward.spec.values import Cidr, Model, Name, Seconds
+from leeward.spec.values import Cidr, DnsName, Model, Name, Seconds
 
 VERSION_PATTERN = r"^1\.[0-9]{1,2}(\.[0-9]{1,2})?$"
 KEY_PATTERN = r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$"
@@ -120,6 +122,15 @@ class Link(Model):
     """Round trip between them, as measured: 80ms."""
 
 
+class Freeze(Model):
+    """How often a region stands still for so long, by its provider's word or your monitoring (``leeward tune``)."""
+
+    lasting_s: Annotated[Seconds, Field(alias="lasting")]
+    """For how long: 8s."""
+    per_year: Annotated[float, Field(gt=0)]
+    """How often a year, in each region."""
+
+
 class FleetSpec(Model):
     """Everything a fleet consists of."""
 
@@ -127,7 +138,9 @@ class FleetSpec(Model):
     """At least three, so that the others can outvote a lost one; one of them may be a witness."""
     links: tuple[Link, ...] = ()
     """Measured round trips. A pair that is left out gets an estimate from the distance."""
-    domain: str | None = None
+    freezes: tuple[Freeze, ...] = ()
+    """How often regions stand still: ``validate`` and ``simulate`` show which of that fails over."""
+    domain: DnsName | None = None
     """The DNS zone Leeward answers for, such as ``example.com``."""
     mesh: Mesh = Mesh()
     """How requests travel between pods and between clusters."""
@@ -135,8 +148,12 @@ class FleetSpec(Model):
     """The network between clusters. Leeward's own gateways need none of it."""
     dns: Dns = Dns()
     """Public names of the applications."""
+    store: Store = Store()
+    """Backups of the quorum store."""
     secrets: Secrets = Secrets()
     """Where the values of secrets come from. They never stand in these files, nor in what is rendered."""
+    images: Images = Images(digests={})
+    """Container images by digest, on Kubernetes."""
     monitoring: Monitoring | None = None
     """Metrics, alerts and dashboards. Left out: none."""
     tracing: Tracing | None = None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from leeward.spec.values import Cidr, Model, Name, Seconds
+from leeward.spec.values import Cidr, Digest, Image, Model, Name, Seconds
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -99,6 +99,24 @@ class Dns(Model):
     zone_id: Text | None = None
     """The zone's name or id at the provider. Left out: the domain with dashes, as route53's HostedZone object or the
     zone of cloud-dns is called."""
+
+
+class Store(Model):
+    """The quorum store that the agents decide by: its backups."""
+
+    backup_every_s: Annotated[Seconds, Field(alias="backupEvery", ge=10)] = 600.0
+    """How often each region's agent backs it up; a backup older than three times that is reported."""
+    backups_kept: Annotated[int, Field(alias="backupsKept", ge=2, le=100)] = 6
+    """How many backups each region keeps, on a volume of their own."""
+
+
+class Images(Model):
+    """Which container images run. A tag can be moved to other content, a digest cannot."""
+
+    digests: Annotated[dict[Image, Digest], Field(default_factory=dict)]
+    """The digest of each image that is named by a tag, also of Leeward's own: ``ghcr.io/acme/shop:1.4: sha256:...``."""
+    digests_required: bool = False
+    """Refuse every image that names no digest, here or in its reference."""
 
 
 class GitOps(Model):

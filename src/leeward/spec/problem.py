@@ -1,4 +1,4 @@
-"""What is wrong, said so that it can be mended: the one form of every error shown to a user."""
+"""What is wrong, said so that it can be fixed: the one form of every error shown to a user."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -68,6 +68,16 @@ def read(file: str, text: str) -> tuple[list[Document], list[Problem]]:
                 fix="save the file as UTF-8 text",
             )
         )
+    except RecursionError:
+        problems.append(
+            Problem(
+                code="yaml-syntax",
+                where=file,
+                what="this is nested too deeply",
+                why="no document of Leeward's has more than a few levels",
+                fix="remove the brackets, braces or dashes that only contain one another",
+            )
+        )
     return documents, problems
 
 
@@ -91,10 +101,10 @@ def _resolve(tag: str, pattern: str, first: str) -> None:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
 
 
-_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
-_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
-_resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
-_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
+_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)\Z", "tTfF")
+_resolve("int", r"^[-+]?[0-9]+\Z", "-+0123456789")
+_resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?\Z", "-+.0123456789")
+_resolve("null", r"^(?:~|null|Null|NULL|)\Z", "~nN\0")
 _Loader.yaml_implicit_resolvers[""] = _Loader.yaml_implicit_resolvers["\0"]
 
 

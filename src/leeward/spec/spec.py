@@ -7,9 +7,9 @@ by the methods here, once, for everybody.
 from dataclasses import dataclass
 from math import asin, cos, radians, sin, sqrt
 
+from leeward.core import delays, timers
 from leeward.core.settings import Timers
-from leeward.core.timers import Budget, derive, lease_min_s
-from leeward.core.timers import budget as failover_budget
+from leeward.core.timers import Budget, Patience, derive, lease_min_s
 from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application
 from leeward.spec.fleet import Cluster, Fleet, Location, Region
@@ -103,6 +103,15 @@ class Spec:
         """Return what a failover of the application takes, term by term."""
         return budget(self.fleet, application)
 
+    def patience(self, application: Application) -> Patience:
+        """Return how long the application's primary is left alone."""
+        return patience(self.fleet, application)
+
+    @property
+    def freezes(self) -> tuple[delays.Freeze, ...]:
+        """How often a region stands still for how long, as the file gives it."""
+        return tuple(delays.Freeze(each.lasting_s, each.per_year) for each in self.fleet.spec.freezes)
+
     def dns_ttl_s(self, application: Application) -> float:
         """Return how long resolvers may keep an answer: as stated, else what the RTO leaves room for."""
         stated_s = application.spec.traffic.dns_ttl_s
@@ -113,11 +122,14 @@ class Spec:
 
 
 def placement(fleet: Fleet, application: Application) -> tuple[str, ...]:
-    """Return the regions an application runs in, the primary's first, then in the order given."""
+    """Return the regions an application runs in, the primary's first, then in the order given.
+
+    There are none only in a fleet that ``load`` refuses: one of witnesses.
+    """
     wanted = application.spec.placement
     names = wanted.regions or tuple(region.name for region in fleet.spec.regions if not region.witness)
-    primary = wanted.primary or names[0]
-    return (primary, *(name for name in names if name != primary))
+    first = names[:1] if wanted.primary is None else (wanted.primary,)
+    return (*first, *(name for name in names if name not in first))
 
 
 def domain_of(fleet: Fleet) -> str:
@@ -130,10 +142,28 @@ def public_name(fleet: Fleet, application: Application) -> str:
     return application.spec.traffic.host or f"{application.metadata.name}.{domain_of(fleet)}"
 
 
-def budget(fleet: Fleet, application: Application) -> Budget:
+def shortest_budget(fleet: Fleet, application: Application) -> Budget:
     """Return the shortest failover that the fleet's links allow this application."""
     rtt = rtt_max_s(fleet)
-    return failover_budget(lease_min_s(rtt), rtt, synchronous=is_synchronous(application))
+    return timers.budget(lease_min_s(rtt), rtt, synchronous=is_synchronous(application))
+
+
+def budget(fleet: Fleet, application: Application) -> Budget:
+    """Return what a failover of the application takes, with the patience that its RTO pays for."""
+    rtt, waits_s = rtt_max_s(fleet), patience(fleet, application).takeover_s
+    return timers.budget(lease_min_s(rtt), rtt, synchronous=is_synchronous(application), takeover_s=waits_s)
+
+
+def patience(fleet: Fleet, application: Application) -> Patience:
+    """Return how long the application's primary is left alone, by its objectives."""
+    wanted = application.spec
+    return timers.patience(
+        wanted.objectives.rto_s,
+        wanted.objectives.rpo_s,
+        rtt_max_s(fleet),
+        synchronous=is_synchronous(application),
+        dns_ttl_s=wanted.traffic.dns_ttl_s or 0.0,
+    )
 
 
 def is_synchronous(application: Application) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from leeward.spec.values import HttpPath, Model, Name, Seconds
+from leeward.spec.values import HostName, HttpPath, Model, Name, Seconds
 
 
 class DnsPolicy(StrEnum):
@@ -75,8 +75,8 @@ class Traffic(Model):
 
     dns_ttl_s: Annotated[Seconds | None, Field(alias="dnsTTL")] = None
     """How long resolvers may keep an answer. Left out: as long as the RTO leaves room for, up to 30s."""
-    host: str | None = None
-    """Its public name. Left out: ``APPLICATION.DOMAIN`` of the fleet."""
+    host: HostName | None = None
+    """Its public name, without wildcards. Left out: ``APPLICATION.DOMAIN`` of the fleet."""
     dns: DnsPolicy = DnsPolicy.LATENCY
     """Which region the public name leads to."""
     weights: tuple[Weight, ...] = ()

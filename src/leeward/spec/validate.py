@@ -1,4 +1,4 @@
-"""Check one document against its kind's model, and say each finding so that it can be mended."""
+"""Check one document against its kind's model, and say each finding so that it can be fixed."""
 
 import difflib
 import json
@@ -44,7 +44,7 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """Return how to mend a wrong word: the one that was probably meant, else all there are."""
+    """Return how to fix a wrong word: the one that was probably meant, else all there are."""
     words = list(known)
     close = did_you_mean(wrong, words)
     return f"did you mean {close}?" if close else f"use one of: {', '.join(words)}"

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from leeward.spec import dns_names
+
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_MAX_S = 8760 * 3600.0
 DURATION_PATTERN = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
 
 FACTOR_PER_SUFFIX = {
@@ -35,8 +38,16 @@ QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 # Room for what is appended to a name (-postgres-0, hashes of pods) within Kubernetes' 63 characters.
 NAME_LENGTH_MAX = 40
 NAME_PATTERN = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
-PATH_PATTERN = r"^/[^\s?#]*$"
+PATH_PATTERN = r"^/[^\s?#\x00-\x1f\x7f]*$"
+DNS_NAME_FIX = "use labels of letters, digits and inner hyphens, joined by dots: shop.example.com; others as punycode"
 ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+# A registry's host, a path, a tag, a digest; all but the path may be left out.
+IMAGE_PATTERN = (
+    r"^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
+IMAGE_LENGTH_MAX = 512
 
 
 class Model(BaseModel):
@@ -72,7 +83,7 @@ class Quantity:
 
 def parse_duration_s(raw: object) -> float:
     """Return seconds. A unit is required: a bare 5 could be anything."""
-    match = re.match(DURATION_PATTERN, raw) if isinstance(raw, str) else None
+    match = re.fullmatch(DURATION_PATTERN, raw) if isinstance(raw, str) else None
     if match is None or not isinstance(raw, str):
         raise invalid(
             "bad-duration",
@@ -81,7 +92,15 @@ def parse_duration_s(raw: object) -> float:
             fix="write it as 500ms, 5s, 2m or 1h",
         )
     unit = match.group(2)
-    return float(raw.removesuffix(unit)) * SECONDS_PER_UNIT[unit]
+    seconds = float(raw.removesuffix(unit)) * SECONDS_PER_UNIT[unit]
+    if seconds > DURATION_MAX_S:
+        raise invalid(
+            "bad-duration",
+            f"{shown(raw)} is longer than a year",
+            why="nothing that Leeward waits for takes so long",
+            fix="write a duration of at most 8760h",
+        )
+    return seconds
 
 
 def parse_quantity(raw: object) -> Quantity:
@@ -89,7 +108,7 @@ def parse_quantity(raw: object) -> Quantity:
     if isinstance(raw, Quantity):
         return raw
     text = str(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw
-    match = re.match(QUANTITY_PATTERN, text) if isinstance(text, str) else None
+    match = re.fullmatch(QUANTITY_PATTERN, text) if isinstance(text, str) else None
     if match is None or not isinstance(text, str):
         raise invalid(
             "bad-quantity",
@@ -103,7 +122,7 @@ def parse_quantity(raw: object) -> Quantity:
 
 def parse_name(raw: object) -> str:
     """Return a name that Kubernetes, DNS and PostgreSQL all accept."""
-    if not isinstance(raw, str) or len(raw) > NAME_LENGTH_MAX or not re.match(NAME_PATTERN, raw):
+    if not isinstance(raw, str) or len(raw) > NAME_LENGTH_MAX or not re.fullmatch(NAME_PATTERN, raw):
         raise invalid(
             "bad-name",
             f"{shown(raw)} is not a name",
@@ -111,6 +130,27 @@ def parse_name(raw: object) -> str:
             fix=f"use lower-case letters, digits and hyphens, a letter first, at most {NAME_LENGTH_MAX} long",
         )
     return raw
+
+
+def parse_dns_name(raw: object) -> str:
+    """Return a DNS name as names are compared: in lower case, without the final dot."""
+    because = dns_names.wrong(raw) if isinstance(raw, str) else "it is not text"
+    if not isinstance(raw, str) or because is not None:
+        raise invalid("bad-dns-name", f"{shown(raw)} is not a DNS name", why=str(because), fix=DNS_NAME_FIX)
+    return dns_names.compared(raw)
+
+
+def parse_host(raw: object) -> str:
+    """Return an application's public name: a DNS name of two labels or more."""
+    name = parse_dns_name(raw)
+    if "." not in name:
+        raise invalid(
+            "bad-dns-name",
+            f"{shown(raw)} is not a public name",
+            why="it has one label; names of an application's regions are beside it, below the same parent",
+            fix="write it with its domain, such as shop.example.com",
+        )
+    return name
 
 
 def parse_cidr(raw: object) -> str:
@@ -128,9 +168,38 @@ def parse_cidr(raw: object) -> str:
         ) from error
 
 
+def parse_image(raw: str) -> str:
+    """Return the reference of a container image: a digest, where it has one, is whole."""
+    if len(raw) > IMAGE_LENGTH_MAX or not re.fullmatch(IMAGE_PATTERN, raw):
+        raise invalid(
+            "bad-image",
+            f"{shown(raw)} is not the reference of a container image",
+            why="a node could not pull it",
+            fix="write it as registry.example.com/shop:1.4@sha256:..., the digest with 64 hexadecimal digits",
+        )
+    return raw
+
+
+def parse_digest(raw: str) -> str:
+    """Return the digest of a container image."""
+    if not re.fullmatch(DIGEST_PATTERN, raw):
+        raise invalid(
+            "bad-digest",
+            f"{shown(raw)} is not the digest of a container image",
+            why="a digest is sha256: and 64 hexadecimal digits in lower case",
+            fix="copy it from the registry: crane digest IMAGE",
+        )
+    return raw
+
+
+def has_digest(image: str) -> bool:
+    """Whether the reference of an image says by itself what it stands for."""
+    return "@" in image
+
+
 def _matching(pattern: str, what: str, fix: str) -> Callable[[object], str]:
     def parse(raw: object) -> str:
-        if not isinstance(raw, str) or not re.match(pattern, raw):
+        if not isinstance(raw, str) or not re.fullmatch(pattern, raw):
             raise invalid("bad-value", f"{shown(raw)} is not {what}", why=f"it must match {pattern}", fix=fix)
         return raw
 
@@ -176,7 +245,23 @@ Name = Annotated[
     BeforeValidator(parse_name),
     WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LENGTH_MAX}),
 ]
+DnsName = Annotated[
+    str,
+    BeforeValidator(parse_dns_name),
+    WithJsonSchema({"type": "string", "maxLength": dns_names.LENGTH_MAX + 1, "examples": ["example.com"]}),
+]
+HostName = Annotated[
+    str,
+    BeforeValidator(parse_host),
+    WithJsonSchema({"type": "string", "maxLength": dns_names.LENGTH_MAX + 1, "examples": ["shop.example.com"]}),
+]
 Cidr = Annotated[str, BeforeValidator(parse_cidr), WithJsonSchema({"type": "string", "examples": ["10.1.0.0/16"]})]
+Image = Annotated[
+    str,
+    AfterValidator(parse_image),
+    WithJsonSchema({"type": "string", "pattern": IMAGE_PATTERN, "maxLength": IMAGE_LENGTH_MAX}),
+]
+Digest = Annotated[str, AfterValidator(parse_digest), _schema(DIGEST_PATTERN)]
 HttpPath = Annotated[
     str,
     BeforeValidator(_matching(PATH_PATTERN, "a path", "write it from the root: /healthz")),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from leeward.spec.values import Amount, Cidr, EnvName, HttpPath, Model, Name, Seconds
+from leeward.spec.values import Amount, Cidr, EnvName, HttpPath, Image, Model, Name, Seconds
 
 Count = Annotated[int, Field(ge=1, le=1000)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -79,7 +79,7 @@ class Metrics(Model):
     port: Port | None = None
     """Left out: the service's port."""
     path: HttpPath = "/metrics"
-    """The path."""
+    """The path. On the service's port, gateways answer users 404 there and below it."""
 
 
 class LoggingSidecar(Model):
@@ -87,14 +87,14 @@ class LoggingSidecar(Model):
 
     directory: HttpPath = "/var/log/app"
     """Shared by both; the service writes ``*.log`` there."""
-    image: Text = "cr.fluentbit.io/fluent/fluent-bit:4.1.1"
+    image: Image = "cr.fluentbit.io/fluent/fluent-bit:4.1.1"
     """Its image."""
 
 
 class MetricsSidecar(Model):
     """An exporter beside a service that has no metrics."""
 
-    image: Text = "quay.io/prometheus/statsd-exporter:v0.28.0"
+    image: Image = "quay.io/prometheus/statsd-exporter:v0.28.0"
     """Its image."""
     args: tuple[str, ...] = ("--web.listen-address=:9102", "--statsd.listen-udp=:9125")
     """Its arguments."""
@@ -105,7 +105,7 @@ class MetricsSidecar(Model):
 class EnvoySidecar(Model):
     """Envoy in front of the service: rate limits, circuit breaking, retries, balancing, metrics."""
 
-    image: Text = "docker.io/envoyproxy/envoy:v1.40.0"
+    image: Image = "docker.io/envoyproxy/envoy:v1.40.0"
     """Its image."""
     port: Annotated[int, Field(ge=1024, le=65535)] = 15080
     """Where it listens; the service's port leads here."""
@@ -182,7 +182,7 @@ class Canary(Model):
 
     by: Annotated[str, Field(pattern="^(leeward|flagger)$")] = "leeward"
     """Who moves the weights: Leeward, region by region, or Flagger within each cluster."""
-    image: Text | None = None
+    image: Image | None = None
     """With leeward: the new version's image. Left out: there is none at the moment."""
     weight: Annotated[int, Field(ge=0, le=100)] = 10
     """With leeward: percent of the requests that the new version gets."""

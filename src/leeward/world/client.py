@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ import aiohttp
 from leeward.core.codec import DecodeError, decode, encode, from_plain
 from leeward.spec.problem import Problem, ProblemsError
 from leeward.world import guard, identity, places
+from leeward.world.control_socket import ControlConnector
 from leeward.world.guard import Guard
 from leeward.world.model import Applied, LinkInfo, WorldConfig, WorldInfo
 from leeward.world.places import Claim
@@ -81,7 +83,7 @@ class World:
 
     @property
     def operator_directory(self) -> Path:
-        """Holds ca.crt, tls.crt, tls.key and token."""
+        """Holds ca.crt, tls.crt, tls.key, token, and the authorities of API servers and instance managers."""
         return self.directory / "operator"
 
     async def info(self) -> WorldInfo:
@@ -168,8 +170,7 @@ class World:
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Any:
         if self._session is None:
-            connector = aiohttp.UnixConnector(path=str(self.directory / places.CONTROL))
-            self._session = aiohttp.ClientSession(connector=connector)
+            self._session = aiohttp.ClientSession(connector=ControlConnector(str(self.directory / places.CONTROL)))
         try:
             async with self._session.request(
                 method,
@@ -241,7 +242,7 @@ def _write(config: WorldConfig, claim: Claim) -> Path:
         config.region_directory(region.name).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (claim.directory / "operator" / "ca.crt").exists():
         regions = {region.name: region.index for region in config.regions}
-        identity.write(identity.create(config.fleet, regions), config)
+        identity.write(identity.create(config.fleet, regions, valid=timedelta(seconds=config.certificates_s)), config)
     path = claim.directory / "config.json"
     path.write_text(encode(config))
     return path
@@ -296,6 +297,6 @@ def _died(path: Path, janitor: Guard) -> list[Problem]:
             where=str(path),
             what="the world's supervisor ended before the world was ready",
             why=f"its last words: {janitor.last_words(LOG_TAIL_LINES)}",
-            fix="mend what they name; `leeward doctor` checks this machine",
+            fix="fix the errors listed above; `leeward doctor` checks this machine",
         )
     ]

@@ -1,15 +1,20 @@
 """The supervisor's HTTP/JSON API on a unix socket: what the world is, and the faults to do to it."""
 
-import json
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+import structlog
 from aiohttp import web
 
+from leeward.adapters.http.answers import answered, failure
+from leeward.adapters.http.questions import BadRequestError, object_of, shown
+from leeward.adapters.http.serving import one_line_logger
 from leeward.core.codec import plain
 from leeward.spec.problem import ProblemsError
 from leeward.world import processes
+from leeward.world.control_socket import asked_by_us
 from leeward.world.model import WorldConfig, WorldInfo
 from leeward.world.namespaces import NOT_EMULATED
 from leeward.world.problems import from_os_error, no_such_region, refusal
@@ -17,13 +22,19 @@ from leeward.world.region import RegionProcesses
 from leeward.world.wan_control import WanControl
 
 EVERYBODY = "*"
+LINK_NUMBER_MAX = 1e9
 LINK_KEYS = frozenset({"from", "to", "both", "state", "delay_ms", "rate_kib_s"})
+
+log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlApi:
-    """Parse, let the parts do it, answer. A refusal is ``{"problems": [...]}`` with a status of 4xx."""
+    """Parse, let the parts do it, answer.
+
+    What is not done is answered with ``{"problems": [...]}``: 400 for nonsense, 409 or 500 otherwise.
+    """
 
     def __init__(
         self,
@@ -40,15 +51,27 @@ class ControlApi:
         self._down = down
         self._runner: web.AppRunner | None = None
 
-    async def open(self, path: str) -> None:
-        """Listen on the unix socket."""
-        app = web.Application(middlewares=[_refusals])
+    def application(self) -> web.Application:
+        """Return the application to serve."""
+        # Its owner's own socket: no limits but those of sense.
+        app = web.Application(middlewares=[answered(_problem), _refusals])
         app.router.add_get("/v1/world", self._get_world)
         app.router.add_post("/v1/regions/{region}/{fault:kill|freeze|thaw|start|signal}", self._fault)
         app.router.add_get("/v1/links", self._get_links)
         app.router.add_put("/v1/links", self._put_links)
         app.router.add_post("/v1/down", self._post_down)
-        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+        return app
+
+    async def open(self, path: str) -> None:
+        """Listen on the unix socket."""
+        self._runner = web.AppRunner(
+            self.application(),
+            handle_signals=False,
+            access_log=None,
+            auto_decompress=False,
+            logger=one_line_logger(),
+            shutdown_timeout=1.0,
+        )
         await self._runner.setup()
         await web.UnixSite(self._runner, path).start()
 
@@ -104,69 +127,87 @@ class ControlApi:
 
     def _pairs(self, body: dict[str, Any]) -> list[tuple[str, str]]:
         sources, targets = (
-            list(self._regions) if body.get(key) == EVERYBODY else [self._region(str(body.get(key))).config.name]
-            for key in ("from", "to")
+            list(self._regions) if name == EVERYBODY else [self._region(name).config.name]
+            for name in (_region_name(body, key) for key in ("from", "to"))
         )
         pairs = [(source, target) for source in sources for target in targets if source != target]
         if body.get("both"):
             pairs += [(target, source) for source, target in pairs]
         if not pairs:
-            raise _malformed("from and to are the same region")
+            raise BadRequestError("from and to are the same region")
         return list(dict.fromkeys(pairs))
 
 
 @web.middleware
 async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
+        if not asked_by_us(request):
+            return web.json_response({"problems": plain(_stranger().problems)}, status=403)
         return await handler(request)
     except ProblemsError as error:
         return web.json_response({"problems": plain(error.problems)}, status=409)
     except OSError as error:  # a TimeoutError is one, too
-        problems = from_os_error(error, f"{request.method} {request.path}").problems
+        found = failure(request, error)
+        log.exception("request failed", **found)
+        problems = [
+            replace(each, why=f"{each.why}; the log says more under request {found['request']}")
+            for each in from_os_error(error, f"{request.method} {request.path}").problems
+        ]
         return web.json_response({"problems": plain(problems)}, status=500)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except json.JSONDecodeError as error:
-        raise _malformed(f"not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise _malformed("not an object")
-    return body
+    return object_of(await request.read())
+
+
+def _region_name(body: dict[str, Any], key: str) -> str:
+    name = body.get(key)
+    if not isinstance(name, str):
+        raise BadRequestError(f"{key} {shown(name)} is neither a region's name nor {EVERYBODY}")
+    return name
 
 
 def _signal(body: dict[str, Any]) -> tuple[str, signal.Signals]:
     match = body.get("match")
-    if match not in processes.MATCHES:
-        raise _malformed(f"match {match!r} is none of {', '.join(processes.MATCHES)}")
+    if not isinstance(match, str) or match not in processes.MATCHES:
+        raise BadRequestError(f"match {shown(match)} is none of {', '.join(processes.MATCHES)}")
     try:
-        return str(match), signal.Signals[str(body.get("signal"))]
+        return match, signal.Signals[str(body.get("signal"))]
     except KeyError as error:
-        raise _malformed(f"signal {body.get('signal')!r} is no name such as SIGKILL") from error
+        raise BadRequestError(f"signal {shown(body.get('signal'))} is no name such as SIGKILL") from error
 
 
 def _changes(body: dict[str, Any]) -> dict[str, Any]:
     """Return what the WAN is told. A key that is not there keeps what is; null restores what was configured."""
     if unknown := set(body) - LINK_KEYS:
-        raise _malformed(f"unknown keys {', '.join(sorted(unknown))}")
+        raise BadRequestError(f"unknown keys {shown(sorted(unknown))}")
     changes: dict[str, Any] = {}
     if "state" in body:
         if body["state"] not in ("up", "cut"):
-            raise _malformed(f"state {body['state']!r} is neither up nor cut")
+            raise BadRequestError(f"state {shown(body['state'])} is neither up nor cut")
         changes["cut"] = body["state"] == "cut"
     for key, least in (("delay_ms", 0.0), ("rate_kib_s", 0.001)):
         if key in body:
             value = body[key]
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise _malformed(f"{key} {value!r} is no number")
-            if value is not None and value < least:
-                raise _malformed(f"{key} {value!r} is too small")
+                raise BadRequestError(f"{key} {shown(value)} is no number")
+            if value is not None and not least <= value <= LINK_NUMBER_MAX:
+                raise BadRequestError(f"{key} {shown(value)} is not from {least:g} to {LINK_NUMBER_MAX:g}")
             changes[key] = value
     return changes
 
 
-def _malformed(why: str) -> ProblemsError:
+def _stranger() -> ProblemsError:
     return refusal(
-        "malformed-request", "control socket", "the request makes no sense", why, "see docs/concepts/world.md"
+        "not-your-world",
+        "control socket",
+        "this world is another user's",
+        "only the user who started a world may ask it anything",
+        "run the command as that user",
     )
+
+
+def _problem(status: int, code: str, because: str) -> web.Response:
+    """Return a refusal that no part of the world gave: what is asked for is not there, or failed."""
+    found = refusal(code, "control socket", "the request was not served", because, "see docs/concepts/world.md")
+    return web.json_response({"problems": plain(found.problems)}, status=status)

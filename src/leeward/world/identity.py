@@ -1,46 +1,106 @@
-"""Who is who in a world: the fleet's CA, a certificate per region and one for the operator, secrets.
+"""A world's identities: an authority per purpose, the certificates of each process, and secrets.
 
-The CA's key is never written: it signs what a world needs when it is made, and is forgotten.
+Each process gets certificates of the purposes it has, and no others (docs/decisions/0024-identities-by-purpose.md). The
+authorities' keys stay in a directory of the world that no region sees: the supervisor renews with them
+(``leeward.world.renewal``). That of the instance managers is among the operator's files, too: applications may be added
+while a world runs.
 """
 
 import datetime
 import ipaddress
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from leeward.core.identities import (
+    CA,
+    CERTIFICATE,
+    CLUSTER_CA,
+    INSTANCE_CA,
+    KEY,
+    PEER_CA,
+    PEER_CERTIFICATE,
+    PEER_KEY,
+    Grant,
+    instance_host,
+    operator_uri,
+    region_uri,
+)
+from leeward.spec.problem import ProblemsError
+from leeward.world.authority import BOTH, CLIENT, SERVER, VALID, Authority, KeyPair
 from leeward.world.model import WorldConfig, address
+from leeward.world.problems import refusal
 
-VALID = datetime.timedelta(days=30)
-CLOCK_SKEW = datetime.timedelta(minutes=5)
 SECRET_BYTES = 24
+INSTANCE_CA_KEY = "instance-ca.key"
+TOKEN = "token"
+AUTHORITIES = "authorities"
+"""The directory of the authorities' certificates and keys, by purpose."""
+Files = Mapping[str, str]
+"""File name to content."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A certificate and its private key, as PEM text."""
+class RegionIdentity:
+    """What the processes of one region prove themselves with, each by its own files."""
 
-    certificate: str
-    key: str
+    agent: Files
+    """Towards other agents, operators and instance managers; and the authority of the instance managers."""
+    store_client: Files
+    """The agent towards the region's member of the quorum store."""
+    store_member: Files
+    """That member towards clients and towards other members."""
+    gateway: Files
+    """The gateway towards other regions' gateways."""
+    cluster: Files
+    """The API server, with the bearer token that it accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetIdentity:
     """All that proves who is who."""
 
-    ca: str
-    """The CA's certificate, as PEM text."""
-    regions: Mapping[str, KeyPair]
-    operator: KeyPair
-    token: str
-    """Bearer token of the regions' API servers."""
+    fleet: str
+    regions: Mapping[str, RegionIdentity]
+    operator: Files
+    """Towards agents; the authorities that its tools trust; the bearer token of the regions' API servers."""
+    authorities: Files
+    """Each purpose's authority, and its key: PURPOSE.crt and PURPOSE.key."""
+
+    @property
+    def token(self) -> str:
+        """The bearer token of the regions' API servers."""
+        return self.operator[TOKEN]
+
+    def instance(
+        self, app: str, region: str, now: datetime.datetime | None = None, valid: datetime.timedelta = VALID
+    ) -> Files:
+        """Return a new identity for an application's instance manager in one region, from ``now`` on."""
+        pair = KeyPair(self.operator[INSTANCE_CA], self.operator[INSTANCE_CA_KEY])
+        authority = Authority.load(pair, now or datetime.datetime.now(datetime.UTC), valid)
+        names = [
+            x509.DNSName(instance_host(app, region)),
+            x509.UniformResourceIdentifier(f"spiffe://{self.fleet}/instance/{region}/{app}"),
+        ]
+        # Its clients are the region's agent and the operator.
+        return _files(self.operator[CA], authority.issue(f"instance {region}", names, SERVER))
+
+    def operator_of(
+        self,
+        name: str,
+        grants: Iterable[Grant],
+        now: datetime.datetime | None = None,
+        valid: datetime.timedelta = VALID,
+    ) -> Files:
+        """Return a new identity for an operator who may do what is granted, from ``now`` on."""
+        pair = KeyPair(self.authorities["fleet.crt"], self.authorities["fleet.key"])
+        authority = Authority.load(pair, now or datetime.datetime.now(datetime.UTC), valid)
+        names = [_uri(operator_uri(self.fleet, grant)) for grant in grants]
+        return _files(authority.certificate, authority.issue(name, names, CLIENT))
 
 
 def new_secret() -> str:
@@ -48,112 +108,177 @@ def new_secret() -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
 
 
-def create(fleet: str, regions: Mapping[str, int], now: datetime.datetime | None = None) -> FleetIdentity:
-    """Make a fresh identity. ``regions``: name to index. Valid for 30 days from ``now`` (this moment)."""
+def create(
+    fleet: str,
+    regions: Mapping[str, int],
+    now: datetime.datetime | None = None,
+    valid: datetime.timedelta = VALID,
+) -> FleetIdentity:
+    """Make a fresh identity. ``regions``: name to index. Its certificates are valid from ``now`` (this moment) on."""
     start = now or datetime.datetime.now(datetime.UTC)
-    authority = _Authority(fleet, start)
+    authorities, token = _Authorities.create(fleet, start, valid), new_secret()
     return FleetIdentity(
-        ca=authority.pem,
-        regions={name: authority.region(name, index) for name, index in regions.items()},
-        operator=authority.operator(),
-        token=new_secret(),
+        fleet=fleet,
+        regions={name: authorities.region(name, index, token) for name, index in regions.items()},
+        operator={**authorities.operator(), TOKEN: token},
+        authorities=authorities.files(),
     )
 
 
 def write(identity: FleetIdentity, config: WorldConfig) -> None:
-    """Write ``operator/`` and each region's ``identity/``, readable by their owner only."""
-    folders = {Path(config.directory) / "operator": identity.operator}
+    """Write ``operator/``, ``authorities/`` and each region's ``identity/``, readable by their owner only."""
+    put(Path(config.directory) / "operator", identity.operator)
+    put(Path(config.directory) / AUTHORITIES, identity.authorities)
     for region in config.regions:
-        folders[config.region_directory(region.name) / "identity"] = identity.regions[region.name]
-    for folder, pair in folders.items():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = {"ca.crt": identity.ca, "tls.crt": pair.certificate, "tls.key": pair.key}
-        for name, text in {**files, "token": identity.token}.items():
-            _write(folder / name, text)
+        folder = config.region_directory(region.name) / "identity"
+        for each in fields(RegionIdentity):
+            put(folder / _folder(each.name), getattr(identity.regions[region.name], each.name))
 
 
-def _write(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-
-
-class _Authority:
-    def __init__(self, fleet: str, start: datetime.datetime) -> None:
-        self._fleet = fleet
-        self._start = start
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name(f"{fleet} fleet CA")
-        certificate = (
-            self._builder(self._name, self._key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(authority=True), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-    def region(self, name: str, index: int) -> KeyPair:
-        hosts = ["127.0.0.1", *(address(index, last) for last in range(1, 6))]
-        return self._issue(
-            name,
-            [
-                x509.DNSName(name),
-                x509.DNSName("localhost"),
-                *(x509.IPAddress(ipaddress.ip_address(host)) for host in hosts),
-                x509.UniformResourceIdentifier(f"spiffe://{self._fleet}/region/{name}"),
-            ],
-        )
-
-    def operator(self) -> KeyPair:
-        return self._issue("operator", [x509.UniformResourceIdentifier(f"spiffe://{self._fleet}/operator")])
-
-    def _issue(self, name: str, names: list[x509.GeneralName]) -> KeyPair:
-        key = ec.generate_private_key(ec.SECP256R1())
-        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        certificate = (
-            self._builder(_name(name), key.public_key())
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(authority=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        return KeyPair(
-            certificate.public_bytes(serialization.Encoding.PEM).decode(),
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ).decode(),
-        )
-
-    def _builder(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._start - CLOCK_SKEW)
-            .not_valid_after(self._start + VALID)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(issuer, critical=False)
-        )
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-
-def _usage(*, authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        encipher_only=False,
-        decipher_only=False,
+def read(config: WorldConfig) -> FleetIdentity:
+    """Return what ``write`` wrote. Raises OSError, and ProblemsError when another version wrote it."""
+    operator = read_files(Path(config.directory) / "operator")
+    if INSTANCE_CA_KEY not in operator:
+        raise of_earlier_version(config.name)
+    return FleetIdentity(
+        fleet=config.fleet,
+        regions={
+            each.name: RegionIdentity(
+                **{
+                    field.name: read_files(config.region_directory(each.name) / "identity" / _folder(field.name))
+                    for field in fields(RegionIdentity)
+                }
+            )
+            for each in config.regions
+        },
+        operator=operator,
+        authorities=_authorities(config),
     )
+
+
+def put(folder: Path, files: Files) -> None:
+    """Write files into a folder, which is made where it is missing; readable by their owner only."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, text in files.items():
+        with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+
+
+def of_earlier_version(name: str) -> ProblemsError:
+    """Return the error for a world whose certificates are not issued by purpose."""
+    return refusal(
+        "world-of-earlier-version",
+        f"world {name}",
+        "the world was started by an earlier version of leeward, with one certificate per region for every purpose",
+        "this version has an authority for each purpose, and refuses certificates of another one",
+        f"leeward down --world {name}, then leeward up",
+    )
+
+
+def region_folders(config: WorldConfig, region: str) -> tuple[Path, ...]:
+    """Return where each identity of a region is."""
+    folder = config.region_directory(region) / "identity"
+    return tuple(folder / _folder(each.name) for each in fields(RegionIdentity))
+
+
+def _folder(field: str) -> str:
+    """Return where an identity is: that of the API server, whose program reads the folder, at the top."""
+    return "" if field == "cluster" else field.replace("_", "-")
+
+
+def read_files(folder: Path) -> Files:
+    """Return the files of a folder. Raises OSError."""
+    found = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return {path.name: path.read_text("utf-8") for path in found}
+
+
+def _authorities(config: WorldConfig) -> Files:
+    folder = Path(config.directory) / AUTHORITIES
+    # A world that an earlier version started has none, so nothing renews its certificates.
+    return read_files(folder) if folder.is_dir() else {}
+
+
+def _files(authority: str, pair: KeyPair) -> dict[str, str]:
+    return {CA: authority, CERTIFICATE: pair.certificate, KEY: pair.key}
+
+
+PURPOSES = ("fleet", "store_client", "store_peer", "instance", "gateway", "cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class _Authorities:
+    """One for each purpose."""
+
+    name: str
+    # In the order of PURPOSES.
+    fleet: Authority
+    store_client: Authority
+    store_peer: Authority
+    instance: Authority
+    gateway: Authority
+    cluster: Authority
+
+    @classmethod
+    def create(cls, fleet: str, start: datetime.datetime, valid: datetime.timedelta) -> "_Authorities":
+        return cls(
+            fleet, *(Authority.create(f"{fleet} {purpose.replace('_', ' ')} CA", start, valid) for purpose in PURPOSES)
+        )
+
+    def files(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for purpose in PURPOSES:
+            authority: Authority = getattr(self, purpose)
+            found |= {f"{purpose}.crt": authority.certificate, f"{purpose}.key": authority.key}
+        return found
+
+    def region(self, name: str, index: int, token: str) -> RegionIdentity:
+        agent = self.fleet.issue(name, [*_hosts(name, index, 4), _uri(region_uri(self.name, name))], BOTH)
+        client = self.store_client.issue(f"store client {name}", self._names("store-client", name), CLIENT)
+        # etcd's own JSON gateway shows the server's certificate to its member.
+        member = self.store_client.issue(
+            f"store member {name}", [*_hosts(name, index, 3), *self._names("store-member", name)], BOTH
+        )
+        peer = self.store_peer.issue(
+            f"store peer {name}", [*_hosts(name, index, 3), *self._names("store-peer", name)], BOTH
+        )
+        gateway = self.gateway.issue(f"gateway {name}", [x509.DNSName(name), *self._names("gateway", name)], BOTH)
+        cluster = self.cluster.issue(
+            f"cluster {name}", [*_hosts(name, index, 1), *self._names("cluster", name)], SERVER
+        )
+        return RegionIdentity(
+            agent={**_files(self.fleet.certificate, agent), INSTANCE_CA: self.instance.certificate},
+            store_client=_files(self.store_client.certificate, client),
+            store_member={
+                **_files(self.store_client.certificate, member),
+                PEER_CA: self.store_peer.certificate,
+                PEER_CERTIFICATE: peer.certificate,
+                PEER_KEY: peer.key,
+            },
+            gateway=_files(self.gateway.certificate, gateway),
+            cluster={**_files(self.cluster.certificate, cluster), TOKEN: token},
+        )
+
+    def operator(self) -> dict[str, str]:
+        return {
+            **_files(self.fleet.certificate, self.fleet.issue("operator", [_uri(operator_uri(self.name))], CLIENT)),
+            CLUSTER_CA: self.cluster.certificate,
+            INSTANCE_CA: self.instance.certificate,
+            INSTANCE_CA_KEY: self.instance.key,
+        }
+
+    def _names(self, purpose: str, region: str) -> list[x509.GeneralName]:
+        return [_uri(f"spiffe://{self.name}/{purpose}/{region}")]
+
+
+def _uri(uri: str) -> x509.GeneralName:
+    return x509.UniformResourceIdentifier(uri)
+
+
+def _hosts(region: str, index: int, last: int) -> list[x509.GeneralName]:
+    """Return how a server of a region is reached: by the region's name, at its address, at a front door."""
+    addresses = ("127.0.0.1", address(index, last))
+    return [
+        x509.DNSName(region),
+        x509.DNSName("localhost"),
+        *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses),
+    ]

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from leeward.world import namespaces, processes
+from leeward.adapters import linux
+from leeward.world import processes
 from leeward.world.removal import remove
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    namespaces.adopt_orphans()
+    linux.adopt_orphans()
     watched, held = os.pipe2(os.O_CLOEXEC)
     status = 1
     try:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+CERTIFICATES_S = 86400.0
+"""A day: nothing revokes a certificate before it expires."""
 WAN_DOORS = ((2, 8443), (3, 2380), (4, 7443))
 """(last byte of the address, port) of what a region shows to the others: gateway, etcd peers, agent."""
 GATEWAY_DOOR = (2, 8080)
@@ -80,6 +82,8 @@ class WorldConfig:
     front_door_base_port: int = 18000
     """Region i gets base + 10 i and the next four where they are free."""
     ready_timeout_s: float = 60.0
+    certificates_s: float = CERTIFICATES_S
+    """How long certificates are valid; they are renewed when half of it is left."""
 
     def region(self, name: str) -> RegionConfig:
         """Return the region of that name. Raises KeyError."""

@@ -25,9 +25,10 @@ from leeward.compile.disruption import one_at_a_time
 from leeward.compile.objects import labels_of
 from leeward.compile.site import pods_of
 from leeward.compile.target import GATEWAY_BOOTSTRAP_DIR
+from leeward.core.identities import CA
 from leeward.core.settings import AgentSettings
 from leeward.spec import Spec
-from leeward.world.identity import FleetIdentity
+from leeward.world.identity import Files, FleetIdentity
 
 BOOTSTRAP_FILE = "envoy.json"
 
@@ -38,19 +39,26 @@ def region_objects(
     *,
     identity: FleetIdentity,
     databases: Mapping[str, DatabasePasswords],
+    instances: Mapping[str, Files],
     source_dir: Path,
     commands: EngineCommands,
 ) -> list[KubeObject]:
     """Return what region ``region`` starts with, in the order in which it can be created.
 
     ``databases`` has every application's passwords, the same in all regions: standbys copy the primary's users.
+    ``instances`` has the identity of each instance manager of this region, by application.
     ``source_dir`` is the directory with the user's files and what their images would hold.
     Raises KeyError for a region there is not, ProblemsError for what cannot be compiled.
     """
     own = identity.regions[region]
     secrets = SecretValues(
-        identity={"ca.crt": identity.ca, "tls.crt": own.certificate, "tls.key": own.key},
+        agent=own.agent,
+        store_client=own.store_client,
+        store_member=own.store_member,
+        gateway=own.gateway,
+        instances=instances,
         cluster_token=identity.token,
+        cluster_ca=own.cluster[CA],
         databases=databases,
     )
     target = world_target(spec, region, engines=commands, secrets=secrets, source_dir=str(source_dir))

@@ -1,6 +1,7 @@
 """Where worlds live, and who owns a directory: one lock per world, held by its janitor and supervisor.
 
-Always true: a world whose lock nobody holds is dead, and its directory may be removed.
+Always true: a world whose lock nobody holds is dead, and its directory may be removed. What another user made, or could
+exchange, is no world: it is neither asked nor removed.
 """
 
 import contextlib
@@ -8,11 +9,11 @@ import fcntl
 import os
 import re
 import shutil
-import stat
 import tempfile
 from pathlib import Path
 
 from leeward.world.guard import Guard
+from leeward.world.ownership import ForeignError, open_directory, open_within
 from leeward.world.problems import from_os_error, refusal
 from leeward.world.removal import LOCK, remove
 
@@ -20,12 +21,25 @@ CONTROL = "control.sock"
 SOCKET_PATH_MAX = 107
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 DISK_FREE_MIN = 512 << 20
+ROOT_HOME = Path("/var/lib/leeward")
+HOME_PATH_MAX = 40
+"""In bytes: pods make unix sockets some sixty bytes further down."""
 
 
 def home() -> Path:
-    """Return the directory of this user's worlds."""
+    """Return the directory of this user's worlds.
+
+    ``LEEWARD_HOME``; otherwise where no other user can be first: root's in /var/lib, others' in ``XDG_STATE_HOME`` or
+    ~/.local/state. Users without such a directory, or with too long a path to it, get one among the temporary files:
+    another user may be first there, and is then refused. XDG_RUNTIME_DIR would not do: a world outlives the session,
+    and writes more than memory should hold.
+    """
     chosen = os.environ.get("LEEWARD_HOME")
-    return Path(chosen).absolute() if chosen else Path(tempfile.gettempdir()) / f"leeward-{os.getuid()}"
+    if chosen:
+        return Path(chosen).absolute()
+    if os.getuid() == 0:
+        return ROOT_HOME
+    return _state_home() or Path(tempfile.gettempdir()) / f"leeward-{os.getuid()}"
 
 
 def directory(name: str) -> Path:
@@ -40,15 +54,21 @@ def directory(name: str) -> Path:
             "use up to 32 of a-z, 0-9 and hyphens inside",
         )
     path = home() / name
-    if len(os.fsencode(path / CONTROL)) > SOCKET_PATH_MAX:
+    check_socket(path / CONTROL, where)
+    return path
+
+
+def check_socket(path: Path, where: str) -> None:
+    """Refuse a unix socket that the kernel would not take, since its path is too long. Raises ProblemsError."""
+    excess = len(os.fsencode(path)) - SOCKET_PATH_MAX
+    if excess > 0:
         raise refusal(
             "path-too-long",
             where,
-            f"the path {path} is too long",
-            f"a unix socket there must not exceed {SOCKET_PATH_MAX} bytes",
-            "set LEEWARD_HOME to a shorter directory",
+            f"the path {path} is {excess} bytes too long",
+            f"it is a unix socket, whose path has at most {SOCKET_PATH_MAX} bytes",
+            f"set LEEWARD_HOME to a directory with a path {excess} bytes shorter than {home()}",
         )
-    return path
 
 
 class Claim:
@@ -64,6 +84,8 @@ class Claim:
         self._guard: Guard | None = None
         try:
             self.lock = self._take()
+        except ForeignError as error:
+            raise _not_ours(error) from error
         except OSError as error:
             raise from_os_error(error, str(self.directory)) from error
 
@@ -87,23 +109,35 @@ class Claim:
 
     def _take(self) -> int:
         while True:
-            _make_home(self.directory.parent)
-            _check_space(self.directory.parent)
-            remove_if_dead(self.directory)
-            with contextlib.suppress(OSError):
-                self.directory.rmdir()  # all that a removal killed at its last step leaves
+            home = open_directory(self.directory.parent, create=True)
             try:
-                self.directory.mkdir(mode=0o700)
-                lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                _check_space(self.directory.parent)
+                remove_if_dead(self.directory)
+                with contextlib.suppress(OSError):
+                    os.rmdir(self.name, dir_fd=home)  # all that a removal killed at its last step leaves
+                os.mkdir(self.name, mode=0o700, dir_fd=home)
+                lock = _new_lock(home, self.name)
             except FileExistsError:
                 raise self._exists() from None
             except FileNotFoundError:
                 continue  # somebody who removes a dead world, or the home of the last one, was faster
+            finally:
+                os.close(home)
             if _lock(lock) and _is_ours(lock, self.directory):
                 return lock
             os.close(lock)
 
     def _exists(self) -> Exception:
+        lock = _open_lock(self.directory)
+        if lock is None:
+            return refusal(
+                "no-world-there",
+                str(self.directory),
+                f"{self.directory} is there and is no world of yours",
+                "a world begins in a directory of its own, which this user made and nobody else may write to",
+                "remove it, or choose another name (--world NAME)",
+            )
+        os.close(lock)
         return refusal(
             "world-exists",
             str(self.directory),
@@ -114,10 +148,12 @@ class Claim:
 
 
 def is_alive(path: Path) -> bool:
-    """Tell whether a janitor or a supervisor (or a launch under way) holds the world."""
-    try:
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    """Tell whether a janitor or a supervisor (or a launch under way) holds the world.
+
+    Raises ProblemsError when its home is somebody else's.
+    """
+    lock = _open_lock(path)
+    if lock is None:
         return False
     try:
         return not _lock(lock)
@@ -126,10 +162,12 @@ def is_alive(path: Path) -> bool:
 
 
 def remove_if_dead(path: Path) -> bool:
-    """Remove what a world left whose janitor and supervisor were both killed. Tells whether it did."""
-    try:
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+    """Remove what a world left whose janitor and supervisor were both killed. Tells whether it did.
+
+    Raises ProblemsError when its home is somebody else's.
+    """
+    lock = _open_lock(path)
+    if lock is None:
         return False
     try:
         if not (_lock(lock) and _is_ours(lock, path)):
@@ -147,30 +185,82 @@ def is_gone(path: Path) -> bool:
 
 
 def remove_dead() -> tuple[str, ...]:
-    """Remove what dead worlds left and return their names."""
-    return tuple(path.name for path in _entries() if remove_if_dead(path))
+    """Remove what dead worlds left and return their names. Raises ProblemsError when the home is somebody else's."""
+    return tuple(path.name for path in entries() if remove_if_dead(path))
 
 
 def living() -> tuple[Path, ...]:
-    """Return the directories of the worlds that somebody holds, by name."""
-    return tuple(path for path in _entries() if is_alive(path))
+    """Return the directories of the worlds that somebody holds, by name. Raises ProblemsError as ``entries`` does."""
+    return tuple(path for path in entries() if is_alive(path))
 
 
-def _entries() -> list[Path]:
-    return sorted(home().iterdir()) if home().is_dir() else []
+def entries() -> list[Path]:
+    """Return everything in the home, by name. Raises ProblemsError when the home is somebody else's."""
+    path = home()
+    handle = _open_home(path)
+    if handle is None:
+        return []
+    try:
+        return [path / name for name in sorted(os.listdir(handle))]
+    finally:
+        os.close(handle)
 
 
-def _make_home(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise refusal(
-            "home-not-ours",
-            str(path),
-            f"{path} belongs to somebody else",
-            "keys and passwords are written there",
-            "remove it, or set LEEWARD_HOME to a directory of your own",
-        )
+def _state_home() -> Path | None:
+    given = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(given) if os.path.isabs(given) else Path(os.environ.get("HOME", "")) / ".local" / "state"
+    path = base / "leeward"
+    if not path.is_absolute() or len(os.fsencode(path)) > HOME_PATH_MAX:
+        return None
+    existing = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
+    return path if existing.stat().st_uid == os.getuid() else None
+
+
+def _open_home(path: Path) -> int | None:
+    """Return its descriptor; None when it is not there. Raises ProblemsError when it is somebody else's."""
+    try:
+        return open_directory(path)
+    except FileNotFoundError:
+        return None
+    except ForeignError as error:
+        raise _not_ours(error) from error
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+
+
+def _open_lock(path: Path) -> int | None:
+    """Return the lock of a world, open; None when there is no world of ours."""
+    home = _open_home(path.parent)
+    if home is None:
+        return None
+    try:
+        world = open_within(home, path.name)
+        try:
+            return open_within(world, LOCK, os.O_RDWR)
+        finally:
+            os.close(world)
+    except (FileNotFoundError, ForeignError):
+        return None
+    finally:
+        os.close(home)
+
+
+def _new_lock(home: int, name: str) -> int:
+    world = open_within(home, name)
+    try:
+        return open_within(world, LOCK, os.O_RDWR | os.O_CREAT)
+    finally:
+        os.close(world)
+
+
+def _not_ours(error: ForeignError) -> Exception:
+    return refusal(
+        "home-not-ours",
+        str(error.filename),
+        f"{error.filename} cannot be used for worlds: {error.strerror}",
+        "keys and passwords are written there, and what dead worlds left is removed: nobody else may exchange anything",
+        "set LEEWARD_HOME to a directory of your own, below directories that only you and root can write to",
+    )
 
 
 def _check_space(path: Path) -> None:
@@ -196,7 +286,7 @@ def _lock(descriptor: int) -> bool:
 def _is_ours(descriptor: int, path: Path) -> bool:
     """Tell whether the locked file is still the one in place: somebody may have removed the directory."""
     try:
-        found = (path / LOCK).stat()
+        found = (path / LOCK).lstat()
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), found)

@@ -47,7 +47,8 @@ def tree(root: int) -> list[int]:
 def matching(root: int, match: str) -> list[int]:
     """Return the processes below a region's pid 1 that ``MATCHES`` calls so.
 
-    Of a program that forks itself, only the first; but all of PostgreSQL, which is many.
+    Of a program that forks itself, only the first; but all of PostgreSQL, which is many, and of an agent the child that
+    does its work (leeward.agent.restarting).
     """
     found: list[int] = []
     waiting = _children(root) or []
@@ -56,6 +57,10 @@ def matching(root: int, match: str) -> list[int]:
         children = _children(pid) or []
         arguments = _arguments(pid)
         if arguments and MATCHES[match](arguments):
+            workers = [child for child in children if state(child) not in "ZX"] if match == "agent" else []
+            if workers:
+                found += workers
+                continue
             found.append(pid)
             if match != "postgres":
                 continue

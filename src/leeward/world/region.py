@@ -12,13 +12,17 @@ from typing import IO
 from leeward.world import freezing, processes, spawn
 from leeward.world.clocks import now
 from leeward.world.model import API_DOOR, Applied, RegionConfig, RegionState, WorldConfig, address
-from leeward.world.namespaces import Isolation, ordinary_user
+from leeward.world.namespaces import Isolation
 from leeward.world.problems import refusal
+from leeward.world.shelter import Shelter, lend
 
 READY = b"ready"
 END_TIMEOUT_S = 10.0
 OUTPUT_TIMEOUT_S = 1.0
 LOG_TAIL_LINES = 8
+PASSED_ON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
+PASSED_ON_PREFIXES = ("PYTHON", "LEEWARD_")
+"""What a region gets of our environment. Its pods can read it: the rest may be the operator's secrets."""
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class RegionProcesses:
         *,
         isolation: Isolation,
         network: int | None,
+        shelter: Shelter | None,
         on_change: Callable[[], None],
     ) -> None:
         self.config = config
@@ -43,6 +48,7 @@ class RegionProcesses:
         self.directory = world.region_directory(config.name)
         self._world = world
         self._isolation = isolation
+        self._shelter = shelter
         self._on_change = on_change
         self._ended = asyncio.Event()
         self._ready = asyncio.Event()
@@ -58,8 +64,8 @@ class RegionProcesses:
         """Start its program. Raises ProblemsError while it runs, OSError when the kernel refuses."""
         if self.pid is not None:
             raise self._refuse("it runs already", "kill it first")
-        if self._isolation is Isolation.PRIVILEGED:
-            self._give_away()
+        if self._shelter is not None:
+            lend(self.directory, self._shelter.uid, self._shelter.gid)
         applied = now()
         read, write = os.pipe2(os.O_CLOEXEC)
         output = open(self.log_path, "ab", buffering=0)  # noqa: SIM115 - _follow closes it
@@ -68,8 +74,9 @@ class RegionProcesses:
                 self._command(),
                 isolation=self._isolation,
                 network=self.network,
+                shelter=self._shelter,
                 directory=str(self.directory),
-                environment=os.environ,
+                environment=_environment(),
                 stdout=write,
                 stderr=output.fileno(),
             )
@@ -106,7 +113,7 @@ class RegionProcesses:
             f"region {self.config.name}",
             f"region {self.config.name} did not start: {what}",
             f"its last words: {self._last_words()}",
-            "mend what they name; `leeward doctor` checks this machine",
+            "fix the errors listed above; `leeward doctor` checks this machine",
         )
 
     async def kill(self) -> Applied:
@@ -169,16 +176,6 @@ class RegionProcesses:
         }
         return [part.format_map(values) for part in self._world.region_command]
 
-    def _give_away(self) -> None:
-        """Without a user namespace the region's files need another owner."""
-        uid, gid = ordinary_user()
-        for parent in (self.directory.parent, self.directory.parent.parent, self.directory.parent.parent.parent):
-            parent.chmod(0o711)
-        for folder, _folders, files in os.walk(self.directory):
-            os.chown(folder, uid, gid)
-            for file in files:
-                os.chown(os.path.join(folder, file), uid, gid, follow_symlinks=False)
-
     def _running(self, what: str) -> int:
         if self.pid is None:
             raise self._refuse(f"it is lost ({self.because}) and cannot be {what}", "start it first")
@@ -230,3 +227,9 @@ class RegionProcesses:
         with open(self.log_path, errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
         return " / ".join(lines[-LOG_TAIL_LINES:]) or "none"
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }

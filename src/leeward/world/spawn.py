@@ -1,7 +1,7 @@
 """Start a program as pid 1 of its own pid namespace, inside a network, dying with its parent.
 
-Always true: the new process is a direct child of the caller, is never root, and is gone with everything it
-started when the caller is (its parent-death signal is SIGKILL, and a pid namespace ends with its pid 1).
+Always true: the new process is a direct child of the caller, is never root where it has a shelter, and is gone with
+everything it started when the caller is (its parent-death signal is SIGKILL, and a pid namespace ends with its pid 1).
 """
 
 import ctypes
@@ -12,8 +12,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from leeward.world import namespaces
+from leeward.adapters import linux
+from leeward.world import namespaces, users
 from leeward.world.namespaces import Isolation
+from leeward.world.shelter import Shelter
 
 SYS_CLONE3 = 435  # the same on every architecture
 EXIT_CANNOT_START = 127
@@ -43,6 +45,7 @@ def start(
     *,
     isolation: Isolation,
     network: int | None,
+    shelter: Shelter | None,
     directory: str,
     environment: Mapping[str, str],
     stdout: int,
@@ -57,7 +60,7 @@ def start(
     try:
         pid = _fork(0 if isolation is Isolation.SHARED else namespaces.CLONE_NEWPID)
         if pid == 0:
-            _become(command, isolation, network, directory, environment, stdout, stderr, parent)
+            _become(command, network, shelter, directory, environment, stdout, stderr, parent)
     finally:
         os.close(parent)
     return pid
@@ -81,8 +84,8 @@ def _fork(flags: int) -> int:
 
 def _become(
     command: Sequence[str],
-    isolation: Isolation,
     network: int | None,
+    shelter: Shelter | None,
     directory: str,
     environment: Mapping[str, str],
     stdout: int,
@@ -97,12 +100,9 @@ def _become(
         os.setsid()
         if network is not None:
             namespaces.move_to_network(network)
-        if isolation is Isolation.PRIVILEGED:
-            uid, gid = namespaces.ordinary_user()
-            os.setgroups([])
-            os.setresgid(gid, gid, gid)
-            os.setresuid(uid, uid, uid)
-        namespaces.die_with_parent()
+        if shelter is not None:
+            shelter.enter()
+        linux.die_with_parent()
         end_if_orphaned(parent)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (stdout, 1), (stderr, 2)):
@@ -125,14 +125,21 @@ def end_if_orphaned(parent: int) -> None:
 
 def _probe(isolation: Isolation) -> None:
     """Do what a world does, once, with a program that does nothing. Raises OSError."""
-    if isolation is Isolation.USER_NAMESPACE:
-        namespaces.enter_user_namespace()
-    elif os.geteuid() != 0:
+    outside = users.outside_ids("/", 1)
+    namespaced = isolation is Isolation.USER_NAMESPACE
+    if namespaced:
+        users.enter_user_namespace(outside)
+    elif outside is None:
         raise PermissionError("not root")
+    shelter = None
+    if outside is not None:
+        ids = outside[0] if namespaced else users.ordinary_user()
+        shelter = Shelter(*ids, own_namespace=namespaced, covers=("/tmp",), openings=())
     pid = start(
         ["/bin/true"],
         isolation=isolation,
         network=namespaces.new_network(),
+        shelter=shelter,
         directory="/",
         environment={},
         stdout=1,

@@ -24,12 +24,13 @@ import uvloop
 
 from leeward.core.codec import decode, encode, plain
 from leeward.spec.problem import Problem, ProblemsError
-from leeward.world import namespaces
+from leeward.world import namespaces, shelter, users
 from leeward.world.model import RegionInfo, WorldConfig, WorldInfo
 from leeward.world.namespaces import Isolation, IsolationProbe
 from leeward.world.places import CONTROL
 from leeward.world.problems import from_os_error, refusal
 from leeward.world.removal import remove
+from leeward.world.shelter import Shelter
 from leeward.world.wan_control import WanControl, fork_wan
 
 log = logging.getLogger(__name__)
@@ -86,13 +87,15 @@ class Supervisor:
         config: WorldConfig,
         probe: IsolationProbe,
         networks: Mapping[str, int],
+        shelters: Mapping[str, Shelter],
         wan: WanControl | None,
         launch: Launch,
     ) -> None:
-        # aiohttp comes in here: the WAN was forked before it was loaded.
+        # aiohttp and cryptography come in here: the WAN was forked before they were loaded.
         from leeward.world.control import ControlApi
         from leeward.world.doors import FrontDoors
         from leeward.world.region import RegionProcesses
+        from leeward.world.renewal import Renewal
 
         self._config = config
         self._probe = probe
@@ -110,10 +113,12 @@ class Supervisor:
                 region,
                 isolation=probe.isolation,
                 network=networks.get(region.name),
+                shelter=shelters.get(region.name),
                 on_change=self._write_info,
             )
             for region in config.regions
         }
+        self._renewal = Renewal(config)
         self._control = ControlApi(config, self._regions, wan, self._info, self._down.set)
 
     async def run(self, janitor: int) -> bool:
@@ -124,6 +129,7 @@ class Supervisor:
         loop.add_reader(janitor, self._janitor_gone, janitor)
         loop.add_reader(self._launch.fileno(), self._launcher_spoke)
         watching = loop.create_task(self._until_down())
+        renewing = loop.create_task(self._renewal.run())
         try:
             starting = loop.create_task(self._start())
             await asyncio.wait([starting, watching], return_when=asyncio.FIRST_COMPLETED)
@@ -141,6 +147,7 @@ class Supervisor:
                 await watching
         finally:
             watching.cancel()
+            renewing.cancel()
             await self._end()
         return self._orphaned
 
@@ -255,19 +262,23 @@ class Supervisor:
             log.error("cannot write %s: %s", path, error)
 
 
-def _enter(config: WorldConfig) -> tuple[IsolationProbe, dict[str, int]]:
+def _enter(config: WorldConfig) -> tuple[IsolationProbe, dict[str, int], dict[str, Shelter]]:
+    """Return what this machine allows, each region's network, and in a world of root each region's shelter."""
     probe = namespaces.probe_isolation()
     if probe.isolation is Isolation.SHARED:
         log.warning("%s; not emulated: %s", probe.because, ", ".join(probe.not_emulated))
-        return probe, {}
-    if probe.isolation is Isolation.USER_NAMESPACE:
-        namespaces.enter_user_namespace()
-    return probe, {region.name: namespaces.new_network() for region in config.regions}
+        return probe, {}, {}
+    outside = users.outside_ids(config.directory, len(config.regions))
+    namespaced = probe.isolation is Isolation.USER_NAMESPACE
+    shelters = {} if outside is None else shelter.of_world(config, outside if namespaced else None)
+    if namespaced:
+        users.enter_user_namespace(outside)
+    return probe, {region.name: namespaces.new_network() for region in config.regions}, shelters
 
 
 def _run(config: WorldConfig, launch: Launch, janitor: int, lock: int) -> bool:
     try:
-        probe, networks = _enter(config)
+        probe, networks, shelters = _enter(config)
         wan = None
         if probe.isolation is not Isolation.SHARED:
             wan = fork_wan(config, networks, close=(janitor, lock, launch.fileno()))
@@ -278,7 +289,7 @@ def _run(config: WorldConfig, launch: Launch, janitor: int, lock: int) -> bool:
 
     async def supervise() -> bool:
         control = None if wan is None else WanControl(*wan)
-        return await Supervisor(config, probe, networks, control, launch).run(janitor)
+        return await Supervisor(config, probe, networks, shelters, control, launch).run(janitor)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(supervise())

@@ -9,8 +9,9 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from leeward.adapters import linux
 from leeward.core.codec import from_plain
-from leeward.world import namespaces, spawn
+from leeward.world import spawn
 from leeward.world.model import Applied, LinkInfo, WorldConfig
 
 ANSWER_TIMEOUT_S = 5.0
@@ -31,7 +32,7 @@ def fork_wan(config: WorldConfig, networks: Mapping[str, int], close: Sequence[i
         os.close(parent)
         return pid, ours
     try:
-        namespaces.die_with_parent()
+        linux.die_with_parent()
         spawn.end_if_orphaned(parent)
         ours.close()
         for descriptor in (*close, parent):

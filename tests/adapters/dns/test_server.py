@@ -1,6 +1,7 @@
 """The server over real sockets, asked by dnspython, and the bytes it must survive."""
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ import dns.asyncresolver
 import dns.edns
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import pytest
-from hypothesis import given
+from hypothesis import given, target
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from leeward.adapters.dns import client, lookup, server
 from leeward.adapters.dns.aside import DnsServerAside
@@ -27,6 +30,7 @@ from leeward.core.dns.zone import Answer, Code, Question, Record, Situation, Zon
 from leeward.core.values import Region
 from tests.core.dns.test_zone import ADDRESSES
 from tests.core.dns.zones import ALL, APP, EU, HOST, US, settings
+from tests.guided import lines_of
 
 TIMEOUT_S = 60
 
@@ -197,26 +201,108 @@ async def test_one_connection_asks_again_and_again(running: Running) -> None:
     writer.close()
 
 
-async def test_the_slow_are_hung_up_on(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "IDLE_S", 0.05)
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
-    writer.write(b"\0")
+async def gone(reader: asyncio.StreamReader) -> bool:
     async with asyncio.timeout(TIMEOUT_S):
-        assert await reader.read() == b""
-    writer.close()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+    return True
 
 
-async def test_only_so_many_connections(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "CONNECTIONS_MAX", 1)
-    query = dns.message.make_query(HOST, "A")
+@pytest.mark.parametrize(("limit", "sent"), [("FIRST_S", b""), ("MESSAGE_S", b"\0"), ("MESSAGE_S", b"\0\x20abc")])
+async def test_the_slow_are_hung_up_on(
+    running: Running, monkeypatch: pytest.MonkeyPatch, limit: str, sent: bytes
+) -> None:
+    monkeypatch.setattr(server, limit, 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
-    wire = query.to_wire()
-    writer.write(struct.pack("!H", len(wire)) + wire)
-    await reader.readexactly(2)
-    with pytest.raises((EOFError, OSError)):
-        await running.tcp(query)
-    assert addresses(await running.udp(query)) == ["192.0.2.2"]
+    writer.write(sent)
+    assert await gone(reader)
     writer.close()
+
+
+async def test_who_asks_nothing_more_is_hung_up_on(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_S", 0.05)
+    reader, writer = await open_and_ask(running)
+    assert await gone(reader)
+    writer.close()
+
+
+async def test_who_takes_no_answers_is_hung_up_on(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MESSAGE_S", 0.2)
+    writer = (await asyncio.open_connection("127.0.0.1", running.server.port, limit=1))[1]
+    wire = dns.message.make_query("many.example.com", "A").to_wire()
+
+    async def flood() -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                writer.write((struct.pack("!H", len(wire)) + wire) * 100)
+                await writer.drain()
+
+    with pytest.raises(ConnectionError):
+        await flood()
+    writer.close()
+
+
+async def open_and_ask(
+    running: Running, address: str = "127.0.0.1"
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port, local_addr=(address, 0))
+    await ask_again(reader, writer)
+    return reader, writer
+
+
+async def ask_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    wire = dns.message.make_query(HOST, "A").to_wire()
+    writer.write(struct.pack("!H", len(wire)) + wire)
+    async with asyncio.timeout(TIMEOUT_S):
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        await reader.readexactly(length)
+
+
+@pytest.fixture(params=[DnsServer, DnsServerAside])
+async def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    """A server with room for four connections, two of each client."""
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(server, "PER_CLIENT_MAX", 2)
+    names = Names()
+    async with request.param("127.0.0.1", 0, names.answer) as started:
+        yield Running(names, started)
+
+
+async def test_silent_connections_do_not_shut_others_out(small: Running) -> None:
+    port = small.server.port
+    silent = [
+        await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{2 + number}", 0))
+        for number in range(128)
+    ]
+    query = dns.message.make_query(HOST, "A")
+    assert addresses(await small.tcp(query)) == ["192.0.2.2"]
+    assert addresses(await small.udp(query)) == ["192.0.2.2"]
+    for _, writer in silent:
+        writer.close()
+
+
+async def test_the_idlest_goes_first(small: Running) -> None:
+    first, second, third = [await open_and_ask(small, f"127.0.0.{number}") for number in (2, 3, 4)]
+    silent = await asyncio.open_connection("127.0.0.1", small.server.port, local_addr=("127.0.0.5", 0))
+    await ask_again(*first)
+    fourth = await open_and_ask(small, "127.0.0.6")
+    assert await gone(silent[0]), "it never asked"
+    fifth = await open_and_ask(small, "127.0.0.7")
+    assert await gone(second[0]), "it asked longest ago"
+    for each in (first, third, fourth, fifth):
+        await ask_again(*each)
+    for _, writer in (first, second, third, fourth, fifth, silent):
+        writer.close()
+
+
+async def test_a_client_has_its_share(small: Running) -> None:
+    other = await open_and_ask(small, "127.0.0.3")
+    mine = [await open_and_ask(small, "127.0.0.2") for _ in range(3)]
+    assert await gone(mine[0][0])
+    for each in (other, *mine[1:]):
+        await ask_again(*each)
+    for _, writer in (other, *mine):
+        writer.close()
 
 
 async def test_a_port_that_is_taken_is_said(running: Running) -> None:
@@ -294,6 +380,47 @@ def test_a_broken_query(wire: bytes, code: dns.rcode.Rcode) -> None:
     assert len(response) == HEADER.size
 
 
+def test_a_failure_inside_is_answered_and_logged_with_a_number() -> None:
+    def fails(question: Question) -> Answer:
+        raise RuntimeError("secret detail")
+
+    with capture_logs() as logs:
+        response = Responder(fails).respond(QUERY, "203.0.113.1")
+    assert code_of(response) == dns.rcode.SERVFAIL
+    (line,) = logs
+    assert (line["event"], line["because"], len(line["request"])) == ("query failed", "secret detail", 16)
+
+
+def test_long_questions_are_answered_and_not_kept() -> None:
+    responder = Responder(Names().answer)
+    padded = dns.message.make_query(HOST, "A", options=[dns.edns.GenericOption(12, bytes(60_000))])
+    query = padded.to_wire(max_size=65535)
+    assert code_of(responder.respond(query, "203.0.113.1", tcp=True)) == dns.rcode.NOERROR
+    assert responder._kept == {}
+
+
+@given(st.data())
+def test_any_question_that_dnspython_can_write(data: st.DataObject) -> None:
+    labels = data.draw(st.lists(st.binary(min_size=1, max_size=20), max_size=6))
+    name = dns.name.Name((*labels, *(b"example", b"com")[data.draw(st.integers(0, 2)) :], b""))
+    query = dns.message.QueryMessage(id=data.draw(st.integers(0, 65535)))
+    for _ in range(data.draw(st.integers(0, 2))):
+        kind = dns.rdatatype.RdataType.make(data.draw(st.integers(1, 65535)))
+        query.find_rrset(query.question, name, dns.rdataclass.IN, kind, create=True, force_unique=True)
+    if data.draw(st.booleans()):
+        codes, contents = st.integers(0, 65535), st.binary(max_size=40)
+        drawn = data.draw(st.lists(st.tuples(st.one_of(st.just(8), codes), contents), max_size=3))
+        options = [dns.edns.GenericOption(code, content) for code, content in drawn]
+        query.use_edns(data.draw(st.integers(0, 2)), payload=data.draw(st.integers(0, 65535)), options=options)
+    wire = query.to_wire()
+    for tcp in (False, True):
+        with capture_logs() as logs:
+            response = Responder(Names().answer).respond(wire, "203.0.113.1", tcp=tcp)
+        assert logs == []
+        assert response is not None
+        dns.message.from_wire(response)
+
+
 @given(st.binary(max_size=600))
 def test_any_bytes(wire: bytes) -> None:
     check(wire)
@@ -308,7 +435,10 @@ def test_almost_a_query(data: st.DataObject) -> None:
 
 
 def check(wire: bytes) -> None:
-    response = respond(wire)
+    with capture_logs() as logs, lines_of("leeward/adapters/dns") as lines:
+        response = respond(wire)
+    target(float(len(lines)), label="lines of the DNS server")
+    assert logs == []
     if response is not None:
         assert response[:2] == wire[:2]
         assert response[2] & 0x80

@@ -223,6 +223,66 @@ async def test_what_a_container_sees(region: Region, cluster: KubernetesCluster)
     assert "CALLERS_SECRET" not in environment
 
 
+LINKS = """
+import json, os, sys
+home = sys.argv[1]
+while True:
+    with open(os.path.join(home, "..data", "tls.crt")) as one, open(os.path.join(home, "..data", "tls.key")) as other:
+        pair = one.read(), other.read()
+    if len(set(pair)) != 1:
+        # A link that was exchanged between the two: the kernel resolves each by itself.
+        continue
+    with open(os.path.join(os.environ["HOME"], "seen.new"), "w") as file:
+        json.dump([*pair, sorted(os.listdir(home))], file)
+    os.replace(os.path.join(os.environ["HOME"], "seen.new"), os.path.join(os.environ["HOME"], "seen"))
+"""
+
+
+def pair_of(text: str, **more: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "identity", "namespace": NAMESPACE},
+        "stringData": {"tls.crt": text, "tls.key": text, **more},
+    }
+
+
+async def test_a_secret_that_changes_in_the_manifests_reaches_a_running_pod(
+    region: Region, cluster: KubernetesCluster
+) -> None:
+    spec = {
+        "containers": [
+            {
+                "name": "main",
+                "command": ["python", "-c", LINKS, "/etc/identity"],
+                "volumeMounts": [{"name": "identity", "mountPath": "/etc/identity"}],
+            }
+        ],
+        "volumes": [{"name": "identity", "secret": {"secretName": "identity"}}],
+    }
+    deployment = workload("Deployment", "web", spec)
+    region.write_manifests(pair_of("first", extra="x"), deployment)
+    await region.start()
+    (pod,) = await until(cluster, PODS, ready(1), labels="app=web")
+    seen = region.home_of(pod) / "seen"
+
+    def shows(text: str) -> bool:
+        return seen.exists() and json.loads(seen.read_text())[:2] == [text, text]
+
+    await so(lambda: shows("first"))
+    before = {name for name in json.loads(seen.read_text())[2] if not name.startswith("..")}
+    assert before == {"tls.crt", "tls.key", "extra"}
+    # What is no Secret is changed at the API server only.
+    region.write_manifests(pair_of("second"), workload("Deployment", "web", spec, replicas=2))
+    await so(lambda: shows("second"))
+    after = json.loads(seen.read_text())[2]
+    assert {name for name in after if not name.startswith("..")} == {"tls.crt", "tls.key"}
+    assert len([name for name in after if name.startswith("..")]) == 2, "the link and the files, nothing older"
+    (same,) = await until(cluster, PODS, ready(1), labels="app=web")
+    assert same["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert same["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
 async def test_a_pod_waits_for_its_secret_and_files_follow_it(region: Region, cluster: KubernetesCluster) -> None:
     spec = shell("exec sleep 1000", volumeMounts=[{"name": "s", "mountPath": "/s"}])
     spec["volumes"] = [{"name": "s", "secret": {"secretName": "late"}}]

@@ -1,6 +1,7 @@
 """Watches over broken connections and restarted servers: resumed exactly, or told that it is too late."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -8,6 +9,7 @@ from dataclasses import replace
 import aiohttp
 import pytest
 
+from leeward.adapters.embedded.server import BODY_MAX_BYTES
 from leeward.adapters.kubernetes.client import KubernetesCluster
 from leeward.ports.cluster import CONFIG_MAPS, ClusterUnavailableError, ExpiredError, KubeObject, WatchEvent
 from tests.adapters.embedded.region import NAMESPACE, PORT, TOKEN, WAIT_S, Region
@@ -138,3 +140,7 @@ async def test_bookmarks_timeouts_and_discovery_as_clients_expect_them(region: R
         async with stranger.get(f"{base}/api/v1/pods", ssl=False) as response:
             assert response.status == 401
             assert (await response.json())["reason"] == "Unauthorized"
+        # Before any of its body is read: what is too large is not even noticed.
+        too_large = io.BytesIO(b" " * (BODY_MAX_BYTES + 1))
+        async with stranger.post(f"{base}/api/v1/namespaces/app/pods", data=too_large, ssl=False) as response:
+            assert response.status == 401

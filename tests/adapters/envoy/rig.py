@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from leeward.adapters.envoy.bootstrap import bootstrap, command
-from leeward.adapters.envoy.gateway import EnvoyGateway
-from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
+from leeward.adapters.envoy.gateway import ADMIN_URL, SSL_REQUEST, EnvoyGateway, administration
+from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings, Limits
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
@@ -27,8 +27,11 @@ US, EU = Region("us"), Region("eu")
 PAY = App("payments")
 NUMBERS = {US: 201, EU: 202}
 POSTGRES_PORT = 5432
+LONG_PATH = "/actuator/of-a-service-with-a-long-name/and-a-second-one/prometheus"
+WITHHELD = ("/metrics", "/healthz/deep", LONG_PATH)
 EGRESS = {US: 15001, EU: 15002}
 TIMEOUT_S = 60.0
+LIMITS = Limits()
 
 
 def other(region: Region) -> Region:
@@ -179,13 +182,14 @@ class Pod:
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.seen.append(f"{request.method} {request.path}")
+        await request.read()
         if self.hold is not None:
             await self.hold.wait()
         return web.json_response({"region": self.region, "pod": self.address.host}, status=self.status)
 
 
 class Postgres:
-    """A toy PostgreSQL: answers each line with its region's name and the line."""
+    """A toy PostgreSQL: speaks no TLS, and answers each line with its region's name and the line."""
 
     def __init__(self, region: Region) -> None:
         self.region = region
@@ -210,8 +214,14 @@ class Postgres:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self._writers.add(writer)
-        with contextlib.suppress(OSError):
-            while line := await reader.readline():
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            first = await reader.read(1)
+            if first == SSL_REQUEST[:1]:
+                await reader.readexactly(len(SSL_REQUEST) - 1)
+                writer.write(b"N")
+                first = b""
+            while line := first + await reader.readline():
+                first = b""
                 writer.write(f"{self.region} ".encode() + line)
         self._writers.discard(writer)
         writer.close()
@@ -246,20 +256,32 @@ class Stream:
 class Node:
     """One region: settings, gateway, pods, PostgreSQL, and the link to the other region."""
 
-    def __init__(self, region: Region, directory: Path, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, region: Region, directory: Path, session: aiohttp.ClientSession, limits: Limits = LIMITS
+    ) -> None:
         self.region = region
         self.directory = directory / region
         self.link = Link(address(region, 9, 8443), address(other(region), 2, 8443))
         self.settings = GatewaySettings(
             region=region,
-            apps=(GatewayApp(name=PAY, host="pay.example", postgres_port=POSTGRES_PORT, egress=EGRESS),),
+            apps=(
+                GatewayApp(
+                    name=PAY,
+                    host="pay.example",
+                    postgres_port=POSTGRES_PORT,
+                    egress=EGRESS,
+                    withheld_paths=WITHHELD,
+                ),
+            ),
             host=f"127.10.{NUMBERS[region]}.2",
             peers={other(region): self.link.listen},
             identity_dir=str(directory / "identity" / region),
             config_dir=str(self.directory / "config"),
+            limits=limits,
         )
         self.session = session
-        self.gateway = EnvoyGateway(self.settings, session)
+        self.admin = administration(self.settings)
+        self.gateway = EnvoyGateway(self.settings, self.admin)
         self.pods = [Pod(region, address(region, last, 8000)) for last in (10, 11)]
         self.postgres = Postgres(region)
         self._streams: list[Stream] = []
@@ -288,7 +310,7 @@ class Node:
         await _stop(self.process)
 
     async def _live(self) -> bool:
-        async with self.session.get(f"{self.settings.admin_url}/ready") as response:
+        async with self.admin.get(f"{ADMIN_URL}/ready") as response:
             return response.status == 200
 
     def route(
@@ -337,7 +359,7 @@ class Node:
 
     async def stat(self, name: str) -> int:
         """Return one counter or gauge of this region's Envoy."""
-        async with self.session.get(f"{self.settings.admin_url}/stats?format=json&filter=^{name}$") as response:
+        async with self.admin.get(f"{ADMIN_URL}/stats?format=json&filter=^{name}$") as response:
             stats = (await response.json(content_type=None))["stats"]
         return int(next((stat["value"] for stat in stats if stat.get("name") == name), 0))
 
@@ -368,10 +390,13 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def node(region: Region, directory: Path, session: aiohttp.ClientSession) -> AsyncIterator[Node]:
+async def node(
+    region: Region, directory: Path, session: aiohttp.ClientSession, limits: Limits = LIMITS
+) -> AsyncIterator[Node]:
     """Run one region: link, pods, PostgreSQL and Envoy, without any route yet."""
-    it = Node(region, directory, session)
+    it = Node(region, directory, session, limits)
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(it.admin)
         await stack.enter_async_context(it.link.running())
         await stack.enter_async_context(it.postgres.running())
         for pod in it.pods:

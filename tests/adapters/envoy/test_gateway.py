@@ -4,14 +4,11 @@ import asyncio
 import os
 import signal
 import time
-from dataclasses import replace
 
 import psutil
 import pytest
 
-from leeward.adapters.envoy.gateway import EnvoyGateway
-from leeward.adapters.envoy.settings import GatewaySettings
-from leeward.ports.gateway import Address, GatewayUnavailableError
+from leeward.ports.gateway import GatewayUnavailableError
 from tests.adapters.envoy.conftest import Pair
 from tests.adapters.envoy.rig import EU, PAY, TIMEOUT_S, US, eventually
 
@@ -63,18 +60,17 @@ async def test_an_envoy_that_hangs_is_reported_in_time(pair: Pair) -> None:
 
 async def test_a_refused_update_is_repeated(pair: Pair) -> None:
     """Envoy drops a file it cannot take and would not look at it again by itself."""
-    await pair.us.apply(US)
     away = f"{pair.us.settings.identity_dir}.away"
     os.rename(pair.us.settings.identity_dir, away)
-    other = EnvoyGateway(_with_another_port(pair), pair.us.session)
-    telling = asyncio.create_task(other.apply((pair.us.route(US),), timeout_s=TIMEOUT_S))
+    telling = asyncio.create_task(pair.us.apply(US))
 
     async def refused() -> bool:
-        return await pair.us.stat("cluster_manager.cds.update_rejected") > 0
+        return await pair.us.stat("sds.identity.update_rejected") > 0
 
     await eventually(refused)
     os.rename(away, pair.us.settings.identity_dir)
     await telling
+    assert (await pair.us.request("GET")).region == US
 
 
 async def test_quick_changes_end_with_the_last(pair: Pair) -> None:
@@ -106,8 +102,3 @@ async def test_it_is_small(pair: Pair) -> None:
     resident_mib = psutil.Process(pair.us.process.pid).memory_info().rss / 2**20
     print(f"Envoy: {resident_mib:.0f} MiB resident")
     assert resident_mib < 200
-
-
-def _with_another_port(pair: Pair) -> GatewaySettings:
-    link = pair.us.link.listen
-    return replace(pair.us.settings, peers={EU: Address(link.host, link.port + 1)})

@@ -9,14 +9,21 @@ import pytest
 
 from leeward.adapters.envoy.bootstrap import bootstrap, command
 from leeward.adapters.envoy.render import render, version
-from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
+from leeward.adapters.envoy.routes import TIMEOUT
+from leeward.adapters.envoy.settings import READY_HOST, GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 GOLDEN = Path(__file__).with_name("golden_primary_eu.json")
 US, EU, JP = Region("us"), Region("eu"), Region("jp")
 PAY, SHOP = App("payments"), App("shop")
-PAYMENTS = GatewayApp(name=PAY, host="pay.example.com", postgres_port=5432, egress={US: 15001, EU: 15002, JP: 15003})
+PAYMENTS = GatewayApp(
+    name=PAY,
+    host="pay.example.com",
+    postgres_port=5432,
+    egress={US: 15001, EU: 15002, JP: 15003},
+    withheld_paths=("/metrics",),
+)
 # It has no database in the United States.
 SHOPPING = GatewayApp(name=SHOP, host="shop.example.com", postgres_port=5433, egress={EU: 15102, JP: 15103})
 SETTINGS = GatewaySettings(
@@ -178,14 +185,25 @@ def test_only_peers_certificates_are_accepted() -> None:
     for chain in listener("peers", route())["filter_chains"]:
         tls = chain["transport_socket"]["typed_config"]
         assert tls["require_client_certificate"] is True
-        names = tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+        trusted = tls["common_tls_context"]["combined_validation_context"]
+        names = trusted["default_validation_context"]["match_typed_subject_alt_names"]
         assert [name["matcher"]["exact"] for name in names] == ["eu", "jp"]
+
+
+def test_what_is_shown_and_trusted_is_read_again_when_its_directory_changes() -> None:
+    watched = {"path": SETTINGS.identity_dir}
+    for name, field in (("identity", "tls_certificate"), ("trust", "validation_context")):
+        (secret,) = resources(route(), file=f"sds.{name}.json")
+        assert (secret["name"], secret[field]["watched_directory"]) == (name, watched)
+    assert [name for name in render(SETTINGS, (route(),)) if name.startswith("sds.")] == list(render(SETTINGS, ()))[:2]
 
 
 def test_a_fleet_of_one_region_opens_no_port_to_peers() -> None:
     only = replace(PAYMENTS, egress={US: 15001})
     alone = GatewaySettings(region=US, apps=(only,), host="127.10.1.2", peers={}, identity_dir="/i", config_dir="/c")
-    listeners = json.loads(render(alone, (route(),))["lds.json"])["resources"]
+    files = render(alone, (route(),))
+    assert [name for name in files if name.startswith("sds.")] == [], "Envoy would not confirm them"
+    listeners = json.loads(files["lds.json"])["resources"]
     assert [each["name"] for each in listeners] == ["users", "services", "primary.payments", "egress.payments.us"]
 
 
@@ -195,6 +213,80 @@ def test_bootstrap_watches_the_directory() -> None:
         "path": "/var/gateway/lds.json",
         "watched_directory": {"path": "/var/gateway"},
     }
+
+
+def test_the_administration_is_a_socket_of_the_pod() -> None:
+    document = bootstrap(SETTINGS)
+    assert document["admin"] == {"address": {"pipe": {"path": "/var/gateway/admin.sock", "mode": 0o600}}}
+    ports = [port for port in _ports([document]) if port == SETTINGS.metrics_port]
+    assert ports == [9901], "one listener shows the two pages"
+    assert json.dumps(document).count('"admin.sock') == 0
+    assert json.dumps(render(SETTINGS, (route(),))).count("admin.sock") == 0, "no route of users or peers leads there"
+
+
+def test_only_two_pages_lead_to_the_administration() -> None:
+    (listener,) = bootstrap(SETTINGS)["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    (host,) = manager["route_config"]["virtual_hosts"]
+    leading = [each for each in host["routes"] if "route" in each]
+    assert [
+        {header["name"]: header["string_match"]["exact"] for header in each["match"]["headers"]} for each in leading
+    ] == [{":method": "GET", ":path": "/ready"}, {":method": "GET", ":path": "/stats/prometheus"}]
+    assert host["routes"][-1]["match"] == {"prefix": "/"}
+    assert host["routes"][-1]["direct_response"]["status"] == 403
+
+
+def test_users_and_pods_share_a_number_of_connections_and_nobody_else() -> None:
+    limited = [
+        each["name"]
+        for each in resources(route(), file="lds.json")
+        if "internal_listener" not in each and not each["ignore_global_conn_limit"]
+    ]
+    assert limited == ["users", "services"]
+    found = bootstrap(SETTINGS)["overload_manager"]["resource_monitors"]
+    monitors = {each["name"]: each["typed_config"] for each in found}
+    connections = monitors["envoy.resource_monitors.global_downstream_max_connections"]
+    assert connections["max_active_downstream_connections"] == SETTINGS.limits.connections_max
+
+
+@pytest.mark.parametrize("name", ["users", "services"])
+def test_nothing_of_users_waits_for_ever(name: str) -> None:
+    manager = listener(name, route())["filter_chains"][0]["filters"][0]["typed_config"]
+    waits = (
+        manager["request_headers_timeout"],
+        manager["request_timeout"],
+        manager["stream_idle_timeout"],
+        manager["common_http_protocol_options"]["idle_timeout"],
+    )
+    assert waits == ("10s", "300s", "60s", "60s")
+    assert SETTINGS.limits.silent_s > float(TIMEOUT.removesuffix("s")), "a slow pod is a 504, and no fault of the user"
+
+
+@pytest.mark.parametrize("name", ["users", "services"])
+def test_an_upload_is_no_slower_than_a_long_way_allows(name: str) -> None:
+    manager = listener(name, route())["filter_chains"][0]["filters"][0]["typed_config"]
+    per_round_trip = manager["http2_protocol_options"]["initial_stream_window_size"]
+    assert per_round_trip / 0.2 >= 10**6, "bytes per second, 200 ms away"
+    assert manager["http2_protocol_options"]["initial_connection_window_size"] >= 4 * per_round_trip
+
+
+def test_what_is_asked_of_the_users_port_is_no_request_of_users() -> None:
+    ready, router = listener("users", route())["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    assert ready["name"] == "envoy.filters.http.health_check"
+    assert ready["typed_config"]["headers"] == [{"name": ":authority", "string_match": {"exact": READY_HOST}}]
+    assert router["name"] == "envoy.filters.http.router"
+
+
+def _ports(documents: list[Any]) -> list[int]:
+    """Return every port number anywhere in the documents."""
+    found = []
+    for each in documents:
+        if isinstance(each, dict):
+            found += [value for key, value in each.items() if key == "port_value"]
+            found += _ports(list(each.values()))
+        elif isinstance(each, list):
+            found += _ports(each)
+    return found
 
 
 def test_command_becomes_envoy() -> None:

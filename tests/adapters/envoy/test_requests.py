@@ -9,7 +9,7 @@ import pytest
 
 from leeward.ports.gateway import Address
 from tests.adapters.envoy.conftest import Pair
-from tests.adapters.envoy.rig import EU, TIMEOUT_S, US, eventually
+from tests.adapters.envoy.rig import EU, LONG_PATH, TIMEOUT_S, US, Node, eventually
 
 pytestmark = pytest.mark.engine
 
@@ -151,3 +151,79 @@ async def test_http2_and_large_bodies(pair: Pair) -> None:
     await pair.eu.warm("http")
     answer = await pair.eu.request("POST", data=b"x" * 900_000)
     assert answer.region == US
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics",
+        "/metrics?name=up",
+        "/metrics/",
+        "/metrics/process",
+        "/METRICS",
+        "/%6detrics",
+        "/%4D%65trics",
+        "//metrics",
+        "/%2Fmetrics",
+        "/metrics;v=1",
+        "/metrics%3Bv=1",
+        "/metrics%2f",
+        "/x/../metrics",
+        "/./metrics",
+        "/x/%2e%2e/metrics",
+        "/healthz/deep",
+        "/healthz//deep",
+        "/metrics%0a",
+        "/healthz/deep%0A",
+        "/metrics.json",
+        "/healthz;/deep",
+        "/healthz;v=1/deep",
+        "/;a/metrics",
+        "/healthz%2fdeep",
+        "/healthz%5Cdeep",
+        LONG_PATH,
+        LONG_PATH.upper(),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_tells_operators_how_the_service_is_is_withheld_from_users(
+    pair: Pair, method: str, path: str
+) -> None:
+    await pair.us.apply(US)
+    assert await status_of(pair.us, method, path) == 404
+    assert [line for pod in pair.us.pods for line in pod.seen] == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/metric", "/metricsx", "/x/metrics", "/healthz", "/healthz/deeper", "/a%2Fb", "/a..b%2Fc", "/v1.2/x"]
+)
+async def test_all_other_paths_reach_the_service(pair: Pair, path: str) -> None:
+    await pair.us.apply(US)
+    assert await status_of(pair.us, "GET", path) == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/x/..%2fmetrics",
+        "/x/%2e%2e%2fmetrics",
+        "/x/.%2e%5cmetrics",
+        "/x%2f../metrics",
+        "/x%2f..",
+        "/x/..%2f..%2fmetrics",
+    ],
+)
+async def test_dots_beside_encoded_slashes_are_refused(pair: Pair, path: str) -> None:
+    await pair.us.apply(US)
+    assert await status_of(pair.us, "GET", path) in (400, 404)
+    assert [line for pod in pair.us.pods for line in pod.seen] == []
+
+
+async def status_of(node: Node, method: str, path: str) -> int:
+    """Return the status of an answer; the path goes out letter for letter."""
+    async with asyncio.timeout(TIMEOUT_S):
+        reader, writer = await asyncio.open_connection(node.settings.host, node.settings.users_port)
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: pay.example\r\nContent-Length: 0\r\n\r\n".encode())
+        status = (await reader.readline()).split()[1]
+        writer.close()
+    return int(status)

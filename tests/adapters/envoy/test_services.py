@@ -42,6 +42,15 @@ async def test_a_service_is_served_by_its_own_region_and_by_another_one_without(
     assert (await ask(pair.us)).region == US
 
 
+async def test_services_that_are_not_known_stay_as_they_are(pair: Pair) -> None:
+    await serve(pair.us, export(pair.us, EU))
+    await pair.us.gateway.apply((pair.us.route(EU, fallbacks=(EU,)),), None, timeout_s=TIMEOUT_S)
+    assert (await ask(pair.us)).region == US
+    await serve(pair.us)
+    await pair.us.gateway.apply((pair.us.route(US),), None, timeout_s=TIMEOUT_S)
+    assert (await ask(pair.us)).status == 404, "none were known before"
+
+
 async def test_a_service_has_its_name_on_every_port(pair: Pair) -> None:
     await serve(pair.us, export(pair.us, EU, ready=False))
     await serve(pair.eu, export(pair.eu, US))

@@ -1,7 +1,10 @@
 """TCP through real gateways: to the primary's PostgreSQL, and to a given region's."""
 
 import asyncio
+import socket
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,10 @@ from tests.adapters.envoy.rig import EGRESS, EU, TIMEOUT_S, US, Node, Stream, ev
 
 pytestmark = pytest.mark.engine
 POSTGRES = 5432
+MANY = 12
+"""Tunnels: those in reserve, and checks under way."""
+ESTABLISHED, KEEPALIVE_TIMER = "01", "02"
+Endpoint = tuple[str, int]
 
 
 async def test_primary_port_follows_the_primary(pair: Pair) -> None:
@@ -29,7 +36,7 @@ async def test_egress_leads_to_each_region_whoever_is_primary(pair: Pair) -> Non
         await node.warm("postgres")
     for node in (pair.us, pair.eu):
         for region, port in EGRESS.items():
-            assert await (await node.connect(port)).ask("wal") == f"{region} wal"
+            assert await (await node.connect(port)).ask("replicate") == f"{region} replicate"
 
 
 async def test_without_a_primary_connections_are_closed(pair: Pair) -> None:
@@ -69,12 +76,12 @@ async def test_connections_stay_when_the_primary_stays(pair: Pair) -> None:
     await pair.eu.warm("postgres")
     streams = [await pair.us.connect(POSTGRES), await pair.eu.connect(POSTGRES), await pair.eu.connect(EGRESS[US])]
     for stream in streams:
-        assert await stream.ask("one") == "us one"
+        assert await stream.ask("first") == "us first"
     for epoch in range(2, 6):
         await pair.us.apply(US, pods=tuple(pair.us.pods[: epoch % 2]), fallbacks=(EU,) * (epoch % 2), epoch=epoch)
         await pair.eu.apply(US, pods=tuple(pair.eu.pods[: epoch % 2]), epoch=epoch)
     for stream in streams:
-        assert await stream.ask("two") == "us two"
+        assert await stream.ask("second") == "us second"
 
 
 async def test_replication_survives_a_failover_elsewhere(pair: Pair) -> None:
@@ -83,9 +90,9 @@ async def test_replication_survives_a_failover_elsewhere(pair: Pair) -> None:
         await node.apply(US)
     await pair.us.warm("postgres")
     stream = await pair.us.connect(EGRESS[EU])
-    assert await stream.ask("one") == "eu one"
+    assert await stream.ask("first") == "eu first"
     await pair.us.apply(EU)
-    assert await stream.ask("two") == "eu two"
+    assert await stream.ask("second") == "eu second"
 
 
 async def test_a_stream_outlives_a_cut_shorter_than_a_lease(pair: Pair) -> None:
@@ -93,12 +100,12 @@ async def test_a_stream_outlives_a_cut_shorter_than_a_lease(pair: Pair) -> None:
         await node.apply(US)
     await pair.eu.warm("postgres")
     stream = await pair.eu.connect(EGRESS[US])
-    assert await stream.ask("one") == "us one"
+    assert await stream.ask("first") == "us first"
     pair.eu.link.cut()
-    answer = asyncio.create_task(stream.ask("two"))
+    answer = asyncio.create_task(stream.ask("second"))
     await asyncio.sleep(1.5)
     pair.eu.link.heal()
-    assert await answer == "us two"
+    assert await answer == "us second"
 
 
 async def test_a_new_stream_costs_one_round_trip(pair: Pair) -> None:
@@ -140,6 +147,49 @@ async def test_tunnels_in_reserve_do_not_touch_postgres_and_stay_few(pair: Pair)
     await eventually(few)
 
 
+async def test_checks_that_keep_tunnels_in_reserve_leave_nothing_behind(pair: Pair) -> None:
+    for node in (pair.us, pair.eu):
+        await node.apply(US)
+    await pair.eu.warm("postgres")
+
+    async def checked() -> bool:
+        return await pair.eu.stat("cluster.warm.spare.payments.us.health_check.attempt") >= 45
+
+    await eventually(checked)
+    assert await _tunnels(pair) <= MANY
+
+
+@pytest.mark.parametrize("port", [POSTGRES, EGRESS[EU]], ids=["elsewhere", "here"])
+@pytest.mark.parametrize("words", ["", "hello"], ids=["silent", "after a word"])
+async def test_clients_that_hang_up_leave_nothing_behind(pair: Pair, port: int, words: str) -> None:
+    for node in (pair.us, pair.eu):
+        await node.apply(US)
+    await pair.eu.warm("postgres")
+    streams = [await pair.eu.connect(port) for _ in range(3 * MANY)]
+    for stream in streams:
+        assert not words or await stream.ask(words)
+        stream.writer.close()
+
+    async def nothing_left() -> bool:
+        local = await pair.eu.stat("cluster.local.payments.upstream_cx_active")
+        return await _tunnels(pair) <= MANY and local == 0
+
+    await eventually(nothing_left)
+
+
+async def test_a_client_that_vanishes_is_looked_for(pair: Pair) -> None:
+    """The kernel runs its keepalive timer on what the gateway accepted, and on what it opened to PostgreSQL."""
+    for node in (pair.us, pair.eu):
+        await node.apply(US)
+    stream = await pair.us.connect(POSTGRES)
+    assert await stream.ask("hello") == "us hello"
+    accepted = _keepalive_timers(lambda local, _remote: local == (pair.us.settings.host, POSTGRES))
+    opened = _keepalive_timers(lambda _local, remote: remote == (pair.us.postgres.address.host, 5432))
+    assert accepted
+    assert opened
+    assert all([*accepted, *opened])
+
+
 async def test_a_region_that_returns_is_reached_again(pair: Pair) -> None:
     for node in (pair.us, pair.eu):
         await node.apply(US)
@@ -150,6 +200,31 @@ async def test_a_region_that_returns_is_reached_again(pair: Pair) -> None:
     await pair.eu.warm("postgres")
     stream = await pair.eu.connect(POSTGRES)
     assert await stream.ask("back") == "us back"
+
+
+async def _tunnels(pair: Pair) -> int:
+    """Return how many tunnels from eu to us are open, at the end that has most of them."""
+    return max(
+        await pair.us.stat("cluster.late.payments.upstream_rq_active"),
+        await pair.us.stat("http.tunnel.downstream_rq_active"),
+        await pair.eu.stat("cluster.spare.payments.us.upstream_cx_active"),
+        await pair.eu.stat("cluster.postgres.us.upstream_rq_active"),
+    )
+
+
+def _keepalive_timers(chosen: Callable[[Endpoint, Endpoint], bool]) -> list[bool]:
+    """Return for each established connection that is chosen whether its keepalive timer runs (proc(5), net/tcp)."""
+    found = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _number, local, remote, state, _queues, timer, *_ = line.split()
+        if state == ESTABLISHED and chosen(_endpoint(local), _endpoint(remote)):
+            found.append(timer.partition(":")[0] == KEEPALIVE_TIMER)
+    return found
+
+
+def _endpoint(text: str) -> Endpoint:
+    host, _, port = text.partition(":")
+    return socket.inet_ntoa(bytes.fromhex(host)[::-1]), int(port, 16)
 
 
 async def _closed_s(stream: Stream, began_s: float) -> float:

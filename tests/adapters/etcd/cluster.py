@@ -16,6 +16,7 @@ from leeward.adapters.etcd.gateway import Endpoint, Gateway, open_gateway
 from leeward.adapters.etcd.members import readd_member
 from leeward.adapters.etcd.quorum import EtcdQuorum, connect
 from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_PEER_PORT, QuorumMember
+from leeward.core.identities import CA, CERTIFICATE, KEY, PEER_CA, PEER_CERTIFICATE, PEER_KEY
 from leeward.ports.quorum import QuorumUnavailableError
 from tests.adapters.etcd.identity import Authority
 
@@ -26,19 +27,37 @@ READY_S = 90.0
 class Cluster:
     """One etcd per name. ``kill``, ``start``, ``freeze`` and ``thaw`` act on the processes."""
 
-    def __init__(self, directory: Path, names: tuple[str, ...]) -> None:
+    def __init__(self, directory: Path, names: tuple[str, ...], quota_bytes: int | None = None) -> None:
         self.names = names
+        self._quota_bytes = quota_bytes
         self._directory = directory
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._ports = dict(zip(names, _free_ports(2 * len(names)), strict=True))
-        authority = Authority()
-        self.identities = {name: authority.issue(name, directory / "identity" / name) for name in names}
+        self._clients, self._peers = Authority(), Authority()
+        self.identities = {name: self._issue(name, directory / "identity" / name) for name in names}
+
+    def _issue(self, name: str, directory: Path) -> Path:
+        identity = self._clients.issue(name, directory)
+        peer = self._peers.issue(name, directory / "peer")
+        for file, kept in ((CA, PEER_CA), (CERTIFICATE, PEER_CERTIFICATE), (KEY, PEER_KEY)):
+            (peer / file).rename(identity / kept)
+        return identity
+
+    def renew(self) -> None:
+        """Give every member, and its client, certificates with new keys of the same authorities."""
+        for name, identity in self.identities.items():
+            fresh = self._issue(name, self._directory / "renewed" / name)
+            for file in (CERTIFICATE, KEY, PEER_CERTIFICATE, PEER_KEY):
+                (fresh / file).replace(identity / file)
 
     def endpoint(self, name: str) -> Endpoint:
         return Endpoint(f"https://127.0.0.1:{self._ports[name][0]}", server_name=name)
 
     def peer_url(self, name: str) -> str:
         return f"https://127.0.0.1:{self._ports[name][1]}"
+
+    def data_dir(self, name: str) -> Path:
+        return self._directory / "data" / name
 
     async def start(self, name: str, *, joining: Mapping[str, str] | None = None) -> None:
         client_port, peer_port = self._ports[name]
@@ -61,6 +80,9 @@ class Cluster:
             for argument in command(member, program=str(ETCD), joining=joining is not None)
             if not argument.startswith("--listen-metrics-urls=")
         ]
+        if self._quota_bytes is not None:
+            ported = [each for each in ported if not each.startswith("--quota-backend-bytes=")]
+            ported.append(f"--quota-backend-bytes={self._quota_bytes}")
         with (self._directory / f"{name}.log").open("ab") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
                 *ported, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -108,9 +130,9 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster(directory: Path, names: tuple[str, ...]) -> AsyncIterator[Cluster]:
+async def cluster(directory: Path, names: tuple[str, ...], quota_bytes: int | None = None) -> AsyncIterator[Cluster]:
     """Run a cluster until the block ends; every process of it ends with it."""
-    members = Cluster(directory, names)
+    members = Cluster(directory, names, quota_bytes)
     try:
         for name in names:
             await members.start(name)
@@ -126,7 +148,7 @@ async def cluster(directory: Path, names: tuple[str, ...]) -> AsyncIterator[Clus
 def _free_ports(count: int) -> list[tuple[int, int]]:
     """Return pairs of ports that were free a moment ago, below the range the kernel deals from."""
     ports: list[int] = []
-    for port in range(21_000 + os.getpid() % 10_000, 32_000):
+    for port in range(26_000 + os.getpid() % 5_000, 32_000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -22,10 +22,12 @@ def flags(name: str = "us", *, joining: bool = False) -> dict[str, str]:
     return dict(argument.removeprefix("--").split("=", 1) for argument in command(member, joining=joining)[1:])
 
 
-def test_every_connection_needs_a_certificate_of_the_fleet() -> None:
+def test_clients_and_members_need_certificates_of_authorities_of_their_own() -> None:
     given = flags()
     assert (given["client-cert-auth"], given["peer-client-cert-auth"]) == ("true", "true")
-    assert given["trusted-ca-file"] == given["peer-trusted-ca-file"] == "/identity/ca.crt"
+    assert (given["trusted-ca-file"], given["peer-trusted-ca-file"]) == ("/identity/ca.crt", "/identity/peer-ca.crt")
+    assert (given["cert-file"], given["peer-cert-file"]) == ("/identity/tls.crt", "/identity/peer.crt")
+    assert (given["key-file"], given["peer-key-file"]) == ("/identity/tls.key", "/identity/peer.key")
     plain = [name for name, value in given.items() if name.endswith("-urls") and not value.startswith("https://")]
     assert plain == ["listen-metrics-urls"], "no key can be read there"
 

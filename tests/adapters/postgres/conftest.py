@@ -12,14 +12,16 @@ StartFleet = Callable[..., Awaitable[tuple[Node, ...]]]
 
 @pytest.fixture
 async def start_fleet() -> AsyncIterator[StartFleet]:
-    """Start managers for the named regions; all ends with the test."""
+    """Start managers for the named regions, each after ``before`` was called with it; all ends with the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(*regions: str) -> tuple[Node, ...]:
+        async def start(*regions: str, before: Callable[[Node], object] | None = None) -> tuple[Node, ...]:
             # Short: a unix socket lives below it.
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lwpg-")))
             fleet = Fleet(root, regions)
             stack.push_async_callback(fleet.close)
+            for node in fleet.nodes.values() if before is not None else ():
+                before(node)
             return await fleet.start()
 
         yield start

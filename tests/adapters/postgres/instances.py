@@ -1,8 +1,8 @@
 """Real instance managers on loopback, each with its own PostgreSQL, directly connected to one another."""
 
 import asyncio
-import datetime
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,17 +14,18 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from leeward.adapters.postgres.client import InstanceManager
-from leeward.core.values import InstanceStatus, Order, Region, Role, Synchronous
-from leeward.ports.database import InstanceUnavailableError
+from leeward.adapters.postgres.settings import ManagerSettings, parse
+from leeward.adapters.postgres.waldump import SEGMENT_BYTES
+from leeward.core.values import App, Basis, InstanceStatus, Order, Region, Role, Synchronous
+from leeward.ports.database import Database, InstanceUnavailableError
+from leeward.world import identity
 
 OWNER, DATABASE, PASSWORD = "payments", "payments", "it's: a \\secret"
+APP, ELSEWHERE = App("payments"), "elsewhere"
 CALL_S = 20.0
+PORTS_FROM, PORTS = 20000, 3000
 
 
 def boot_s() -> float:
@@ -32,8 +33,9 @@ def boot_s() -> float:
 
 
 def free_port() -> int:
-    """A port below the ephemeral range that nobody listens on."""
-    for port in range(20000 + os.getpid() % 97 * 100, 32000):
+    """A port below the ephemeral range that nobody listens on; suites beside each other have ranges of their own."""
+    first = int(os.environ.get("LEEWARD_PORTS_FROM", PORTS_FROM + os.getpid() % 60 * 50))
+    for port in range(first, first + PORTS):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -67,53 +69,32 @@ def thaw(frozen: list[psutil.Process]) -> None:
     each(frozen, psutil.Process.resume)
 
 
-class Authority:
-    """A fleet's CA that issues identity directories."""
+class Identities:
+    """Identity directories as a world has them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, regions: tuple[str, ...]) -> None:
         self._root = root
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test fleet")])
-        self._certificate = self._sign(self._name, self._key, authority=True)
+        numbers = {region: number for number, region in enumerate((*regions, ELSEWHERE), start=1)}
+        self.made = identity.create("test", numbers)
 
-    def issue(self, name: str) -> Path:
-        directory = self._root / name
-        directory.mkdir()
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), key, san=name)
-        (directory / "ca.crt").write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-        (directory / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (directory / "tls.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return directory
+    def agent(self, region: str) -> Path:
+        return self.put(f"agent-{region}", self.made.regions[region].agent)
 
-    def _sign(
-        self,
-        subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
-        *,
-        authority: bool = False,
-        san: str = "",
-    ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-        )
-        if san:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(san)]), critical=False)
-        return builder.sign(self._key, hashes.SHA256())
+    def operator(self) -> Path:
+        return self.put("operator", self.made.operator)
+
+    def instance(self, app: str, region: str) -> Path:
+        return self.put(f"instance-{app}-{region}", self.made.instance(app, region))
+
+    def put(self, name: str, files: identity.Files) -> Path:
+        identity.put(self._root / name, files)
+        return self._root / name
+
+
+async def basis(database: Database, revision: int | None = None) -> Basis:
+    """What an order is decided on by an agent that knows what the instance answers now."""
+    status = await database.status(timeout_s=CALL_S)
+    return status.basis(status.revision if revision is None else revision)
 
 
 class Node:
@@ -124,10 +105,11 @@ class Node:
         self.root = fleet.root / region
         self.root.mkdir()
         self.port, self.api_port = free_port(), free_port()
-        self.identity = fleet.authority.issue(region)
+        self.identity = fleet.identities.instance(APP, region)
         self.url = f"https://127.0.0.1:{self.api_port}"
-        self.client = InstanceManager(self.url, self.identity, self.region)
+        self.client = InstanceManager(self.url, fleet.identities.agent(region), APP, self.region)
         self.process: subprocess.Popen[bytes] | None = None
+        self._options: tuple[str, ...] = ()
         self._fleet = fleet
 
     @property
@@ -146,17 +128,33 @@ class Node:
                 assert self.process.poll() is None, self.log.read_text()
                 await asyncio.sleep(0.05)
 
+    def _arguments(self) -> list[str]:
+        others = [node for node in self._fleet.nodes.values() if node is not self and node not in self._fleet.left]
+        return [
+            *("--region", self.region, "--app", APP, "--listen", f"127.0.0.1:{self.api_port}"),
+            *("--postgres", f"127.0.0.1:{self.port}", "--data", str(self.root / "volume")),
+            *("--identity", str(self.identity), "--database", DATABASE, "--owner", OWNER),
+            *("--password-file", str(self._fleet.password_file)),
+            *("--replication-password-file", str(self._fleet.password_file)),
+            *(f"--upstream={node.region}=127.0.0.1:{node.port}" for node in others),
+            *self._options,
+        ]
+
+    @property
+    def settings(self) -> ManagerSettings:
+        """The manager's settings, to open sessions as it does."""
+        return parse(self._arguments())
+
+    async def restart(self, *options: str) -> None:
+        """Stop the manager and start it with more options, now and from now on."""
+        self.stop()
+        self._options = options
+        await self.start()
+
     def _spawn(self) -> None:
-        others = [node for node in self._fleet.nodes.values() if node is not self]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "leeward.adapters.postgres.manager"]
-                + ["--region", self.region, "--app", "payments", "--listen", f"127.0.0.1:{self.api_port}"]
-                + ["--postgres", f"127.0.0.1:{self.port}", "--data", str(self.root / "volume")]
-                + ["--identity", str(self.identity), "--database", DATABASE, "--owner", OWNER]
-                + ["--password-file", str(self._fleet.password_file)]
-                + ["--replication-password-file", str(self._fleet.password_file)]
-                + [f"--upstream={node.region}=127.0.0.1:{node.port}" for node in others],
+                [sys.executable, "-m", "leeward.adapters.postgres.manager", *self._arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -191,6 +189,23 @@ class Node:
 
     def postmaster(self) -> psutil.Process:
         return self.postgres()[0]
+
+    def prepare_segments(self) -> None:
+        """Add WAL segments as PostgreSQL prepares them, all zero, until the directory lists one before all others."""
+        directory = self.root / "volume" / "pgdata" / "pg_wal"
+        for number in range(0x50, 0x100):
+            with (directory / f"{1:08X}{0:08X}{number:08X}").open("wb") as file:
+                file.truncate(SEGMENT_BYTES)
+            first = next(name for name in os.listdir(directory) if re.fullmatch("[0-9A-F]{24}", name))
+            with (directory / first).open("rb") as file:
+                if not any(file.read(8192)):
+                    return
+        raise AssertionError("no prepared segment is listed first")
+
+    def leave(self) -> None:
+        """Stop, and be no upstream of the others any more once they start again."""
+        self.stop()
+        self._fleet.left.append(self)
 
     def kill(self) -> None:
         """SIGKILL to the manager alone."""
@@ -251,9 +266,23 @@ class Node:
         role: Role,
         upstream: "Node | None" = None,
         synchronous: Synchronous | None = None,
+        revision: int | None = None,
+        founding: bool | None = None,
     ) -> InstanceStatus:
+        """Order, decided on what the instance answers now and on this revision of the topology: the last one's.
+
+        The primary of the first epoch creates the database where there is none, unless ``founding`` says otherwise.
+        """
         region = None if upstream is None else upstream.region
-        return await self.client.order(Order(epoch, role, region, synchronous), timeout_s=CALL_S)
+        basis = await self.basis(revision)
+        if founding is None:
+            founding = epoch == 1 and role is Role.PRIMARY
+        order = Order(epoch, role, region, synchronous, founding=founding)
+        return await self.client.order(order, basis=basis, timeout_s=CALL_S)
+
+    async def basis(self, revision: int | None = None) -> Basis:
+        """What an order is decided on now."""
+        return await basis(self.client, revision)
 
     async def settle(
         self,
@@ -262,15 +291,19 @@ class Node:
         upstream: "Node | None" = None,
         synchronous: Synchronous | None = None,
         timeout_s: float = 60.0,
+        revision: int | None = None,
     ) -> InstanceStatus:
-        """Order, and wait until it is so."""
-        await self.order(epoch, role, upstream, synchronous)
-        return await self.until(lambda status: status.settled and status.role is role, timeout_s)
+        """Order, and wait until it is so; a primary is settled a moment before it admits the application."""
+        await self.order(epoch, role, upstream, synchronous, revision)
+        return await self.until(
+            lambda status: status.settled and status.role is role and (status.writable or role is not Role.PRIMARY),
+            timeout_s,
+        )
 
     async def lease(self, epoch: int, duration_s: float) -> float:
         """Grant a lease from now on; return when it ends."""
         until_s = boot_s() + duration_s
-        await self.client.lease(epoch, until_s, timeout_s=CALL_S)
+        await self.client.lease(epoch, until_s, basis=await self.basis(), timeout_s=CALL_S)
         return until_s
 
     @asynccontextmanager
@@ -321,11 +354,12 @@ class Fleet:
 
     def __init__(self, root: Path, regions: tuple[str, ...]) -> None:
         self.root = root
-        (root / "identity").mkdir()
-        self.authority = Authority(root / "identity")
+        self.identities = Identities(root / "identity", regions)
         self.password_file = root / "password"
         self.password_file.write_text(PASSWORD + "\n")
         self.nodes = {region: Node(self, region) for region in regions}
+        self.left: list[Node] = []
+        """Of whom managers that start from now on are told nothing."""
 
     async def start(self) -> tuple[Node, ...]:
         nodes = tuple(self.nodes.values())

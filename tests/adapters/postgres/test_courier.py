@@ -16,8 +16,8 @@ from leeward.adapters.postgres.messages import query
 from leeward.adapters.postgres.settings import Endpoint, Layout, ManagerSettings
 from leeward.core.values import App, Region
 from tests.adapters.postgres.instances import happens
-from tests.adapters.postgres.test_anticipation import COPY_DONE, HISTORY, IDENTIFY, LAST, STREAM, start, wal
-from tests.adapters.postgres.test_understudy import GOODBYE, SEGMENT, SLOTLESS, says
+from tests.adapters.postgres.test_anticipation import COPY_DONE, HISTORY, IDENTIFY, LAST, OWN, STREAM, start, wal
+from tests.adapters.postgres.test_understudy import GOODBYE, PROMOTED, SEGMENT, SLOTLESS, says
 
 STARTUP = struct.pack("!II", 22, 196608) + b"user\x00replica\x00\x00"
 READY = b"Z\x00\x00\x00\x05I"
@@ -42,6 +42,13 @@ async def carried(home: Path, answer: Answer, answer_timeout_s: float) -> AsyncI
 @asynccontextmanager
 async def carried_to(port: int, home: Path, answer_timeout_s: float) -> AsyncIterator[Line]:
     """A connection through a courier to an upstream that listens on a port."""
+    async with courier_to(port, home, answer_timeout_s) as (_, line):
+        yield line
+
+
+@asynccontextmanager
+async def courier_to(port: int, home: Path, answer_timeout_s: float) -> AsyncIterator[tuple[Courier, Line]]:
+    """The courier itself, and such a connection."""
     nowhere = home / "nowhere"
     settings = ManagerSettings(
         region=Region("here"),
@@ -56,6 +63,7 @@ async def carried_to(port: int, home: Path, answer_timeout_s: float) -> AsyncIte
         password_file=nowhere,
         replication_password_file=nowhere,
         binaries=nowhere,
+        wal_retention=0.5,
     )
     courier = Courier(settings, "secret", answer_timeout_s=answer_timeout_s)
     await courier.start()
@@ -63,7 +71,7 @@ async def carried_to(port: int, home: Path, answer_timeout_s: float) -> AsyncIte
     reader, writer = await asyncio.open_unix_connection(f"{source.host}/.s.PGSQL.{source.port}")
     try:
         async with asyncio.timeout(LONG_S):
-            yield reader, writer
+            yield courier, (reader, writer)
     finally:
         writer.close()
         await courier.close()
@@ -179,6 +187,35 @@ async def test_an_understudy_that_takes_over_where_nobody_was_promoted_starts_ov
         to_upstream.write(asked)
         assert await again.readexactly(len(READY)) == READY
         to_upstream.close()
+
+
+async def test_an_understudy_that_takes_over_at_once_streams(tmp_path: Path) -> None:
+    """Granted and ended within one packet, the old timeline is never seen streaming: the promotion came between."""
+
+    async def be_promoted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readexactly(len(STARTUP)) == STARTUP:
+            assert await reader.readexactly(len(SLOTLESS)) == SLOTLESS
+            writer.write(STREAM + wal(SEGMENT, bytes(LAST - SEGMENT)) + COPY_DONE)
+            assert await reader.read() == GOODBYE
+        else:
+            writer.write(says(recovering=True))
+            await reader.readuntil(start(LAST, 2))
+            writer.write(PROMOTED + wal(LAST, b"new"))
+            await reader.read()
+        writer.close()
+
+    upstream = await asyncio.start_server(be_promoted, "127.0.0.1", 0)
+    port = upstream.sockets[0].getsockname()[1]
+    async with upstream, courier_to(port, tmp_path, 2 * LONG_S) as (courier, (reader, writer)):
+        pg_wal = tmp_path / "pgdata" / "pg_wal"
+        pg_wal.mkdir(parents=True)
+        (pg_wal / "000000010000000000000003").write_bytes(OWN)
+        writer.write(STARTUP + start(SEGMENT, 1))
+        await reader.readuntil(COPY_DONE)
+        assert not courier.streams_from(Region("there"))
+        writer.write(COPY_DONE + HISTORY + IDENTIFY + start(SEGMENT, 2))
+        await reader.readuntil(b"new")
+        assert courier.streams_from(Region("there"))
 
 
 async def test_when_one_side_ends_so_does_the_other(tmp_path: Path) -> None:

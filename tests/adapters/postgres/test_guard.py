@@ -9,11 +9,13 @@ import psycopg
 import pytest
 
 from leeward.adapters.postgres.client import InstanceManager
+from leeward.core.identities import INSTANCE_CA
 from leeward.core.timers import STOP_S
-from leeward.core.values import Role
-from leeward.ports.database import InstanceUnavailableError, StaleEpochError
+from leeward.core.values import App, Region, Role
+from leeward.ports.database import InstanceUnavailableError, StaleError
+from leeward.world import identity
 from tests.adapters.postgres.conftest import StartFleet
-from tests.adapters.postgres.instances import CALL_S, Authority, Node, boot_s, happens, lead, thaw
+from tests.adapters.postgres.instances import APP, CALL_S, ELSEWHERE, Node, boot_s, happens, lead, thaw
 
 pytestmark = pytest.mark.engine
 
@@ -101,7 +103,7 @@ async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_b
 async def test_a_lease_of_the_same_epoch_is_never_shortened(start_fleet: StartFleet) -> None:
     node = await primary(start_fleet)
     until_s = await node.lease(1, 30.0)
-    status = await node.client.lease(1, until_s - 20.0, timeout_s=CALL_S)
+    status = await node.client.lease(1, until_s - 20.0, basis=await node.basis(), timeout_s=CALL_S)
     assert status.lease_until_s == until_s
 
 
@@ -168,9 +170,9 @@ async def test_an_older_epoch_is_refused_also_after_a_restart(start_fleet: Start
     await node.order(7, Role.DETACHED)
     node.kill()
     await node.start()
-    with pytest.raises(StaleEpochError):
+    with pytest.raises(StaleError):
         await node.order(6, Role.PRIMARY)
-    with pytest.raises(StaleEpochError):
+    with pytest.raises(StaleError):
         await node.lease(6, 5.0)
     status = await node.until(lambda status: status.settled)
     assert (status.epoch, status.role) == (7, Role.DETACHED)
@@ -191,26 +193,51 @@ async def test_deposing_a_primary_ends_its_sessions_and_its_lease_is_worth_nothi
             await connection.execute("INSERT INTO payment DEFAULT VALUES")
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         await node.execute("INSERT INTO payment DEFAULT VALUES")
-    await node.order(2, Role.PRIMARY)
+    await node.order(2, Role.PRIMARY, revision=1)
     status = await node.until(lambda status: status.activity == "waiting for a lease")
     assert not status.writable
 
 
-async def test_only_its_own_region_and_the_operator_are_served(start_fleet: StartFleet) -> None:
+async def test_only_its_own_regions_agent_and_the_operator_are_served(start_fleet: StartFleet) -> None:
     (node,) = await start_fleet("eu-west")
-    fleet = node._fleet
-    for name, served in (("operator", True), ("us-east", False)):
-        async with InstanceManager(node.url, fleet.authority.issue(name), node.region) as client:
-            if served:
-                assert (await client.status(timeout_s=CALL_S)).epoch == 0
-            else:
-                with pytest.raises(InstanceUnavailableError, match="403"):
-                    await client.status(timeout_s=CALL_S)
-    stranger = fleet.root / "stranger"
-    stranger.mkdir()
-    async with InstanceManager(node.url, Authority(stranger).issue("eu-west"), node.region) as client:
-        with pytest.raises(InstanceUnavailableError):
+    fleet = node._fleet.identities
+    for directory in (fleet.agent("eu-west"), fleet.operator()):
+        async with InstanceManager(node.url, directory, APP, node.region) as client:
+            assert (await client.status(timeout_s=CALL_S)).epoch == 0
+    async with InstanceManager(node.url, fleet.agent(ELSEWHERE), APP, node.region) as client:
+        with pytest.raises(InstanceUnavailableError, match="403"):
             await client.status(timeout_s=CALL_S)
+
+
+async def test_identities_of_other_purposes_are_refused(start_fleet: StartFleet) -> None:
+    (node,) = await start_fleet("eu-west")
+    fleet = node._fleet.identities
+    here, stranger = fleet.made.regions["eu-west"], identity.create("test", {"eu-west": 1})
+    refused = {
+        "itself": fleet.made.instance(APP, "eu-west"),
+        "another-application": fleet.made.instance("shop", "eu-west"),
+        "gateway": here.gateway,
+        "store-client": here.store_client,
+        "store-member": here.store_member,
+        "cluster": here.cluster,
+        "another-fleet": stranger.regions["eu-west"].agent,
+    }
+    for name, files in refused.items():
+        directory = fleet.put(f"refused-{name}", {**files, INSTANCE_CA: fleet.made.operator[INSTANCE_CA]})
+        async with InstanceManager(node.url, directory, APP, node.region) as client:
+            with pytest.raises(InstanceUnavailableError) as caught:
+                await client.status(timeout_s=CALL_S)
+        # Refused by TLS: no request was read.
+        assert "answered" not in str(caught.value), name
+
+
+async def test_an_agent_asks_the_manager_of_that_application_and_region_only(start_fleet: StartFleet) -> None:
+    (node,) = await start_fleet("eu-west")
+    agent = node._fleet.identities.agent("eu-west")
+    for app, region in (("shop", "eu-west"), (APP, ELSEWHERE)):
+        async with InstanceManager(node.url, agent, App(app), Region(region)) as client:
+            with pytest.raises(InstanceUnavailableError, match="ertificate"):
+                await client.status(timeout_s=CALL_S)
 
 
 @pytest.mark.parametrize("mode", ["plain", "namespace"])
@@ -220,7 +247,7 @@ async def test_a_command_ends_with_the_process_that_started_it(mode: str) -> Non
         "command = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
         "from leeward.adapters.postgres.kernel import enter_user_namespace\n"
         "os.geteuid() or enter_user_namespace(new_pids=False)\n"
-        "init = [sys.executable, '-m', 'leeward.adapters.postgres.init', str(os.getpid()), sys.argv[1]]\n"
+        "init = [sys.executable, '-m', 'leeward.adapters.postgres.init', str(os.getpid()), sys.argv[1], '0']\n"
         "subprocess.Popen(init + command)\n"
         "time.sleep(60)\n"
     )

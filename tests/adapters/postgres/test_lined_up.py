@@ -14,13 +14,13 @@ from tests.adapters.postgres.instances import DATABASE, Node, lead, thaw
 pytestmark = pytest.mark.engine
 
 A, B, C = "us-east-1", "europe-west1", "japaneast"
-TOOK_OVER = "an understudy took over"
+TOOK_OVER = "standby session took over"
 NOBODY_PROMOTED = "the timeline has ended, but the upstream was not promoted"
 FORKED_BEFORE = "the WAL that came of the one before ends at"
 LONG_S = 90.0
 
 
-async def ask(node: Node, text: str) -> list[tuple[object, ...]]:
+async def ask(node: Node, text: str, database: str = DATABASE) -> list[tuple[object, ...]]:
     """Ask PostgreSQL as its superuser."""
     async with (
         asyncio.timeout(LONG_S),
@@ -28,7 +28,7 @@ async def ask(node: Node, text: str) -> list[tuple[object, ...]]:
             host=str(Layout(node.root / "volume").socket),
             port=node.port,
             user="postgres",
-            dbname=DATABASE,
+            dbname=database,
             autocommit=True,
         ) as connection,
     ):
@@ -159,7 +159,10 @@ async def test_another_is_promoted_instead(start_fleet: StartFleet) -> None:
         await followed_by(a, C)
         await comes_true(c, "(SELECT count(*) FROM payment) = 3")
         # Nothing is left at the one that was passed over.
-        await comes_true(b, "NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walsender')")
+        await comes_true(
+            b,
+            f"NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'walsender' AND application_name = '{C}')",
+        )
     assert TOOK_OVER not in c.log.read_text()
 
 

@@ -142,6 +142,7 @@ async def test_switchover_and_back_needs_no_rewind(start_fleet: StartFleet) -> N
     a, b = await start_fleet(A, B)
     async with a.leased(1):
         await first_pair(a, b)
+        a.prepare_segments()
         stopped = await a.settle(2, Role.STOPPED)
         assert stopped.wal is not None
         target = stopped.wal
@@ -175,7 +176,8 @@ def node_copies(node: Node) -> int:
 
 
 def read_lines(path: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    """Return the rows in a file of orphans."""
+    return [line for line in map(json.loads, Path(path).read_text().splitlines()) if "row" in line]
 
 
 async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fleet: StartFleet) -> None:
@@ -200,7 +202,7 @@ async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fle
     (orphans,) = status.orphans
     assert (orphans.epoch, orphans.transactions, orphans.rows) == (1, 2, 6)
     lines = read_lines(orphans.path)
-    assert sorted(line["row"]["id"] for line in lines) == [100, 101, 102, 103, 104, 105]
+    assert [line["row"]["id"] for line in lines] == ["100", "101", "102", "103", "104", "105"]
     assert {line["table"] for line in lines} == {"public.payment"}
     assert '"stage": "rewind", "outcome": "done"' in a.log.read_text()
     assert status.rejoined is not None
@@ -231,7 +233,7 @@ async def test_a_write_before_the_fork_whose_commit_comes_after_it_is_an_orphan(
         assert await payments(b) == [1, 2]
     (orphans,) = status.orphans
     assert (orphans.epoch, orphans.transactions, orphans.rows) == (1, 1, 3)
-    assert [line["row"] for line in read_lines(orphans.path)] == [{"id": 100}, *[{"text": "twice"}] * 2]
+    assert [line["row"] for line in read_lines(orphans.path)] == [{"id": "100"}, *[{"text": "twice"}] * 2]
 
 
 async def test_deposed_primary_that_committed_nothing_has_no_orphans(start_fleet: StartFleet) -> None:
@@ -350,10 +352,27 @@ async def test_standby_without_data_never_begins_a_database_of_its_own(start_fle
             for path in (a.root / "volume").iterdir():
                 await asyncio.to_thread(remove, path)
             await a.start()
-            await a.order(2, Role.PRIMARY)
+            await a.order(2, Role.PRIMARY, founding=True)
             status = await a.until(lambda status: status.problem is not None)
-            assert "refusing to begin anew" in (status.problem or "")
+            assert "refusing to create a new database" in (status.problem or "")
             assert not status.writable
+
+
+async def test_a_primary_that_lost_data_and_state_creates_no_database_while_no_neighbour_listens(
+    start_fleet: StartFleet,
+) -> None:
+    a, b = await start_fleet(A, B)
+    async with a.leased(1):
+        await first_pair(a, b)
+        b.stop()
+        a.stop()
+        for path in (a.root / "volume").iterdir():
+            await asyncio.to_thread(remove, path)
+        await a.start()
+        await a.order(1, Role.PRIMARY, founding=False)
+        status = await a.until(lambda status: status.problem is not None)
+        assert "had a database" in (status.problem or "")
+        assert not (a.root / "volume" / "pgdata").exists()
 
 
 async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -379,8 +398,8 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     ("neighbour", "problem"),
     [
-        pytest.param(say_nothing, f"{B} does not say whether it has some: not beginning anew yet", id="silent"),
-        pytest.param(start_up, f"{B} has some: refusing to begin anew", id="starting up"),
+        pytest.param(say_nothing, f"{B} does not answer whether it has some: not creating a database yet", id="silent"),
+        pytest.param(start_up, f"{B} has some: refusing to create a new database", id="starting up"),
     ],
 )
 async def test_without_data_it_begins_anew_only_when_every_neighbour_has_none(
@@ -414,10 +433,28 @@ async def test_a_stop_that_is_called_off_waits_for_no_standby(start_fleet: Start
         try:
             await a.order(1, Role.STOPPED)
             await happens(lambda: '"activity": "stopping"' in a.log.read_text())
-            await a.settle(1, Role.PRIMARY)
+            await a.settle(1, Role.PRIMARY, revision=1)
             await pay(a, 3)
         finally:
             thaw(frozen)
         assert "stopping, to start again" in a.log.read_text()
         assert await payments(a) == [1, 2, 3]
         await caught_up(b, 3)
+
+
+async def test_data_that_a_rewind_left_half_changed_are_replaced_also_without_the_state_file(
+    start_fleet: StartFleet,
+) -> None:
+    first, second = await start_fleet("us-east-1", "europe-west1")
+    async with first.leased(1):
+        await lead(first)
+        await second.settle(1, Role.STANDBY, first)
+        second.stop()
+        layout = second.settings.layout
+        layout.rewinding.touch()
+        layout.state.unlink()
+        copies = second.log.read_text().count('"stage": "copy"')
+        await second.start()
+        await second.settle(1, Role.STANDBY, first)
+        assert second.log.read_text().count('"stage": "copy"') == copies + 1
+        assert not layout.rewinding.exists()

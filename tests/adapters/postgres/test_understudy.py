@@ -73,8 +73,8 @@ def test_it_logs_in_without_waiting_to_be_asked() -> None:
     words = opening[8:].partition(b"\x00\x00")[0].split(b"\x00")
     parameters = dict(zip(words[::2], words[1::2], strict=True))
     assert parameters[b"application_name"] == b"japaneast"
-    assert (parameters[b"database"], parameters[b"replication"]) == (b"postgres", b"database")
-    assert opening.endswith(frame(b"p", PASSWORD.encode() + b"\x00") + query(b"SELECT pg_is_in_recovery()"))
+    assert (parameters[b"database"], parameters[b"replication"]) == (b"leeward", b"database")
+    assert opening.endswith(frame(b"p", PASSWORD.encode() + b"\x00") + query(b"SELECT pg_catalog.pg_is_in_recovery()"))
     assert PASSWORD not in repr(understudy)
 
 
@@ -82,7 +82,7 @@ def test_it_asks_behind_a_statement_that_waits() -> None:
     _, understudy = fresh()
     wait, _, rest = understudy.ask(Start(SLOT, SEGMENT, 1), LAST).partition(query(Start(None, LAST, 1).query()))
     assert wait[:1] == b"Q"
-    assert b"WHILE pg_is_in_recovery()" in wait
+    assert b"WHILE pg_catalog.pg_is_in_recovery()" in wait
     assert rest == COPY_DONE + HISTORY + IDENTIFY + start(LAST, 2)
 
 

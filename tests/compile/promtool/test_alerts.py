@@ -41,6 +41,9 @@ OF = '{application="fnp"}'
 SERVICE = 'namespace="fnp-production",envoy_cluster_name="service"'
 ADMIN = 'namespace="fnp-production",envoy_cluster_name="admin"'
 INFEASIBLE = 'leeward_condition{application="fnp",type="ObjectivesFeasible",status="False"}'
+WEAKENED = 'leeward_condition{application="fnp",type="DurabilityAsPromised",status="False"}'
+FILLING = 'leeward_condition{application="fnp",type="DiskHasRoom",status="False"}'
+BROKEN = 'leeward_condition{application="fnp",type="GatewaysConnected",status="False"}'
 GATEWAY = 'namespace="leeward-system",envoy_http_conn_manager_prefix="users"'
 
 
@@ -70,6 +73,14 @@ CASES = {
         Case({f"leeward_epoch{OF}": "1x28"}, "4m"),
         Case({f"leeward_epoch{OF}": "1x8 2x80"}, "20m"),  # long ago
     ],
+    "LeewardFailoverNeedless": [
+        Case({f"leeward_needless_failovers_total{OF}": "0x8 1x40"}, "4m", "1"),
+        Case({f"leeward_needless_failovers_total{OF}": "1x48"}, "4m"),
+    ],
+    "LeewardFailoverWithheld": [
+        Case({f"leeward_failovers_withheld_total{OF}": "0x8 1x40"}, "4m", "1"),
+        Case({f"leeward_failovers_withheld_total{OF}": "1x48"}, "4m"),
+    ],
     "LeewardRegionLost": [
         # What the Prometheus of one region knows; then what one for the whole fleet does.
         Case({'leeward_region_serving{region="japaneast"}': "1x8 0x20"}, "4m", "0", {"region": "japaneast"}),
@@ -93,9 +104,78 @@ CASES = {
         Case({"leeward_quorum_age_seconds": "0x8 11x8"}, "3m", "11"),
         Case({"leeward_quorum_age_seconds": "9x16"}, "3m"),
     ],
+    "LeewardStoreBackupOld": [
+        Case(
+            {"leeward_store_backup_period_seconds": "600x40", "leeward_store_backup_timestamp_seconds": "-1800x40"},
+            "6m",
+            "2160",
+        ),
+        Case(
+            {"leeward_store_backup_period_seconds": "600x40", "leeward_store_backup_timestamp_seconds": "-1000x40"},
+            "6m",
+        ),
+        # Old for a moment, as after an hour without the agent.
+        Case(
+            {
+                "leeward_store_backup_period_seconds": "600x40",
+                "leeward_store_backup_timestamp_seconds": "-1800x8 100x32",
+            },
+            "6m",
+        ),
+    ],
+    "LeewardStoreFilling": [
+        Case({"leeward_store_quota_bytes": "100x40", "leeward_store_db_bytes": "70x8 81x32"}, "8m", "81"),
+        Case({"leeward_store_quota_bytes": "100x40", "leeward_store_db_bytes": "80x40"}, "8m"),
+        Case({"leeward_store_quota_bytes": "100x40", "leeward_store_db_bytes": "90x8 20x32"}, "8m"),  # defragmented
+    ],
+    "LeewardCertificateExpiring": [
+        Case(
+            {
+                'leeward_certificate_expiry_timestamp_seconds{certificate="agent"}': "1000x40",
+                'leeward_certificate_renewal_overdue_seconds{certificate="agent"}': "700x40",
+            },
+            "11m",
+            "340",
+            {"certificate": "agent"},
+        ),
+        Case(
+            {
+                'leeward_certificate_expiry_timestamp_seconds{certificate="agent"}': "2000x40",
+                'leeward_certificate_renewal_overdue_seconds{certificate="agent"}': "700x40",
+            },
+            "11m",
+        ),
+        # Renewed late, and in time.
+        Case(
+            {
+                'leeward_certificate_expiry_timestamp_seconds{certificate="agent"}': "1000x30 90000x10",
+                'leeward_certificate_renewal_overdue_seconds{certificate="agent"}': "900x40",
+            },
+            "11m",
+        ),
+    ],
     "LeewardPodsMissing": [
         Case({f"leeward_pods_ready{OF}": "5x8 0x20"}, "4m", "0"),
         Case({f"leeward_pods_ready{OF}": "5x8 1x20"}, "4m"),
+    ],
+    "LeewardDiskFilling": [
+        Case({FILLING: "0x8 1x40"}, "8m", "1"),
+        Case({FILLING: "0x8 1x8 0x40"}, "8m"),  # a copy that was removed again
+    ],
+    "LeewardGatewayOverflow": [
+        Case({f"leeward_gateway_overflows_total{OF}": "0x8 3x40"}, "4m", "3", {"application": "fnp"}),
+        Case({f"leeward_gateway_limit_used_ratio{OF}": "0.2x8 0.9x40"}, "4m", "0.9", {"application": "fnp"}),
+        Case({f"leeward_gateway_overflows_total{OF}": "3x48", f"leeward_gateway_limit_used_ratio{OF}": "0.2x48"}, "4m"),
+    ],
+    "LeewardGatewayPathBroken": [
+        Case({BROKEN: "0x8 1x40"}, "4m", "1"),
+        Case({BROKEN: "0x8 1x2 0x40"}, "4m"),  # a failover
+        Case({BROKEN.replace("Gateways", "Instances"): "1x48"}, "4m"),
+    ],
+    "LeewardDurabilityNotAsPromised": [
+        Case({WEAKENED: "0x8 1x40"}, "4m", "1"),
+        Case({WEAKENED: "0x8 1x2 0x40"}, "4m"),  # one session, which ended
+        Case({WEAKENED.replace("False", "Unknown"): "1x48"}, "4m"),  # no primary is heard
     ],
     "LeewardErrorBudgetBurn": [
         # 99.95 % allow 0.05 % of failures; the alert is for 14.4 times as many, 0.72 %.
@@ -175,7 +255,7 @@ def tried(rule: KubeObject, case: Case) -> dict[str, Any]:
 def test_the_rules_are_correct(cluster: str, tmp_path: Path) -> None:
     status, said = promtool(tmp_path, rules_of(cluster=cluster))
     assert status == 0, said
-    assert "10 rules found" in said
+    assert "19 rules found" in said
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -216,5 +296,9 @@ def test_the_agents_show_what_the_alerts_ask_for() -> None:
     asked = set(
         re.findall(r"\bleeward_[a-z_]+", json.dumps([rule["expr"] for rule in rules_of()["groups"][0]["rules"]]))
     )
-    assert len(asked) == 9
-    assert {name for name in asked if f"# TYPE {name} gauge" not in shown} == set()
+    assert len(asked) == 19
+    kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", shown))
+    counted = {name for name in asked if name.endswith("_total")}
+    assert {name: kinds.get(name) for name in asked} == {
+        name: "counter" if name in counted else "gauge" for name in asked
+    }

@@ -51,6 +51,16 @@ def test_a_region_without_ready_pods_is_out() -> None:
     assert judge(replace(looked(), seen=heard), US) == (False, "no pod of payments is ready in us")
 
 
+def test_a_region_whose_gateway_does_not_answer_users_is_out() -> None:
+    us = looked().seen[US]
+    heard = {**looked().seen, US: replace(us, heartbeat=replace(us.heartbeat, gateway_problem="drained"))}
+    because = "the gateway of us does not answer users: drained"
+    assert judge(replace(looked(), seen=heard), US) == (False, because)
+    assert judge(replace(looked(), seen=heard), AP) == (True, "ap serves")
+    own = replace(looked(), own_gateway_problem="drained")
+    assert judge(own, EU) == (False, "the gateway of eu does not answer users: drained")
+
+
 def test_what_nobody_has_seen_yet_is_not_named_and_does_not_count_as_lost_later() -> None:
     for known in (replace(looked(), seen={}), replace(looked(), vantages={})):
         assert judge(known, US) == (False, "eu has not seen us yet")

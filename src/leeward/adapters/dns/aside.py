@@ -1,11 +1,12 @@
 """The server in a thread of its own: a flood of questions must not keep the agent from its heartbeats.
 
-Nor must its modules, which take as long to import as a tenth of an agent's start: the thread does that.
+Nor must its modules, which take long to import: the thread does that, unless ``load`` did before.
 
 What it answers is decided by ``ask``, which that thread calls: it may only read values that nobody changes.
 """
 
 import asyncio
+import importlib
 import threading
 from concurrent.futures import Future
 from types import TracebackType
@@ -33,11 +34,25 @@ class DnsServerAside:
         self._stop: asyncio.Event
         self._server: DnsServer
 
+    @staticmethod
+    def load() -> None:
+        """Load the server's modules, which otherwise its thread does: they are a quarter of an agent's start."""
+        importlib.import_module("leeward.adapters.dns.server")
+
     async def __aenter__(self) -> Self:
         """Listen. Raises OSError."""
         self._thread.start()
-        self._server = await asyncio.wrap_future(self._started)
+        try:
+            self._server = await asyncio.wrap_future(self._started)
+        except asyncio.CancelledError:
+            self._started.add_done_callback(self._end)
+            raise
         return self
+
+    def _end(self, started: "Future[DnsServer]") -> None:
+        """Stop what has started after its caller was cancelled."""
+        if not started.cancelled() and started.exception() is None:
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -66,6 +81,8 @@ class DnsServerAside:
         from leeward.adapters.dns.server import DnsServer
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if not self._started.set_running_or_notify_cancel():
+            return  # its caller was cancelled before
         try:
             async with DnsServer(self._host, self._port, self._ask) as server:
                 self._started.set_result(server)

@@ -1,7 +1,8 @@
 """The server's sockets: UDP and TCP on one address and port.
 
 Each datagram is answered where it arrives, without waiting for anything. A TCP connection may ask one question after
-another, and must not be slow; there are only so many.
+another (RFC 7766). There are only so many, in all and per client: when they are too many, the idlest is closed, and one
+that never asked goes first. A question that has begun must arrive soon, and an answer must be taken soon.
 """
 
 import asyncio
@@ -10,9 +11,17 @@ from types import TracebackType
 from typing import Self, cast
 
 from leeward.adapters.dns.wire import Ask, Responder, plain_address
+from leeward.core.connections import Connections, client_of
 
 CONNECTIONS_MAX = 128
+PER_CLIENT_MAX = 32
+"""Of these; resolvers behind one address share them."""
 IDLE_S = 10.0
+"""Between two questions."""
+FIRST_S = 3.0
+"""Until the first question of a connection has begun."""
+MESSAGE_S = 3.0
+"""For the rest of a question, and for taking its answer."""
 LENGTH = struct.Struct("!H")
 
 
@@ -25,7 +34,8 @@ class DnsServer:
         self._responder = Responder(ask)
         self._transport: asyncio.DatagramTransport | None = None
         self._listener: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: Connections[asyncio.StreamWriter] = Connections(CONNECTIONS_MAX, PER_CLIENT_MAX)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Listen. Raises OSError."""
@@ -49,9 +59,9 @@ class DnsServer:
             self._transport.close()
         if self._listener is not None:
             self._listener.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def port(self) -> int:
@@ -63,31 +73,48 @@ class DnsServer:
         self._responder.forget()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+        task, peer = asyncio.current_task(), writer.get_extra_info("peername")
         assert task is not None, "connections are served by tasks"
-        if len(self._connections) >= CONNECTIONS_MAX:
-            writer.close()
+        if peer is None:
+            writer.transport.abort()  # it went away before it was looked at
             return
-        self._connections.add(task)
+        now_s = asyncio.get_running_loop().time()
+        admission = self._connections.admit(writer, client_of(peer[0]), now_s)
+        if admission.close is not None:
+            admission.close.transport.abort()
+        if not admission.admitted:
+            writer.transport.abort()
+            return
+        self._tasks.add(task)
         try:
-            await self._serve(reader, writer)
+            await self._serve(reader, writer, plain_address(peer[0]))
+            writer.close()
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             # It went away, or was too slow: it may come back.
             pass
         finally:
-            self._connections.discard(task)
-            writer.close()
+            self._tasks.discard(task)
+            self._connections.drop(writer)
+            if writer.transport.get_write_buffer_size() or not writer.is_closing():
+                # What it has not taken in time is not kept for it.
+                writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = plain_address(writer.get_extra_info("peername")[0])
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: str) -> None:
+        patience_s = FIRST_S
         while True:
-            async with asyncio.timeout(IDLE_S):
-                (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+            async with asyncio.timeout(patience_s):
+                begun = await reader.readexactly(1)
+            async with asyncio.timeout(MESSAGE_S):
+                (length,) = LENGTH.unpack(begun + await reader.readexactly(LENGTH.size - 1))
                 response = self._responder.respond(await reader.readexactly(length), client, tcp=True)
                 if response is None:
                     return
+                # Answered without waiting: from here on it counts as used, and is idle again.
+                self._connections.begin(writer)
+                self._connections.end(writer, asyncio.get_running_loop().time())
                 writer.write(LENGTH.pack(len(response)) + response)
                 await writer.drain()
+            patience_s = IDLE_S
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -3,6 +3,7 @@
 Always true: at most one answer per query, never to an answer, never longer than the asker and ordinary paths take.
 """
 
+import secrets
 import struct
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
@@ -17,10 +18,13 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+import structlog
 
 from leeward.core.dns.zone import Answer, Question, Record
 
 Ask = Callable[[Question], Answer]
+
+log = structlog.get_logger()
 
 HEADER = struct.Struct("!HHHHHH")
 # What fits into one frame on any path, after the flag day of 2020; without EDNS it is RFC 1035's.
@@ -28,6 +32,8 @@ UDP_SIZE = 1232
 PLAIN_SIZE = 512
 TCP_SIZE = 65535
 ANSWERS_KEPT = 4096
+QUESTION_KEPT_MAX = 512
+"""Bytes of a question whose answer is kept."""
 IS_ANSWER = 0x8000
 OPCODE = 0x7800
 WANTS_RECURSION = 0x0100
@@ -52,10 +58,17 @@ class Responder:
         key = (wire[2:], client, tcp)
         kept = self._kept.get(key)
         if kept is None:
-            kept = self._answer(wire, client, tcp=tcp)[2:]
-            if len(self._kept) >= ANSWERS_KEPT:
-                self._kept.clear()
-            self._kept[key] = kept
+            try:
+                kept = self._answer(wire, client, tcp=tcp)[2:]
+            except Exception as error:
+                number = secrets.token_hex(8)
+                log.exception("query failed", request=number, error=type(error).__name__, because=str(error))
+                return _bare(wire, dns.rcode.SERVFAIL)
+            # An ordinary question is short: a flood of long ones must not fill the memory.
+            if len(wire) <= QUESTION_KEPT_MAX:
+                if len(self._kept) >= ANSWERS_KEPT:
+                    self._kept.clear()
+                self._kept[key] = kept
         return wire[:2] + kept
 
     def _answer(self, wire: bytes, client: str, *, tcp: bool) -> bytes:

@@ -1,12 +1,11 @@
 """The embedded cluster of one region as a process: ``python -m leeward.adapters.embedded.main``.
 
-It serves as pid 1 of the region's pid namespace. Objects come from DIRECTORY/manifests at every start; only
-volumes and logs last.
+It serves as pid 1 of the region's pid namespace. Objects come from DIRECTORY/manifests at every start, and Secrets that
+change there are taken in while it runs; only volumes and logs last.
 """
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -15,13 +14,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from leeward.adapters.embedded import proctree
 from leeward.adapters.embedded.autoscaler import Autoscaler
 from leeward.adapters.embedded.controllers import Controllers
 from leeward.adapters.embedded.environment import Engines
-from leeward.adapters.embedded.errors import ApiError
+from leeward.adapters.embedded.manifests import ManifestError, Manifests
 from leeward.adapters.embedded.probes import Prober
 from leeward.adapters.embedded.processes import Processes
 from leeward.adapters.embedded.recorder import Recorder
@@ -31,9 +31,10 @@ from leeward.adapters.embedded.server import ApiServer
 from leeward.adapters.embedded.store import Store
 from leeward.adapters.embedded.volumes import PRIVATE_DIRECTORY, Directories
 from leeward.adapters.embedded.worker import Node
-from leeward.ports.cluster import NODES, KubeObject
+from leeward.adapters.http.tls import TlsFiles
+from leeward.core.identities import CERTIFICATE, KEY
+from leeward.ports.cluster import NODES
 
-FIELD_MANAGER = "leeward"
 SHUTDOWN_S = 10.0
 EXIT_CANNOT_RUN = 2
 
@@ -50,10 +51,6 @@ class Options:
     token_file: Path
     identity: Path
     engines: Engines
-
-
-class ManifestError(Exception):
-    """A manifest cannot be read or applied."""
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -90,20 +87,6 @@ def parse(arguments: Sequence[str]) -> Options:
     )
 
 
-def read_manifests(directory: Path) -> list[KubeObject]:
-    """Return the objects of every ``*.json`` file, files in order of their names. Raises ManifestError."""
-    items: list[KubeObject] = []
-    for path in sorted(directory.glob("*.json")):
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
-            raise ManifestError(f"{path}: {error}") from error
-        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-            raise ManifestError(f"{path}: a JSON list of Kubernetes objects is needed")
-        items += content
-    return items
-
-
 async def serve(options: Options) -> None:
     """Run the region until SIGTERM or SIGINT. Raises ManifestError, and OSError when it cannot listen."""
     told_to_end = asyncio.Event()
@@ -111,23 +94,18 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_end.set)
     token = options.token_file.read_text().strip()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(options.identity / "tls.crt", options.identity / "tls.key")
+    tls = TlsFiles(partial(_tls, options.identity), options.identity, (CERTIFICATE, KEY))
     registry = Registry(Store())
-    for item in read_manifests(options.directory / "manifests"):
-        try:
-            registry.apply_manifest(item, manager=FIELD_MANAGER)
-        except ApiError as error:
-            name = (item.get("metadata") or {}).get("name")
-            raise ManifestError(f"{item.get('kind')} {name}: {error.message}") from error
+    manifests = Manifests(options.directory / "manifests", registry)
+    manifests.apply()
     node = _node(options, registry)
     node.processes.start()
     runner = PodRunner(node, options.index)
     server = ApiServer(registry, node.directories.logs, token)
-    await server.start(options.host, options.port, tls)
+    await server.start(options.host, options.port, tls.for_each_handshake())
     print("ready", flush=True)
     try:
-        await _until(told_to_end, registry, runner)
+        await _until(told_to_end, registry, runner, manifests)
     finally:
         await runner.end_all(SHUTDOWN_S)
         await _end_strays()
@@ -135,13 +113,20 @@ async def serve(options: Options) -> None:
         await server.stop()
 
 
-async def _until(told_to_end: asyncio.Event, registry: Registry, runner: PodRunner) -> None:
+def _tls(identity: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity / CERTIFICATE, identity / KEY)
+    return context
+
+
+async def _until(told_to_end: asyncio.Event, registry: Registry, runner: PodRunner, manifests: Manifests) -> None:
     """Run every loop of the region until told to end; one that fails ends all."""
     loops = [
         asyncio.create_task(Controllers(registry).run(), name="controllers"),
         asyncio.create_task(runner.run(), name="pod runner"),
         asyncio.create_task(runner.rotate_logs(), name="log rotation"),
         asyncio.create_task(Autoscaler(registry, runner).run(), name="autoscaler"),
+        asyncio.create_task(manifests.follow(), name="manifests"),
     ]
     told = asyncio.create_task(told_to_end.wait(), name="told to end")
     try:

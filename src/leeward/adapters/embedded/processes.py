@@ -5,7 +5,6 @@ this process may wait for children (no asyncio.subprocess).
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,15 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from leeward.adapters import linux
 from leeward.adapters.embedded import proctree
 
 CONTAINER_VARIABLE = "LEEWARD_CONTAINER"
 """In the environment of everything a container starts: says which container that is."""
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _SWEEP_S = 0.01
 _SWEEPS_MAX = 200
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,17 +74,17 @@ class Processes:
 
     def start(self) -> None:
         """Become the parent of orphans and begin to reap."""
-        if os.getpid() != 1 and _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "cannot become the reaper of orphans")
+        if os.getpid() != 1:
+            linux.adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def spawn(self, program: Program, output: int) -> Child:
         """Start a program in a session of its own. Raises OSError when it cannot be started."""
         parent = os.getpid()
 
-        def die_with_parent() -> None:
+        def bind_to_parent() -> None:
             # The signal fires when the thread that forked ends: always the loop's, the main thread.
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            linux.die_with_parent()
             if os.getppid() != parent:
                 os._exit(1)
 
@@ -99,7 +96,7 @@ class Processes:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # One thread only: no lock can be held across the fork.
+            preexec_fn=bind_to_parent,  # One thread only: no lock can be held across the fork.
         )
         child = self._children[popen.pid] = Child(popen, program.identity)
         return child

@@ -9,7 +9,7 @@ import random
 import re
 from typing import Any
 
-from leeward.adapters.embedded import errors
+from leeward.adapters.embedded import errors, shapes
 from leeward.adapters.embedded.merging import apply_fields, merge_patch
 from leeward.adapters.embedded.selectors import matches_selector
 from leeward.adapters.embedded.store import Key, Store, key_of
@@ -103,6 +103,7 @@ class Registry:
             changed["metadata"] = {**present["metadata"]}
             if "resourceVersion" in item["metadata"]:
                 changed["metadata"]["resourceVersion"] = item["metadata"]["resourceVersion"]
+            self._check(resource, changed)
             return self.store.replace(resource, changed)
         self._check(resource, item)
         item.pop("status", None)
@@ -112,8 +113,8 @@ class Registry:
 
     def patch(self, resource: Resource, namespace: str, name: str, patch: Any, *, subresource: str = "") -> KubeObject:
         """Apply a merge patch. Raises ApiError."""
-        if not isinstance(patch, dict):
-            raise errors.bad_request("a merge patch is a JSON object")
+        if not isinstance(patch, dict) or not isinstance(patch.get("metadata", {}), dict):
+            raise errors.bad_request("a merge patch is a JSON object; so is its metadata")
         present = self.store.get(resource, namespace, name)
         item = merge_patch(copy.deepcopy(present), patch)
         if "resourceVersion" not in patch.get("metadata", {}):
@@ -161,6 +162,9 @@ class Registry:
         """Return a copy of what came in, as the server keeps it."""
         if not isinstance(item, dict) or not isinstance(item.get("metadata", {}), dict):
             raise errors.bad_request("an object with metadata is needed")
+        because = shapes.wrong_parts(resource, item)
+        if because is not None:
+            raise errors.bad_request(because)
         for field, right in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             if item.get(field, right) != right:
                 raise errors.bad_request(f"{field} is {item[field]!r}; this path is for {right!r}")
@@ -185,11 +189,14 @@ class Registry:
         name = item["metadata"].get("name") or ""
         if not _NAME.fullmatch(name):
             raise errors.invalid(resource, name, "metadata.name must be a lower-case DNS name")
+        because = shapes.wrong(resource, item)
+        if because is not None:
+            raise errors.invalid(resource, name, because)
         namespace = item["metadata"].get("namespace", "")
         if resource.namespaced and self.store.find(NAMESPACES, "", namespace) is None:
             raise errors.not_found(NAMESPACES, namespace)
         if resource in (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS):
-            spec = item.get("spec") or {}
-            labels = spec.get("template", {}).get("metadata", {}).get("labels") or {}
-            if not spec.get("selector") or not matches_selector(spec["selector"], labels):
+            spec = item["spec"]
+            labels = (spec["template"].get("metadata") or {}).get("labels") or {}
+            if not spec["selector"] or not matches_selector(spec["selector"], labels):
                 raise errors.invalid(resource, name, "spec.selector does not match the template's labels")

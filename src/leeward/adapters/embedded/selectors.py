@@ -7,8 +7,8 @@ from typing import Any
 from leeward.adapters.embedded import errors
 from leeward.ports.cluster import KubeObject
 
-_SET = re.compile(r"^(?P<key>\S+)\s+(?P<verb>in|notin)\s*\((?P<values>[^)]*)\)$")
-_EQUALITY = re.compile(r"^(?P<key>[^=!\s]+)\s*(?P<verb>==|=|!=)\s*(?P<value>\S*)$")
+_SET = re.compile(r"(?P<key>\S+)\s+(?P<verb>in|notin)\s*\((?P<values>[^)]*)\)")
+_EQUALITY = re.compile(r"(?P<key>[^=!\s]+)\s*(?P<verb>==|=|!=)\s*(?P<value>\S*)")
 _OUTSIDE_PARENTHESES = re.compile(r",(?![^(]*\))")
 
 
@@ -25,9 +25,9 @@ def matches_selector(selector: Mapping[str, Any], labels: Mapping[str, str]) -> 
         present, value = rule["key"] in labels, labels.get(rule["key"])
         match rule["operator"]:
             case "In":
-                holds = value in rule["values"]
+                holds = value in rule.get("values", ())
             case "NotIn":
-                holds = value not in rule["values"]
+                holds = value not in rule.get("values", ())
             case "Exists":
                 holds = present
             case _:
@@ -44,10 +44,10 @@ def matches_labels(text: str, item: KubeObject) -> bool:
 
 
 def _term(term: str, labels: Mapping[str, str]) -> bool:
-    if found := _SET.match(term):
+    if found := _SET.fullmatch(term):
         values = {value.strip() for value in found["values"].split(",")}
         return (labels.get(found["key"]) in values) == (found["verb"] == "in")
-    if found := _EQUALITY.match(term):
+    if found := _EQUALITY.fullmatch(term):
         return (labels.get(found["key"]) == found["value"]) == (found["verb"] != "!=")
     if re.fullmatch(r"!?[\w./-]+", term):
         return (term.lstrip("!") in labels) != term.startswith("!")
@@ -57,7 +57,7 @@ def _term(term: str, labels: Mapping[str, str]) -> bool:
 def matches_fields(text: str, item: KubeObject) -> bool:
     """Tell whether a field selector (``metadata.name=x,spec.nodeName!=y``) takes the object. ApiError 400."""
     for term in filter(None, text.split(",")):
-        found = _EQUALITY.match(term.strip())
+        found = _EQUALITY.fullmatch(term.strip())
         if found is None:
             raise errors.bad_request(f"unable to parse the field selector {term!r}")
         value: Any = item

@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from leeward.adapters.embedded import discovery, errors, logs
 from leeward.adapters.embedded.disruption import evict
 from leeward.adapters.embedded.registry import Registry
 from leeward.adapters.embedded.selectors import matches_fields, matches_labels
 from leeward.adapters.embedded.store import StoredChange
+from leeward.adapters.http.answers import answered
+from leeward.adapters.http.bodies import BodyLimits, bounded
+from leeward.adapters.http.questions import json_of, object_of, seconds, shown, whole_number
+from leeward.adapters.http.serving import one_line_logger
 from leeward.ports.cluster import PODS, Change, KubeObject, Resource
 
 BODY_MAX_BYTES = 3 * 1024 * 1024
+BODIES = BodyLimits(BODY_MAX_BYTES, in_all=64, per_client=32)
 BOOKMARK_S = 15.0
 WATCH_DEFAULT_S = 1800.0
+WATCH_MAX_S = 86400.0
 SHUTDOWN_S = 1.0
 LOG_POLL_S = 0.1
 HEALTH = ("healthz", "livez", "readyz")
@@ -40,12 +47,25 @@ class ApiServer:
         self._token = token
         self._runner: web.AppRunner | None = None
 
+    def application(self) -> web.Application:
+        """Return the application to serve."""
+        # In this order: of a client without the token no body is read.
+        middlewares = [answered(_problem), self._authenticated, bounded(BODIES, _problem)]
+        app = web.Application(middlewares=middlewares, client_max_size=BODY_MAX_BYTES)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         """Listen; return when requests are served. Raises OSError when the address is taken."""
-        app = web.Application(client_max_size=BODY_MAX_BYTES)
-        app.router.add_route("*", "/{path:.*}", self._handle)
         # A watcher that leaves must end its handler at once, not at the next bookmark.
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
+        self._runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            auto_decompress=False,
+            handler_cancellation=True,
+            logger=one_line_logger(),
+            shutdown_timeout=SHUTDOWN_S,
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
 
@@ -59,7 +79,6 @@ class ApiServer:
         try:
             if len(parts) == 1 and parts[0] in HEALTH:
                 return web.Response(text="ok")
-            self._authenticate(request)
             if request.method == "GET":
                 document = discovery.describe(self._registry, parts)
                 if document is not None:
@@ -68,10 +87,22 @@ class ApiServer:
         except errors.ApiError as error:
             return _json(error.status(), status=error.code)
 
-    def _authenticate(self, request: web.Request) -> None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise errors.ApiError(401, "Unauthorized", "a valid bearer token is needed")
+    @property
+    def _authenticated(self) -> Middleware:
+        @web.middleware
+        async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            valid = scheme.lower() == "bearer" and hmac.compare_digest(
+                token.encode(errors="surrogateescape"), self._token.encode()
+            )
+            if valid or request.path.strip("/") in HEALTH:
+                return await handler(request)
+            refused = errors.ApiError(401, "Unauthorized", "a valid bearer token is needed")
+            response = _json(refused.status(), status=refused.code)
+            response.force_close()
+            return response
+
+        return authenticate
 
     async def _resource_request(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
         match parts:
@@ -142,11 +173,9 @@ class ApiServer:
             case "PATCH":
                 return await self._patch(request, resource, namespace, name, subresource)
             case "DELETE":
-                options = await _body(request) if request.can_read_body else {}
-                grace = request.query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
-                return _json(
-                    self._registry.delete(resource, namespace, name, grace_s=None if grace is None else int(grace))
-                )
+                asked_s = whole_number(request, "gracePeriodSeconds")
+                grace_s = _grace_of(object_of(await request.read())) if asked_s is None else asked_s
+                return _json(self._registry.delete(resource, namespace, name, grace_s=grace_s))
             case _:
                 raise errors.ApiError(405, "MethodNotAllowed", f"{request.method} is not allowed here")
 
@@ -170,17 +199,15 @@ class ApiServer:
 
     async def _watch(self, request: web.Request, resource: Resource, selects: Selects) -> web.StreamResponse:
         version_text = request.query.get("resourceVersion", "")
-        lasts_s = float(request.query.get("timeoutSeconds") or WATCH_DEFAULT_S)
+        lasts_s = seconds(request, "timeoutSeconds", at_most=WATCH_MAX_S) or WATCH_DEFAULT_S
         bookmarks = request.query.get("allowWatchBookmarks") in ("1", "true")
         first: list[KubeObject] = []
         if version_text in ("", "0"):
             version = self._store.version
             first = [_event("ADDED", item) for item in self._store.list(resource) if selects(item)]
-        elif version_text.isdigit():
-            version = int(version_text)
-            self._store.changes_after(version)
         else:
-            raise errors.bad_request(f"resourceVersion {version_text!r} is not one of this server's")
+            version = whole_number(request, "resourceVersion") or 0
+            self._store.changes_after(version)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         await _send(response, first)
@@ -218,10 +245,10 @@ class ApiServer:
                     yield [_event("BOOKMARK", {**mark, "metadata": {"resourceVersion": str(version)}})]
 
     async def _evict(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
-        body = await _body(request)
-        options = (body.get("deleteOptions") or {}) if isinstance(body, dict) else {}
-        grace = options.get("gracePeriodSeconds")
-        evict(self._registry, namespace, name, grace_s=None if grace is None else int(grace))
+        options = object_of(await request.read()).get("deleteOptions") or {}
+        if not isinstance(options, dict):
+            raise errors.bad_request("deleteOptions must be an object")
+        evict(self._registry, namespace, name, grace_s=_grace_of(options))
         return _json(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
         )
@@ -237,12 +264,12 @@ class ApiServer:
         if not path.exists():
             what = "previous terminated " if previous else ""
             raise errors.bad_request(f"{what}container {container} in pod {name} has written no log")
-        tail = request.query.get("tailLines")
+        tail = whole_number(request, "tailLines")
         follow = request.query.get("follow") in ("1", "true") and not previous
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
         with path.open("rb") as file:
-            logs.seek_tail(file, None if tail is None else int(tail))
+            logs.seek_tail(file, tail)
             while True:
                 # Ask before reading: what was written before the end is then read in any case.
                 last = not follow or not self._is_running(pod, container) or logs.is_replaced(file, path)
@@ -280,11 +307,20 @@ async def _send(response: web.StreamResponse, events: list[KubeObject]) -> None:
         await response.write("".join(lines).encode())
 
 
+def _grace_of(options: dict[str, Any]) -> int | None:
+    grace = options.get("gracePeriodSeconds")
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int) or not 0 <= grace < 2**31):
+        raise errors.bad_request(f"gracePeriodSeconds must be a whole number, not {shown(grace)}")
+    return grace
+
+
 async def _body(request: web.Request) -> Any:
-    try:
-        return json.loads(await request.read())
-    except ValueError as error:
-        raise errors.bad_request(f"the body is not JSON: {error}") from error
+    return json_of(await request.read())
+
+
+def _problem(status: int, code: str, because: str) -> web.Response:
+    reason = "".join(word.capitalize() for word in code.split("-"))
+    return _json(errors.ApiError(status, reason, because).status(), status=status)
 
 
 def _json(document: KubeObject, *, status: int = 200) -> web.Response:

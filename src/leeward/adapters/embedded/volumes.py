@@ -1,20 +1,24 @@
 """A pod's volumes as directories, and where its mount paths really are.
 
-Files of Secrets are readable by their owner only. Claims live in DIRECTORY/volumes and outlive every pod; all
+Files of ConfigMaps and Secrets change all at once, as with a kubelet: a certificate is never seen with another one's
+key. Files of Secrets are readable by their owner only. Claims live in DIRECTORY/volumes and outlive every pod; all
 else lives in the pod's directory and goes with it.
 """
 
 import base64
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from leeward.adapters.embedded.store import Store
 from leeward.ports.cluster import CONFIG_MAPS, PERSISTENT_VOLUME_CLAIMS, SECRETS, KubeObject, Resource
 
 PRIVATE_DIRECTORY = 0o700
 _SECRET_FILE, _CONFIG_FILE = 0o600, 0o644
+_DATA = "..data"
 
 
 class MissingError(Exception):
@@ -103,13 +107,10 @@ def fill(store: Store, pod: KubeObject, located: dict[str, Path], substitute: Ca
         if "configMap" in volume:
             source = volume["configMap"]
             content = _content(store, CONFIG_MAPS, namespace, source["name"], source)
-            for path, data in content.items():
-                _write(directory / path, _substituted(data, substitute), _CONFIG_FILE)
+            _show(directory, {path: _substituted(data, substitute) for path, data in content.items()}, _CONFIG_FILE)
         elif "secret" in volume:
             source = volume["secret"]
-            content = _content(store, SECRETS, namespace, source["secretName"], source)
-            for path, data in content.items():
-                _write(directory / path, data, _SECRET_FILE)
+            _show(directory, _content(store, SECRETS, namespace, source["secretName"], source), _SECRET_FILE)
 
 
 def _content(store: Store, resource: Resource, namespace: str, name: str, source: KubeObject) -> dict[str, bytes]:
@@ -135,13 +136,41 @@ def _substituted(data: bytes, substitute: Callable[[str], str]) -> bytes:
         return data
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file in one step; leave it alone when it is right already, so that watchers sleep on."""
-    if path.exists() and path.read_bytes() == data:
+def _show(directory: Path, content: Mapping[str, bytes], mode: int) -> None:
+    """Exchange a volume's files in one step; leave them alone when they are right already, so that watchers sleep on.
+
+    What a pod sees are links into ``..data``, itself a link to the directory with the files.
+    """
+    current = directory / _DATA
+    before = current.resolve() if current.is_symlink() else None
+    if before is not None and _files(before) == content:
         return
-    path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
+    for name, data in content.items():
+        path = fresh / name
+        path.parent.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    _link(current, fresh.name)
+    wanted = {PurePath(name).parts[0] for name in content}
+    for name in wanted:
+        if not (directory / name).is_symlink():
+            _link(directory / name, f"{_DATA}/{name}")
+    for path in directory.iterdir():
+        if path.name not in wanted and path.is_symlink() and os.readlink(path) == f"{_DATA}/{path.name}":
+            path.unlink()
+    if before is not None:
+        shutil.rmtree(before)
+
+
+def _link(path: Path, target: str) -> None:
+    """Make a link, or exchange it in one step."""
     fresh = path.with_name(f"..{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
     fresh.replace(path)
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if not path.is_dir()}

@@ -12,6 +12,10 @@ Measured at 200 ms: 205 ms, against 610 ms for plain TLS streams and 407 ms for 
 streams (``preconnect_policy``, TLS) also reach 205 ms, but not the first, and each one occupies a backend of
 PostgreSQL.
 
+Nothing waits for ever: a session that is silent for a day is closed, TCP keepalives find a host that vanished, and a
+tunnel whose client hangs up before it has sent anything ends with it (``listeners._late``). The numbers are in
+docs/concepts/world.md.
+
 Known limit: a server that closes first while its client still has a backlog to read cuts the end of it off, with a
 reset (Envoy issue 28329). In PostgreSQL's protocol the client closes first, but for FATAL errors.
 """

@@ -9,21 +9,38 @@ a loss. It says nothing of the peer's fitness and nothing is decided by it.
 import hashlib
 from typing import Any
 
-from leeward.adapters.envoy.bootstrap import config_source
+from leeward.adapters.envoy import secrets
+from leeward.adapters.envoy.messages import config_source, tcp_address, typed
 from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 CONNECT_TIMEOUT = "1s"
+# What a cluster carries at most; more is refused at once. ``usage`` watches them.
+CONNECTIONS_MAX, PENDING_MAX, REQUESTS_MAX = 1024, 1024, 4096
 WARM_HOST = "warm.leeward"
 WARM_INTERVAL = "2s"
 NOWHERE = "nowhere"
 """A cluster without endpoints: a connection routed here is closed at once."""
-# Each new stream, and each check of ``warm``, opens this many tunnels. Envoy does not count those that wait, so
-# the idle timeout is what bounds them: about six per peer. Each is but an HTTP/2 stream; PostgreSQL sees it only
-# when it is used.
-SPARE_RATIO = 2.0
+# For each stream that begins, Envoy keeps this many tunnels in all, and three is its maximum. The checks of ``warm``
+# begin three streams at once and end them at once: six tunnels stay in reserve for the next client. Each is but an
+# HTTP/2 stream; PostgreSQL sees it only when it is used. The idle timeout ends those that a burst left over.
+SPARE_RATIO = 3.0
+SPARE_CHECKS = 3
 SPARE_IDLE_TIMEOUT = "5s"
+
+# A host that vanished without a FIN is noticed after 30 + 3 * 10 s, so its connections do not stay for ever.
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 30, 10, 3
+# A session of PostgreSQL may rightly be idle for hours: one of a pool, or one that listens for notifications. Only what
+# has been silent in both directions for a day is closed; replication sends a status every second.
+SESSION_IDLE_TIMEOUT = "86400s"
+UPSTREAM_KEEPALIVE = {
+    "tcp_keepalive": {
+        "keepalive_time": KEEPALIVE_IDLE_S,
+        "keepalive_interval": KEEPALIVE_INTERVAL_S,
+        "keepalive_probes": KEEPALIVE_PROBES,
+    }
+}
 
 # A request in flight to a region that became a black hole fails after interval + timeout at most.
 HTTP_KEEPALIVE = {"interval": "1s", "timeout": "1s"}
@@ -95,21 +112,12 @@ def abroad(settings: GatewaySettings, app: GatewayApp) -> list[Region]:
     return sorted(region for region in app.egress if region in settings.peers)
 
 
-def warm_address(settings: GatewaySettings, name: str) -> dict[str, Any]:
-    """Return the address of a listener for warming: an abstract socket, so it needs no port and no file."""
+def warm_addresses(settings: GatewaySettings, name: str, count: int = 1) -> tuple[dict[str, Any], ...]:
+    """Return the addresses of a listener for warming: abstract sockets, which need no port and no file."""
     # A socket's name has 107 bytes at most, and two names of the user's are in this one.
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return {"pipe": {"path": f"@leeward-warm-{settings.host}:{settings.admin_port}/{digest}"}}
-
-
-def tcp_address(address: Address) -> dict[str, Any]:
-    """Return an address as Envoy writes it."""
-    return {"socket_address": {"address": address.host, "port_value": address.port}}
-
-
-def typed(kind: str, **fields: Any) -> dict[str, Any]:
-    """Return a message that carries its own type."""
-    return {"@type": f"type.googleapis.com/{kind}", **fields}
+    path = f"@leeward-warm-{settings.host}:{settings.metrics_port}/{digest}"
+    return tuple({"pipe": {"path": f"{path}.{number}"}} for number in range(count))
 
 
 def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[str, Any]]:
@@ -119,16 +127,19 @@ def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[
         result.append(pods_of(settings, route.app))
         result.append(in_order(reads_cluster(route.app), (pods_cluster(route.app), *map(http_peer, route.fallbacks))))
         if route.instance is not None:
-            result.append(_static(local_postgres(route.app), (tcp_address(route.instance),)))
+            local = _static(local_postgres(route.app), (tcp_address(route.instance),))
+            result.append({**local, "upstream_connection_options": UPSTREAM_KEEPALIVE})
             result.append(_static(late_postgres(route.app), (_internal(late_postgres(route.app)),)))
     for region, address in sorted(settings.peers.items()):
         result.append(peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
         result.append(peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
-        result.append(_warm(settings, http_peer(region), {"http_health_check": {"host": WARM_HOST, "path": "/"}}))
+        check = {"http_health_check": {"host": WARM_HOST, "path": "/"}}
+        result.append(_warm(http_peer(region), warm_addresses(settings, http_peer(region)), check))
     for app in settings.apps:
         for region in abroad(settings, app):
             result.append(_spare(app.name, region))
-            result.append(_warm(settings, spare_cluster(app.name, region), {"tcp_health_check": {}}))
+            name = spare_cluster(app.name, region)
+            result.append(_warm(name, warm_addresses(settings, name, SPARE_CHECKS), {"tcp_health_check": {}}))
     return result
 
 
@@ -151,6 +162,7 @@ def pods_of(settings: GatewaySettings, key: str) -> dict[str, Any]:
         type="EDS",
         eds_cluster_config={"eds_config": config_source(settings.config_dir, pods_file(key))},
         lb_policy="LEAST_REQUEST",
+        upstream_connection_options=UPSTREAM_KEEPALIVE,
         # Below the keep-alive of common servers (uvicorn: 5 s): a request must not meet a closing connection.
         typed_extension_protocol_options={
             _OPTIONS: typed(
@@ -207,7 +219,7 @@ def _spare(app: App, region: Region) -> dict[str, Any]:
     }
 
 
-def _warm(settings: GatewaySettings, name: str, kind: dict[str, Any]) -> dict[str, Any]:
+def _warm(name: str, addresses: tuple[dict[str, Any], ...], kind: dict[str, Any]) -> dict[str, Any]:
     check = {
         "timeout": "2s",
         "interval": WARM_INTERVAL,
@@ -217,27 +229,26 @@ def _warm(settings: GatewaySettings, name: str, kind: dict[str, Any]) -> dict[st
         "reuse_connection": False,
         **kind,
     }
-    return {**_static(f"warm.{name}", (warm_address(settings, name),)), "health_checks": [check]}
+    return {**_static(f"warm.{name}", addresses), "health_checks": [check]}
 
 
 def tls_context(settings: GatewaySettings, regions: tuple[Region, ...]) -> dict[str, Any]:
-    """Return a TLS context that shows this region's certificate and accepts only those of ``regions``."""
-    directory = settings.identity_dir
+    """Return a TLS context that shows this region's certificate and accepts only those of ``regions``.
+
+    Both come from files that Envoy watches: what is renewed there is used for new connections, and others go on.
+    """
     return {
         "alpn_protocols": ["h2"],
         # Both ends are Envoy. Clients would offer 1.2 at most by default, which costs one more round trip.
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
-        "tls_certificates": [
-            {
-                "certificate_chain": {"filename": f"{directory}/tls.crt"},
-                "private_key": {"filename": f"{directory}/tls.key"},
-            }
-        ],
-        "validation_context": {
-            "trusted_ca": {"filename": f"{directory}/ca.crt"},
-            "match_typed_subject_alt_names": [
-                {"san_type": "DNS", "matcher": {"exact": str(region)}} for region in regions
-            ],
+        "tls_certificate_sds_secret_configs": [secrets.source(settings, secrets.IDENTITY)],
+        "combined_validation_context": {
+            "default_validation_context": {
+                "match_typed_subject_alt_names": [
+                    {"san_type": "DNS", "matcher": {"exact": str(region)}} for region in regions
+                ],
+            },
+            "validation_context_sds_secret_config": secrets.source(settings, secrets.TRUST),
         },
     }
 
@@ -259,7 +270,12 @@ def _static(name: str, addresses: tuple[dict[str, Any], ...]) -> dict[str, Any]:
 
 
 def _cluster(name: str, **fields: Any) -> dict[str, Any]:
-    limits = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 4096, "max_retries": 32}
+    limits = {
+        "max_connections": CONNECTIONS_MAX,
+        "max_pending_requests": PENDING_MAX,
+        "max_requests": REQUESTS_MAX,
+        "max_retries": 32,
+    }
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,

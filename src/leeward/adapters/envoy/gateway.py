@@ -2,43 +2,65 @@
 
 import asyncio
 import os
+import struct
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 
+from leeward.adapters.envoy import clusters, usage
 from leeward.adapters.envoy.bootstrap import CLUSTERS_FILE, LISTENERS_FILE
-from leeward.adapters.envoy.render import render, version
-from leeward.adapters.envoy.settings import GatewaySettings
-from leeward.ports.gateway import Exported, GatewayUnavailableError, Route
+from leeward.adapters.envoy.clusters import abroad
+from leeward.adapters.envoy.render import keep_services, ready_pods, render, version
+from leeward.adapters.envoy.settings import READY_HOST, GatewaySettings
+from leeward.core.values import App
+from leeward.ports.gateway import Carried, Exported, GatewayUnavailableError, Route
 
+ADMIN_URL = "http://admin"
+"""Any name: the session's socket is where it leads."""
 POLL_S = 0.01
 REMIND_S = 1.0
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+"""PostgreSQL's SSLRequest: the answer is one byte, from any server that takes connections."""
+READY_REQUEST = f"GET / HTTP/1.1\r\nHost: {READY_HOST}\r\nConnection: close\r\n\r\n".encode()
+
+
+def administration(settings: GatewaySettings) -> aiohttp.ClientSession:
+    """Return a session with the administration of the Envoy next to this process."""
+    return aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=settings.admin_socket))
 
 
 class EnvoyGateway:
-    """One region's Envoy, next to this process: they share ``config_dir`` and the address of its admin port.
+    """One region's Envoy, next to this process: they share ``config_dir``, where the administration's socket is, too.
 
     Files outlive both, so an agent that restarts changes nothing, and an Envoy that restarts finds them.
     """
 
     def __init__(self, settings: GatewaySettings, session: aiohttp.ClientSession) -> None:
+        """Take a session of ``administration``."""
         self._settings = settings
         self._session = session
         self._directory = Path(settings.config_dir)
         self._turn = asyncio.Lock()
 
-    async def apply(self, routes: tuple[Route, ...], services: tuple[Exported, ...] = (), *, timeout_s: float) -> None:
+    async def apply(
+        self, routes: tuple[Route, ...], services: tuple[Exported, ...] | None = (), *, timeout_s: float
+    ) -> None:
         """Make the gateway serve exactly these routes and exported services. Raises GatewayUnavailableError.
 
+        Pods and services that are not known, None, stay as they are.
         When it raises, the files are written all the same: Envoy will follow them as soon as it can.
         """
-        files = render(self._settings, routes, services)
+        files = render(self._settings, routes, services or ())
+        if services is None:
+            files = keep_services(files, {path.name: path.read_text() for path in self._directory.glob("*.json")})
+        kept = {clusters.pods_file(route.app): ready_pods(route.app, ()) for route in routes if route.pods is None}
         pending: dict[str, str] = {}
         try:
             async with asyncio.timeout(timeout_s), self._turn:
-                self._write(files)
+                self._write(files, kept)
                 pending = dict(files)
                 await self._confirmed(pending)
         except TimeoutError as error:
@@ -47,14 +69,83 @@ class EnvoyGateway:
                 f"the gateway did not confirm its routes within {timeout_s:g} s; waiting for {waiting}"
             ) from error
 
-    def _write(self, files: Mapping[str, str]) -> None:
+    async def carried(self, *, timeout_s: float) -> dict[App, Carried]:
+        """Return how each application's traffic is carried. Raises GatewayUnavailableError.
+
+        Each path to a PostgreSQL elsewhere is used as a client uses it: its first question is whether there is TLS.
+        """
+        params = {"format": "json", "filter": usage.FILTER}
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self._session.get(f"{ADMIN_URL}/stats", params=params) as response,
+            ):
+                found = usage.carried(self._settings, (await response.json(content_type=None))["stats"])
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise GatewayUnavailableError(f"the gateway's statistics cannot be read: {error!r}") from error
+        paths = [(app, region) for app in self._settings.apps for region in abroad(self._settings, app)]
+        tried = await asyncio.gather(*(self._try(app.egress[region], timeout_s) for app, region in paths))
+        for (app, region), problem in zip(paths, tried, strict=True):
+            if problem is not None:
+                carried = found[app.name]
+                broken = {region: f"PostgreSQL of {region} {problem}", **carried.broken}
+                found[app.name] = replace(carried, broken=broken)
+        return found
+
+    async def users_problem(self, *, timeout_s: float) -> str | None:
+        """Return why users get no answer at their port; None while they do.
+
+        A connection of its own each time: those that are open go on while new ones are refused.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(self._settings.host, self._settings.users_port)
+                try:
+                    writer.write(READY_REQUEST)
+                    answer = await reader.readline()
+                finally:
+                    writer.close()
+        except TimeoutError:
+            return f"the users' port does not answer within {timeout_s:g} s"
+        except ConnectionRefusedError:
+            return "the users' port refuses connections"
+        except ConnectionResetError:
+            answer = b""
+        except (OSError, ValueError) as error:
+            return f"the users' port cannot be used: {error!r}"
+        if not answer:
+            return "the users' port closes new connections"
+        status = answer.split()[1:2]
+        return None if status == [b"200"] else f"the users' port answers {answer.decode(errors='replace').strip()}"
+
+    async def _try(self, port: int, timeout_s: float) -> str | None:
+        """Ask the PostgreSQL behind a port whether it speaks TLS; return what is wrong."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(self._settings.host, port)
+                try:
+                    writer.write(SSL_REQUEST)
+                    answer = await reader.read(1)
+                finally:
+                    writer.close()
+        except TimeoutError:
+            return f"does not answer within {timeout_s:g} s"
+        except OSError as error:
+            return f"cannot be connected to: {error}"
+        return None if answer in (b"S", b"N") else "closes new connections"
+
+    def _write(self, files: Mapping[str, str], kept: Mapping[str, str]) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
+        for name, empty in kept.items():
+            # What refers to it needs it to be there.
+            if not (self._directory / name).is_file():
+                _replace(self._directory / name, empty)
         for name, text in files.items():
             path = self._directory / name
             if not path.is_file() or path.read_text() != text:
                 _replace(path, text)
         for path in self._directory.glob("eds.*.json"):
-            if path.name not in files:
+            if path.name not in files and path.name not in kept:
                 path.unlink()
 
     async def _confirmed(self, pending: dict[str, str]) -> None:
@@ -73,7 +164,7 @@ class EnvoyGateway:
             await asyncio.sleep(POLL_S)
 
     async def _served(self, files: Mapping[str, str]) -> list[str]:
-        url = f"{self._settings.admin_url}/stats?type=TextReadouts&format=json"
+        url = f"{ADMIN_URL}/stats?type=TextReadouts&format=json"
         try:
             async with self._session.get(url) as response:
                 stats = (await response.json(content_type=None))["stats"]
@@ -90,6 +181,8 @@ def _stat(file: str) -> str:
     if file == CLUSTERS_FILE:
         return "cluster_manager.cds.version_text"
     kind, name = file.removesuffix(".json").split(".", 1)
+    if kind == "sds":
+        return f"sds.{name}.version_text"
     return f"http.{name}.rds.{name}.version_text" if kind == "rds" else f"cluster.pods.{name}.version_text"
 
 

@@ -9,11 +9,15 @@ from typing import Any
 
 from leeward.adapters.envoy import routes as tables
 from leeward.adapters.envoy import services
-from leeward.adapters.envoy.bootstrap import config_source
 from leeward.adapters.envoy.clusters import (
     HTTP_KEEPALIVE,
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_INTERVAL_S,
+    KEEPALIVE_PROBES,
     NOWHERE,
     POSTGRES_KEEPALIVE,
+    SESSION_IDLE_TIMEOUT,
+    SPARE_CHECKS,
     abroad,
     http_peer,
     late_postgres,
@@ -21,19 +25,46 @@ from leeward.adapters.envoy.clusters import (
     postgres_peer,
     services_peer,
     spare_cluster,
-    tcp_address,
     tls_context,
     tunnel_host,
     tunnel_listener,
-    typed,
-    warm_address,
+    warm_addresses,
 )
-from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
+from leeward.adapters.envoy.messages import config_source, seconds, tcp_address, typed
+from leeward.adapters.envoy.settings import READY_HOST, GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 _HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-EARLY_BYTES_MAX = 65536
+# Connections that a listening socket accepts inherit its options. The numbers are Linux's.
+_SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
+_KEEPALIVE_OPTIONS = [
+    {"level": level, "name": name, "int_value": value, "state": "STATE_PREBIND"}
+    for level, name, value in (
+        (_SOL_SOCKET, _SO_KEEPALIVE, 1),
+        (_IPPROTO_TCP, _TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
+        (_IPPROTO_TCP, _TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+        (_IPPROTO_TCP, _TCP_KEEPCNT, KEEPALIVE_PROBES),
+    )
+]
+WARM_IDLE_TIMEOUT = "5s"
+# A client of PostgreSQL speaks first, and at once. Longer than any tunnel waits in reserve.
+SILENT_TIMEOUT = "15s"
+# What one HTTP/2 request may send ahead of its reader, and so once per round trip; a connection sixteen times that.
+_WINDOW_BYTES = 256 * 1024
+_TLS_INSPECTOR = {
+    "name": "envoy.filters.listener.tls_inspector",
+    "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
+}
+# Answers before any route, is no request in the statistics, and says 503 while Envoy is told to fail its health checks.
+_READY = {
+    "name": "envoy.filters.http.health_check",
+    "typed_config": typed(
+        "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+        pass_through_mode=False,
+        headers=[{"name": ":authority", "string_match": {"exact": READY_HOST}}],
+    ),
+}
 # No address is trusted with Envoy's own request headers, which could make a write be retried.
 _NOBODY_INTERNAL = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
 
@@ -82,15 +113,26 @@ def _database(
 
 
 def _requests(settings: GatewaySettings, table: str, port: int) -> dict[str, Any]:
+    limits = settings.limits
     manager = _http(
         settings,
         table,
+        filters=(_READY,),
         rds=_rds(settings, table),
         use_remote_address=True,
+        normalize_path=True,
         internal_address_config=_NOBODY_INTERNAL,
-        request_headers_timeout="10s",
+        request_headers_timeout=seconds(limits.headers_s),
+        request_timeout=seconds(limits.request_s),
+        stream_idle_timeout=seconds(limits.silent_s),
+        common_http_protocol_options={"idle_timeout": seconds(limits.idle_s)},
+        http2_protocol_options={
+            "max_concurrent_streams": limits.streams_max,
+            "initial_stream_window_size": _WINDOW_BYTES,
+            "initial_connection_window_size": 16 * _WINDOW_BYTES,
+        },
     )
-    return _listener(table, _at(settings, port), [{"filters": [manager]}])
+    return _tcp_listener(table, settings, port, [{"filters": [manager]}], limited=True)
 
 
 def _peers(settings: GatewaySettings) -> dict[str, Any]:
@@ -109,7 +151,7 @@ def _peers(settings: GatewaySettings) -> dict[str, Any]:
         "tunnel",
         codec_type="HTTP2",
         route_config=tables.tunnel(settings),
-        stream_idle_timeout="0s",
+        stream_idle_timeout=SESSION_IDLE_TIMEOUT,
         http2_protocol_options={"allow_connect": True, "connection_keepalive": POSTGRES_KEEPALIVE},
     )
     chains = [
@@ -117,12 +159,8 @@ def _peers(settings: GatewaySettings) -> dict[str, Any]:
         _mutual_tls(settings, postgres_peer(settings.region), streams),
         _mutual_tls(settings, services_peer(settings.region), exported),
     ]
-    inspector = {
-        "name": "envoy.filters.listener.tls_inspector",
-        "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
-    }
-    listener = _listener("peers", _at(settings, settings.peers_port), chains)
-    return {**listener, "listener_filters": [inspector]}
+    listener = _tcp_listener("peers", settings, settings.peers_port, chains)
+    return {**listener, "listener_filters": [_TLS_INSPECTOR]}
 
 
 def _mutual_tls(settings: GatewaySettings, name: str, network_filter: dict[str, Any]) -> dict[str, Any]:
@@ -141,11 +179,16 @@ def _mutual_tls(settings: GatewaySettings, name: str, network_filter: dict[str, 
 
 def _warm_requests(settings: GatewaySettings, peer: str) -> dict[str, Any]:
     manager = _http(settings, f"warm.{peer}", route_config=tables.warm(peer))
-    return _listener(f"warm.{peer}", warm_address(settings, peer), [{"filters": [manager]}])
+    (address,) = warm_addresses(settings, peer)
+    return _listener(f"warm.{peer}", address, [{"filters": [manager]}])
 
 
 def _warm_streams(settings: GatewaySettings, spare: str) -> dict[str, Any]:
-    return _listener(f"warm.{spare}", warm_address(settings, spare), [{"filters": [_proxy(f"warm.{spare}", spare)]}])
+    # A check hangs up as soon as it is connected. Nothing is ever sent, whoever answers at the other end, or not.
+    proxy = _proxy(f"warm.{spare}", spare, idle_timeout=WARM_IDLE_TIMEOUT)
+    first, *others = warm_addresses(settings, spare, SPARE_CHECKS)
+    listener = _listener(f"warm.{spare}", first, [{"filters": [proxy]}])
+    return {**listener, "additional_addresses": [{"address": address} for address in others]}
 
 
 def _tunnel(app: App, region: Region) -> dict[str, Any]:
@@ -156,27 +199,31 @@ def _tunnel(app: App, region: Region) -> dict[str, Any]:
 
 def _late(app: App, local: str) -> dict[str, Any]:
     # A tunnel kept in reserve must not occupy a backend of PostgreSQL, where it would also time out unauthenticated.
+    # A listener filter waits for the first byte, because it also notices a client that hangs up before it sent one;
+    # tcp_proxy's ON_DOWNSTREAM_DATA does not, and keeps such a tunnel for ever.
     name = late_postgres(app)
-    proxy = _proxy(name, local, upstream_connect_mode="ON_DOWNSTREAM_DATA", max_early_data_bytes=EARLY_BYTES_MAX)
-    return _internal_listener(name, proxy)
+    listener = _internal_listener(name, _proxy(name, local))
+    return {**listener, "listener_filters": [_TLS_INSPECTOR], "listener_filters_timeout": SILENT_TIMEOUT}
 
 
 def _tcp(settings: GatewaySettings, name: str, port: int, cluster: str) -> dict[str, Any]:
-    return _listener(name, _at(settings, port), [{"filters": [_proxy(name, cluster)]}])
+    return _tcp_listener(name, settings, port, [{"filters": [_proxy(name, cluster)]}])
 
 
-def _proxy(name: str, cluster: str, **fields: Any) -> dict[str, Any]:
+def _proxy(name: str, cluster: str, *, idle_timeout: str = SESSION_IDLE_TIMEOUT, **fields: Any) -> dict[str, Any]:
     proxy = typed(
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         stat_prefix=name,
         cluster=cluster,
-        idle_timeout="0s",
+        idle_timeout=idle_timeout,
         **fields,
     )
     return {"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}
 
 
-def _http(settings: GatewaySettings, name: str, **fields: Any) -> dict[str, Any]:
+def _http(
+    settings: GatewaySettings, name: str, *, filters: tuple[dict[str, Any], ...] = (), **fields: Any
+) -> dict[str, Any]:
     router = {
         "name": "envoy.filters.http.router",
         "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
@@ -191,7 +238,7 @@ def _http(settings: GatewaySettings, name: str, **fields: Any) -> dict[str, Any]
     manager = typed(
         _HTTP_MANAGER,
         stat_prefix=name,
-        http_filters=[router],
+        http_filters=[*filters, router],
         access_log=[log] if settings.access_log else [],
         **fields,
     )
@@ -215,8 +262,12 @@ def _rds(settings: GatewaySettings, table: str) -> dict[str, Any]:
     return {"route_config_name": table, "config_source": source}
 
 
-def _at(settings: GatewaySettings, port: int) -> dict[str, Any]:
-    return tcp_address(Address(settings.host, port))
+def _tcp_listener(
+    name: str, settings: GatewaySettings, port: int, chains: list[dict[str, Any]], *, limited: bool = False
+) -> dict[str, Any]:
+    """Return a listener on a port; the connections of ``limited`` ones share ``Limits.connections_max``."""
+    listener = _listener(name, tcp_address(Address(settings.host, port)), chains)
+    return {**listener, "socket_options": _KEEPALIVE_OPTIONS, "ignore_global_conn_limit": not limited}
 
 
 def _internal_listener(name: str, network_filter: dict[str, Any]) -> dict[str, Any]:
@@ -229,4 +280,10 @@ def _internal_listener(name: str, network_filter: dict[str, Any]) -> dict[str, A
 
 
 def _listener(name: str, address: dict[str, Any], chains: list[dict[str, Any]]) -> dict[str, Any]:
-    return typed("envoy.config.listener.v3.Listener", name=name, address=address, filter_chains=chains)
+    return typed(
+        "envoy.config.listener.v3.Listener",
+        name=name,
+        address=address,
+        filter_chains=chains,
+        ignore_global_conn_limit=True,
+    )

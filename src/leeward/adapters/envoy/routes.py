@@ -6,17 +6,20 @@ requests cannot travel in circles while two gateways disagree about who is prima
 """
 
 import json
+import re
 from typing import Any
+from urllib.parse import unquote
 
 from leeward.adapters.envoy.clusters import (
+    SESSION_IDLE_TIMEOUT,
     WARM_HOST,
     http_peer,
     late_postgres,
     pods_cluster,
     reads_cluster,
     tunnel_host,
-    typed,
 )
+from leeward.adapters.envoy.messages import typed
 from leeward.adapters.envoy.settings import GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Route
@@ -60,6 +63,7 @@ def users(settings: GatewaySettings, routes: tuple[Route, ...]) -> dict[str, Any
             str(route.app),
             _domains(settings, route.app),
             [
+                *_withheld(settings, route.app),
                 forward(reads_cluster(route.app), READ_RETRIES, read=True),
                 _write_from_users(settings.region, route),
             ],
@@ -101,11 +105,46 @@ def _tunnel_end(app: App) -> dict[str, Any]:
         "route": {
             "cluster": late_postgres(app),
             "timeout": "0s",
-            "idle_timeout": "0s",
+            "idle_timeout": SESSION_IDLE_TIMEOUT,
             "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
         },
     }
     return host(str(app), [tunnel_host(app)], [route])
+
+
+def _withheld(settings: GatewaySettings, app: App) -> list[dict[str, Any]]:
+    (paths,) = (each.withheld_paths for each in settings.apps if each.name == app)
+    refused = [(404, withheld(path)) for path in sorted(paths)]
+    # Envoy leaves them alone, and a server that decodes first would resolve them into any path.
+    refused += [(400, HIDDEN_DOTS)] if paths else []
+    return [
+        {"match": {"safe_regex": {"regex": expression}}, "direct_response": {"status": status}}
+        for status, expression in refused
+    ]
+
+
+_SLASH, _SEMICOLON, _DOTS = "(?:/|%2f|%5c)", "(?:;|%3b)", r"(?:\.|%2e){1,2}"
+_END = "(?:(?:[/;]|%(?:2f|5c|3b)).*)?"
+HIDDEN_DOTS = f"(?i).*(?:(?:%2f|%5c){_DOTS}{_END}|{_SLASH}{_DOTS}(?:;|%(?:2f|5c|3b)).*)"
+
+
+def withheld(path: str) -> str:
+    """Return a regular expression for all that a server may take for this path or for one below it.
+
+    The listener has resolved dot segments and decoded letters and digits by then. Servers decode the rest; some merge
+    slashes, take both cases, leave out parameters of segments (``;v=1``), or read an ending (``.json``) as a format.
+    """
+    separator = f"(?:(?:{_SEMICOLON}[^/]*)?{_SLASH})+"
+    words = [word for word in unquote(path).split("/") if word]
+    expression = "".join(separator + "".join(map(_character, word)) for word in words)
+    return f"(?i){expression}(?:(?:[/;.]|%[0-9a-f]{{2}}).*)?"
+
+
+def _character(character: str) -> str:
+    if character.isascii() and (character.isalnum() or character in "-_~"):
+        return character
+    encoded = "".join(f"%{byte:02x}" for byte in character.encode())
+    return f"(?:{re.escape(character)}|{encoded})"
 
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:

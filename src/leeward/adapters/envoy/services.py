@@ -31,6 +31,7 @@ from leeward.ports.gateway import Exported
 
 SERVICES = "services"
 EXPORTS = "exports"
+_PODS = pods_cluster("")
 
 
 def key(service: Exported) -> str:
@@ -41,6 +42,16 @@ def key(service: Exported) -> str:
 def exported_cluster(service: Exported) -> str:
     """Return the name of the cluster that requests for a service go to."""
     return f"exported.{key(service)}"
+
+
+def is_cluster(name: str) -> bool:
+    """Whether a cluster of this name is a service's, and no application's."""
+    return name.startswith("exported.") or (name.startswith(_PODS) and "." in name.removeprefix(_PODS))
+
+
+def is_pods_file(name: str) -> bool:
+    """Whether a file of this name has the pods of a service, and no application's."""
+    return name.startswith("eds.") and "." in name.removeprefix("eds.").removesuffix(".json")
 
 
 def clusters(settings: GatewaySettings, services: tuple[Exported, ...]) -> list[dict[str, Any]]:

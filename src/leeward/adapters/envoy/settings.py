@@ -10,7 +10,10 @@ from leeward.ports.gateway import Address
 USERS_PORT = 8080
 PEERS_PORT = 8443
 SERVICES_PORT = 8081
-ADMIN_PORT = 9901
+METRICS_PORT = 9901
+ADMIN_SOCKET = "admin.sock"
+READY_HOST = "ready.leeward"
+"""The Host by which the users' port is asked whether it answers; no public name ends so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,28 @@ class GatewayApp:
     """Leads to the primary of its PostgreSQL; None: it has no ports of its own."""
     egress: Mapping[Region, int]
     """The port that leads to its PostgreSQL in each region that has one, this region included."""
+    withheld_paths: tuple[str, ...] = ()
+    """What its users may not ask for: its metrics, its deep health."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What users, and this region's pods that ask for exported services, may hold of a gateway, and for how long."""
+
+    connections_max: int = 10_000
+    """Of all of them together; one more is closed at once. Peers and databases do not count."""
+    streams_max: int = 100
+    """Requests under way on one HTTP/2 connection."""
+    headers_s: float = 10
+    """How long a request's headers may take to arrive. Then the answer is 408, as for the next two."""
+    request_s: float = 300
+    """How long all of a request may take to arrive: 300 MB at 1 MB/s."""
+    silent_s: float = 60
+    """How long a request may go on without a byte in either direction; longer than pods have (``routes.TIMEOUT``)."""
+    idle_s: float = 60
+    """How long a connection is kept without a request."""
+    heap_bytes: int = 384 * 2**20
+    """Near it, idle connections are closed sooner; from 95 % of it on, requests are answered 503 at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +69,16 @@ class GatewaySettings:
     peers_port: int = PEERS_PORT
     services_port: int = SERVICES_PORT
     """Where this region's own pods ask for exported services. Users have no business there."""
-    admin_port: int = ADMIN_PORT
+    metrics_port: int = METRICS_PORT
+    """Where anybody may read whether it is ready, and its metrics; nothing else (``admin``)."""
+    limits: Limits = Limits()
     access_log: bool = False
     """Log every request as a line of JSON on stdout."""
 
     @property
-    def admin_url(self) -> str:
-        """Where Envoy answers about itself."""
-        return f"http://{self.host}:{self.admin_port}"
+    def admin_socket(self) -> str:
+        """Where Envoy takes orders: in the directory that only the agent shares. 107 bytes at most."""
+        return f"{self.config_dir}/{ADMIN_SOCKET}"
 
 
 def of_agent(settings: AgentSettings) -> GatewaySettings:
@@ -59,7 +86,13 @@ def of_agent(settings: AgentSettings) -> GatewaySettings:
     return GatewaySettings(
         region=settings.region,
         apps=tuple(
-            GatewayApp(name=app.name, host=app.host, postgres_port=app.postgres_port, egress=app.egress_ports)
+            GatewayApp(
+                name=app.name,
+                host=app.host,
+                postgres_port=app.postgres_port,
+                egress=app.egress_ports,
+                withheld_paths=app.withheld_paths,
+            )
             for app in settings.apps
         ),
         host=settings.gateway_host,
@@ -68,6 +101,6 @@ def of_agent(settings: AgentSettings) -> GatewaySettings:
             for region in settings.regions
             if region.name != settings.region
         },
-        identity_dir=settings.identity_dir,
+        identity_dir=settings.gateway_identity_dir,
         config_dir=settings.gateway_dir,
     )

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from leeward.adapters.etcd.wire import INVALID_ARGUMENT
+from leeward.adapters.http.tls import TlsFiles, client
 from leeward.ports.quorum import QuorumUnavailableError
 
 CONNECT_S = 1.0
@@ -35,11 +36,18 @@ class RequestRefusedError(QuorumUnavailableError):
 class Gateway:
     """The members one process talks to; the first is the local one."""
 
-    def __init__(self, session: aiohttp.ClientSession, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, endpoints: Sequence[Endpoint], tls: TlsFiles | None = None
+    ) -> None:
+        """``tls``: for https; the session connects with it."""
         if not endpoints:
             raise ValueError("an etcd client needs at least one endpoint")
         self._session = session
+        self._tls = tls
         self.endpoints = tuple(endpoints)
+
+    def _context(self) -> ssl.SSLContext | bool:
+        return True if self._tls is None else self._tls()
 
     async def post(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
         """Send to the first member that takes a connection; return its answer.
@@ -78,6 +86,7 @@ class Gateway:
             async with self._session.post(
                 endpoint.url + path,
                 json=body,
+                ssl=self._context(),
                 server_hostname=endpoint.server_name,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
             ) as response:
@@ -108,6 +117,7 @@ class Gateway:
             json=body,
             # Without it a member that lost the majority keeps a watch open and says nothing.
             headers={"Grpc-Metadata-hasleader": "true"},
+            ssl=self._context(),
             server_hostname=endpoint.server_name,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=silence_s),
         ) as response:
@@ -116,10 +126,9 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(endpoints: Sequence[Endpoint], identity_dir: Path) -> AsyncIterator[Gateway]:
-    """Open keep-alive connections as this region: ca.crt, tls.crt and tls.key in ``identity_dir``."""
-    context = ssl.create_default_context(cafile=str(identity_dir / "ca.crt"))
-    context.load_cert_chain(identity_dir / "tls.crt", identity_dir / "tls.key")
+    """Open keep-alive connections as a client of the store: ca.crt, tls.crt and tls.key in ``identity_dir``."""
     # Watches hold their connections for good: without a limit they never make a transaction wait.
-    connector = aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=60)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
     async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-        yield Gateway(session, endpoints)
+        # The oldest: what etcd 3.5.1 speaks.
+        yield Gateway(session, endpoints, client(identity_dir, oldest=ssl.TLSVersion.TLSv1_2))

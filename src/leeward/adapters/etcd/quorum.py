@@ -20,8 +20,12 @@ from leeward.adapters.etcd.wire import (
     PROGRESS_S,
     CanceledError,
     CompactedAtError,
+    Header,
     Lines,
+    any_key,
     changes_of,
+    created_of,
+    header_of,
     outcome_of,
     prefix_range,
     snapshot_of,
@@ -38,6 +42,7 @@ from leeward.ports.quorum import (
     Put,
     QuorumUnavailableError,
     Snapshot,
+    StoreReplacedError,
 )
 
 SILENCE_S = 4 * PROGRESS_S
@@ -52,10 +57,14 @@ class EtcdQuorum:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._cluster: str | None = None
+        """The identity of the cluster that the last snapshot was of."""
 
     async def snapshot(self, prefix: str, *, timeout_s: float) -> Snapshot:
         """Return a linearizable snapshot. Raises QuorumUnavailableError."""
-        return snapshot_of(await self._gateway.post("/v3/kv/range", prefix_range(prefix), timeout_s=timeout_s))
+        reply = await self._gateway.post("/v3/kv/range", prefix_range(prefix), timeout_s=timeout_s)
+        self._cluster = header_of(reply).cluster
+        return snapshot_of(reply)
 
     async def transact(
         self, compares: tuple[Compare, ...], changes: tuple[Put | Delete, ...], *, timeout_s: float
@@ -72,7 +81,8 @@ class EtcdQuorum:
 
         An empty change says that everything up to its revision has been seen. It comes about every
         PROGRESS_S while the member is alive, and, when the member loses the majority, for up to three
-        election timeouts more. Tries the members in turn for ever; raises only CompactedError.
+        election timeouts more. Tries the members in turn for ever; raises only CompactedError, and
+        StoreReplacedError when the members are of another cluster than the last snapshot, or of an older state.
         Read it in a task of its own: cancelling a read ends the watch.
         """
         seen = after
@@ -87,7 +97,7 @@ class EtcdQuorum:
                         yield change
             except CompactedAtError as error:
                 raise CompactedError(f"watch of {prefix!r} after revision {seen}: {error}") from error
-            except (CanceledError, aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            except (CanceledError, QuorumUnavailableError, aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 # Whatever broke, the answer is the same: go on after the last revision, elsewhere if possible.
                 await asyncio.sleep(RESUME_PAUSES_S[min(failures, len(RESUME_PAUSES_S) - 1)])
             failures += 1
@@ -96,13 +106,32 @@ class EtcdQuorum:
         # From ``seen`` itself: if compaction has passed it, a deletion just after may be gone without a trace.
         body = watch_request(prefix, max(seen, 1))
         async with self._gateway.stream(endpoint, "/v3/watch", body, silence_s=SILENCE_S) as content:
-            lines = Lines()
+            lines, fresh = Lines(), True
             while chunk := await content.readany():
                 lines, whole = lines.feed(chunk)
                 for line in whole:
+                    created = created_of(line) if fresh else None
+                    fresh = False
+                    if created is not None:
+                        await self._compare(created, prefix, seen)
                     for change in changes_of(line, seen):
                         seen = change.revision
                         yield change
+
+    async def _compare(self, header: Header, prefix: str, seen: int) -> None:
+        """Raise StoreReplacedError unless a member that was just reached goes on with the history seen so far.
+
+        Members start again when their store is restored, so no watch lives through that. Who the member is of says
+        its cluster's identity. A revision that is too old may only mean that this member lags behind: then the leader
+        is asked.
+        """
+        if self._cluster is not None and header.cluster != self._cluster:
+            raise StoreReplacedError(f"the store's cluster identity was {self._cluster} and is {header.cluster}")
+        if header.revision < seen:
+            reply = await self._gateway.post("/v3/kv/range", any_key(prefix), timeout_s=SILENCE_S)
+            newest = header_of(reply).revision
+            if newest < seen:
+                raise StoreReplacedError(f"the store was at revision {seen} and is at {newest}")
 
     async def membership(self, *, timeout_s: float) -> Membership:
         """Return the members and who leads, as the local member sees it."""
@@ -151,7 +180,7 @@ class EtcdQuorum:
 async def connect(endpoints: Sequence[Endpoint], identity_dir: Path) -> AsyncIterator[EtcdQuorum]:
     """Talk to the local member (the first endpoint) and, when it takes no connection, to the others.
 
-    ``identity_dir`` holds ca.crt, tls.crt and tls.key, read once.
+    ``identity_dir`` holds ca.crt, tls.crt and tls.key; what is renewed there is used for new connections.
     """
     async with open_gateway(endpoints, identity_dir) as gateway:
         yield EtcdQuorum(gateway)

@@ -91,6 +91,30 @@ def outcome_of(reply: Mapping[str, Any]) -> Outcome:
     return Outcome(bool(reply.get("succeeded", False)), _revision(reply))
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What every answer of a member begins with: which cluster it is of, and up to which revision it is."""
+
+    cluster: str
+    revision: int
+
+
+def header_of(reply: Mapping[str, Any]) -> Header:
+    """Return the header of an answer."""
+    return Header(str(reply["header"].get("cluster_id", "")), _revision(reply))
+
+
+def created_of(line: bytes) -> Header | None:
+    """Return the header of a watch's first response, which says that it was created; None of any other."""
+    result = json.loads(line).get("result", {})
+    return header_of(result) if result.get("created") and not result.get("canceled") else None
+
+
+def any_key(prefix: str) -> dict[str, Any]:
+    """Return the body of a linearizable read that asks for next to nothing but the header."""
+    return {**prefix_range(prefix), "limit": "1", "keys_only": True}
+
+
 def _revision(reply: Mapping[str, Any]) -> int:
     return int(reply["header"].get("revision", 0))
 

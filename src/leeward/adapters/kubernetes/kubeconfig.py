@@ -72,7 +72,7 @@ def connection(config: Kubeconfig, context: str) -> Iterator[Connection]:
             config.where,
             f"context {context} names no API server",
             f"its cluster {entry.get('cluster')} has no server",
-            "mend the file, or let your provider's tool write it anew",
+            "fix the file, or let your provider's tool write it again",
         )
     if cluster.get("proxy-url"):
         raise _failed(
@@ -188,5 +188,5 @@ def _from_plugin(config: Kubeconfig, context: str, wanted: Entry, cluster: Entry
     }
 
 
-def _failed(code: str, where: str, what: str, why: str, fix: str = "mend the file") -> ProblemsError:
+def _failed(code: str, where: str, what: str, why: str, fix: str = "fix the file") -> ProblemsError:
     return ProblemsError([Problem(code=code, where=where, what=what, why=why, fix=fix)])

@@ -113,7 +113,8 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and hand out a successful response; everything else becomes one of our errors."""
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            # Watches hold their connections for good: with a limit, those of some applications would block all others.
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         headers = {"Accept": accept}
         if self._token_file is not None:
             # Read every time: bound tokens of real clusters are replaced in place.

@@ -42,6 +42,7 @@ from leeward.adapters.postgres.messages import (
     Wal,
     claims_of,
     query,
+    refusal_of,
     start_of,
     with_claims_to,
 )
@@ -108,11 +109,20 @@ class Anticipation:
         self._ahead: deque[_Question] = deque()
         self._agreed = False
         """The upstream has said that the old timeline ends where our WAL of it does."""
+        self.refusal: str | None = None
+        """The SQLSTATE of the last error the upstream answered with."""
+        self.arrived = False
+        """The upstream sent WAL, or that there is none to send."""
 
     @property
     def held_bytes(self) -> int:
         """How much has come from the server that the client has not asked for yet."""
         return sum(map(len, self._early)) + sum(len(frame) for question in self._ahead for frame in question.answer)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the upstream has granted the request to stream. WAL it no longer has it refuses afterwards."""
+        return self._streaming
 
     @property
     def accompanied(self) -> bool:
@@ -245,6 +255,8 @@ class Anticipation:
             self._deliver_of_stream(frame, passing)
             return
         passing.to_client += frame
+        if kind == b"E":
+            self.refusal = refusal_of(frame)
         if kind == b"W" and self._start is not None:
             self._streaming, self._end_lsn, self._withheld = True, self._start.lsn, None
             if self._again is not None:
@@ -255,6 +267,7 @@ class Anticipation:
             self._ask_ahead(self._start, passing)
 
     def _deliver_of_stream(self, frame: bytes, passing: Passing) -> None:
+        self.arrived = True
         if frame[5:6] != b"w":
             passing.to_client += frame
             if frame[5:6] == b"k":

@@ -8,10 +8,12 @@ from typing import Self
 
 import aiohttp
 
-from leeward.adapters.postgres.identity import client_context
+from leeward.adapters.http.tls import client
+from leeward.adapters.postgres.requests import LeaseRequest, OrderRequest
 from leeward.core.codec import DecodeError, decode, encode
-from leeward.core.values import InstanceStatus, Order, Region
-from leeward.ports.database import InstanceUnavailableError, StaleEpochError
+from leeward.core.identities import INSTANCE_CA, instance_host
+from leeward.core.values import App, Basis, InstanceStatus, Order, Region
+from leeward.ports.database import InstanceUnavailableError, StaleError
 
 _POLL_S = 1.0
 _POLL_GRACE_S = 2.0
@@ -20,12 +22,13 @@ _POLL_GRACE_S = 2.0
 class InstanceManager:
     """A Database. Use it as an async context manager, or call ``close``; connections are kept alive."""
 
-    def __init__(self, url: str, identity_dir: Path, region: Region) -> None:
-        """``region`` is the name in the manager's certificate. Call inside a running event loop."""
+    def __init__(self, url: str, identity_dir: Path, app: App, region: Region) -> None:
+        """``app`` and ``region`` are named in the manager's certificate. Call inside a running event loop."""
         self._url = url.rstrip("/")
-        self._region = region
+        self._host = instance_host(app, region)
+        self._tls = client(identity_dir, INSTANCE_CA)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=client_context(identity_dir), limit=8),
+            connector=aiohttp.TCPConnector(limit=8),
             headers={"Content-Type": "application/json"},
         )
 
@@ -56,13 +59,14 @@ class InstanceManager:
             yield status
             path = f"/v1/status?after={version}&wait_s={_POLL_S}"
 
-    async def order(self, order: Order, *, timeout_s: float) -> InstanceStatus:
-        """Accept an order; it settles later. Raises StaleEpochError, InstanceUnavailableError."""
-        return (await self._call("PUT", "/v1/order", encode(order), timeout_s=timeout_s))[0]
+    async def order(self, order: Order, *, basis: Basis, timeout_s: float) -> InstanceStatus:
+        """Accept an order; it settles later. Raises StaleError, InstanceUnavailableError."""
+        body = encode(OrderRequest(order, basis))
+        return (await self._call("PUT", "/v1/order", body, timeout_s=timeout_s))[0]
 
-    async def lease(self, epoch: int, until_s: float, *, timeout_s: float) -> InstanceStatus:
+    async def lease(self, epoch: int, until_s: float, *, basis: Basis, timeout_s: float) -> InstanceStatus:
         """Let a primary of ``epoch`` accept writes until ``until_s`` of its boot clock. See the port."""
-        body = encode({"epoch": epoch, "until_s": until_s})
+        body = encode(LeaseRequest(epoch, until_s, basis))
         return (await self._call("PUT", "/v1/lease", body, timeout_s=timeout_s))[0]
 
     async def _call(
@@ -71,11 +75,11 @@ class InstanceManager:
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._session.request(
-                    method, self._url + path, data=body, server_hostname=self._region
+                    method, self._url + path, data=body, ssl=self._tls(), server_hostname=self._host
                 ) as response:
                     text = await response.text()
                     if response.status == 409:
-                        raise StaleEpochError(text)
+                        raise StaleError(text)
                     if response.status != 200:
                         raise InstanceUnavailableError(f"{self._url} answered {response.status}: {text}")
                     return decode(InstanceStatus, text), int(response.headers["X-Version"])

@@ -12,6 +12,7 @@ import structlog
 
 from leeward.adapters.postgres.anticipation import SEGMENT_BYTES, Anticipation, Passing
 from leeward.adapters.postgres.messages import GOODBYE, UnforeseenError
+from leeward.adapters.postgres.private import make_private
 from leeward.adapters.postgres.settings import Endpoint, ManagerSettings
 from leeward.adapters.postgres.understudy import Understudy
 from leeward.core.values import Region
@@ -27,6 +28,11 @@ _PROMOTED_TIMEOUT_S = 1.0
 _CHUNK_BYTES = 128 * 1024
 # What may wait here for the WAL receiver to ask for it: the rest stays with the upstream.
 _HELD_MAX_BYTES = 4 * 1024 * 1024
+
+# An upstream that grants a request to stream and then lacks the WAL says so within the same packet.
+_GRANTED_FOR_S = 0.1
+# "requested WAL segment has already been removed" (undefined_file), and a slot invalidated for the same reason.
+_WAL_REMOVED = ("58P01", "55000")
 
 _Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -44,12 +50,14 @@ class Courier:
         self._answer_timeout_s = answer_timeout_s
         self._servers: list[asyncio.Server] = []
         self._journeys: set[asyncio.Task[None]] = set()
+        self._streams: dict[Region, _Journey] = {}
+        self._wal_removed: set[Region] = set()
         self._alone: set[Region] = set()
         """Whose promotion was waited for in vain: the next connection is as if there were no understudies."""
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
-        self._settings.layout.socket.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._settings.layout.socket)
         for region, socket in self._settings.wal_sources.items():
             accepted = partial(self._accepted, region)
             path = f"{socket.host}/.s.PGSQL.{socket.port}"
@@ -89,9 +97,31 @@ class Courier:
             Anticipation(self._held, understudy),
             self._answer_timeout_s,
         )
-        await journey.run(understudy)
+        self._streams[source] = journey
+        try:
+            await journey.run(understudy)
+        finally:
+            if self._streams.get(source) is journey:
+                del self._streams[source]
+        if journey.arrived:
+            self._wal_removed.discard(source)
+        if journey.refusal in _WAL_REMOVED:
+            self._wal_removed.add(source)
         if journey.waited_in_vain:
             self._alone.add(source)
+
+    def streams_from(self, source: Region) -> bool:
+        """Whether WAL arrives from this upstream, or would if there was any."""
+        journey = self._streams.get(source)
+        return journey is not None and journey.streams
+
+    def wal_removed(self, source: Region) -> bool:
+        """Whether the upstream refused to stream because it no longer has the WAL that was asked for."""
+        return source in self._wal_removed
+
+    def forget(self, source: Region) -> None:
+        """The next request to this upstream asks for other WAL."""
+        self._wal_removed.discard(source)
 
     def _held(self, timeline: int, from_lsn: int, to_lsn: int) -> bytes:
         high, low = from_lsn >> 32, from_lsn & 0xFFFFFFFF
@@ -119,6 +149,7 @@ class _Journey:
         self._anticipation = anticipation
         self._answer_timeout_s = answer_timeout_s
         self._unanswered_since_s: float | None = None
+        self._granted_at_s: float | None = None
         self._moved = asyncio.Event()
         self._taken_over = asyncio.Event()
         self._over = asyncio.Event()
@@ -143,7 +174,25 @@ class _Journey:
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(outcome, UnforeseenError):
-                    log.warning("starting over", because=str(outcome))
+                    log.warning("reconnecting to the upstream", because=str(outcome))
+
+    @property
+    def refusal(self) -> str | None:
+        """The SQLSTATE of the last error the upstream answered with."""
+        return self._anticipation.refusal
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the upstream has sent anything in the stream."""
+        return self._anticipation.arrived
+
+    @property
+    def streams(self) -> bool:
+        """Whether WAL arrives, or would: an upstream without the WAL grants the request, and ends it at once."""
+        granted_at_s = self._granted_at_s
+        if granted_at_s is None or self.refusal is not None:
+            return False
+        return self.arrived or self._now_s() - granted_at_s >= _GRANTED_FOR_S
 
     async def _carry_there(self) -> None:
         while data := await self._from_client.read(_CHUNK_BYTES):
@@ -213,12 +262,15 @@ class _Journey:
                 self._to_server.close()
                 self._to_server = understudy
                 self._taken_over.set()
-                log.info("an understudy took over", upstream=f"{self._upstream.host}:{self._upstream.port}")
+                log.info("standby session took over", upstream=f"{self._upstream.host}:{self._upstream.port}")
             elif not self._anticipation.accompanied:
                 understudy.write(GOODBYE)
                 understudy.close()
         await self._to_client.drain()
         await self._to_server.drain()
+        # By either session: the first one may be granted the old timeline together with its end.
+        if self._granted_at_s is None and self._anticipation.streaming:
+            self._granted_at_s = self._now_s()
         self._moved.set()
 
     async def _room(self) -> None:
@@ -232,7 +284,7 @@ class _Journey:
             since_s = self._unanswered_since_s
             if since_s is not None and self._now_s() - since_s >= self._answer_timeout_s:
                 because = f"no answer from {self._upstream.host}:{self._upstream.port} for {self._answer_timeout_s:g} s"
-                log.warning("starting over", because=because)
+                log.warning("reconnecting to the upstream", because=because)
                 return
 
     @staticmethod

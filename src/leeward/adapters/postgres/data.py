@@ -3,34 +3,28 @@
 import asyncio
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
-from psycopg import sql
 
-from leeward.adapters.postgres import configuration
-from leeward.adapters.postgres.configuration import REPLICATOR, SUPERUSER, Duty
-from leeward.adapters.postgres.lineage import format_lsn, parse_history, parse_lsn
+from leeward.adapters.postgres import configuration, founding
+from leeward.adapters.postgres.configuration import OWN_DATABASE, SUPERUSER
+from leeward.adapters.postgres.connection import as_superuser
+from leeward.adapters.postgres.lineage import parse_history, parse_lsn
+from leeward.adapters.postgres.pinned import options
 from leeward.adapters.postgres.server import CommandError, Server, run
-from leeward.adapters.postgres.session import Session
-from leeward.adapters.postgres.settings import ManagerSettings
+from leeward.adapters.postgres.settings import Endpoint, ManagerSettings
 from leeward.adapters.postgres.state import sync_directory
+from leeward.adapters.postgres.waldump import SEGMENT_BYTES, record_command
 from leeward.core.values import Region
+from leeward.instance.machine.values import Duty
 
-SEGMENT_BYTES = 16 * 1024 * 1024
 _PAGE_BYTES = 8192
 _PAGE_HEADER_BYTES = 24
 _SEGMENT_HEADER_BYTES = 40
 _COPY_TIMEOUT_S = 3600.0
 _READY_TIMEOUT_S = 60.0
-
-# What pg_rewind calls on its source; such grants belong to the database it connects to (postgres).
-_REWIND_FUNCTIONS = (
-    "pg_ls_dir(text, boolean, boolean)",
-    "pg_stat_file(text, boolean)",
-    "pg_read_binary_file(text)",
-    "pg_read_binary_file(text, bigint, bigint, boolean)",
-)
-
 
 _PROGRESS = re.compile(r"(\d+)/\d+ kB")
 
@@ -51,6 +45,11 @@ class DataDirectory:
         return (self._settings.layout.data / "PG_VERSION").is_file()
 
     @property
+    def torn(self) -> bool:
+        """Whether a rewind was cut short: the data are good for nothing but to be replaced."""
+        return self._settings.layout.rewinding.exists()
+
+    @property
     def in_recovery(self) -> bool:
         """Whether PostgreSQL would start on it as a standby."""
         return self._settings.layout.standby_signal.exists()
@@ -62,8 +61,8 @@ class DataDirectory:
             signal_file.touch(mode=0o600)
             sync_directory(signal_file.parent)
 
-    async def bootstrap(self, server: Server, session: Session) -> None:
-        """Make a new database cluster with its roles, database and epoch table; nobody can reach it meanwhile.
+    async def bootstrap(self, server: Server) -> None:
+        """Make a new database cluster (``founding``); no client can reach it meanwhile.
 
         Raises CommandError, psycopg.Error, TimeoutError; nothing is left in place then.
         """
@@ -84,45 +83,13 @@ class DataDirectory:
         configuration.write(self._settings, Duty(tcp=False), self._replication_password)
         server.start(layout.copy)
         try:
-            await self._populate(server, session)
+            await _answers(server, self._settings)
+            await founding.found(self._settings, self._owner_password, self._replication_password)
         except BaseException:
             await server.end()
             raise
         await server.stop(timeout_s=30)
         self._install_copy()
-
-    async def _populate(self, server: Server, session: Session) -> None:
-        connection = await _ready(server, session, "postgres")
-        async with connection:
-            for role, password, attributes in (
-                (REPLICATOR, self._replication_password, sql.SQL("LOGIN REPLICATION")),
-                (self._settings.owner, self._owner_password, sql.SQL("LOGIN")),
-            ):
-                # The verifier, not the password: a failing statement would be logged.
-                verifier = connection.pgconn.encrypt_password(
-                    password.encode(), role.encode(), b"scram-sha-256"
-                ).decode()
-                await connection.execute(
-                    sql.SQL("CREATE ROLE {} {} PASSWORD {}").format(
-                        sql.Identifier(role), attributes, sql.Literal(verifier)
-                    )
-                )
-            for function in _REWIND_FUNCTIONS:
-                grant = f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {REPLICATOR}"
-                await connection.execute(grant.encode())
-            await connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                    sql.Identifier(self._settings.database), sql.Identifier(self._settings.owner)
-                )
-            )
-        connection = await session.connect(self._settings.database)
-        async with connection:
-            await connection.execute("CREATE SCHEMA leeward")
-            await connection.execute(
-                "CREATE TABLE leeward.epoch (epoch bigint PRIMARY KEY, region text NOT NULL, at timestamptz NOT NULL)"
-            )
-            await connection.execute("GRANT USAGE ON SCHEMA leeward TO PUBLIC")
-            await connection.execute("GRANT SELECT ON leeward.epoch TO PUBLIC")
 
     async def copy_from(self, upstream: Region) -> int:
         """Replace the data directory by a base backup of an upstream, a standby included; return its bytes.
@@ -131,19 +98,21 @@ class DataDirectory:
         """
         layout = self._settings.layout
         await asyncio.to_thread(shutil.rmtree, layout.copy, ignore_errors=True)
-        said = await self._run(
-            "pg_basebackup",
-            "--progress",
-            "--pgdata",
-            str(layout.copy),
-            "--dbname",
-            configuration.conninfo(self._settings.upstreams[upstream]),
-            "--wal-method=stream",
-            "--checkpoint=fast",
-            "--no-password",
-            timeout_s=_COPY_TIMEOUT_S,
-            errors_too=True,
-        )
+        address = self._settings.upstreams[upstream]
+        with self._password_at(address) as passfile:
+            said = await self._run(
+                "pg_basebackup",
+                "--progress",
+                "--pgdata",
+                str(layout.copy),
+                "--dbname",
+                configuration.conninfo(address, passfile=passfile),
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                "--no-password",
+                timeout_s=_COPY_TIMEOUT_S,
+                errors_too=True,
+            )
         (layout.copy / "standby.signal").touch(mode=0o600)
         self._install_copy()
         await asyncio.to_thread(shutil.rmtree, layout.replaced, ignore_errors=True)
@@ -154,19 +123,24 @@ class DataDirectory:
 
         After a failure the directory is of no more use. Raises CommandError, TimeoutError.
         """
-        source = configuration.conninfo(self._settings.upstreams[upstream], dbname="postgres")
-        said = await self._run(
-            "pg_rewind",
-            "--progress",
-            "--target-pgdata",
-            str(self._settings.layout.data),
-            "--source-server",
-            source,
-            "--no-ensure-shutdown",
-            timeout_s=_COPY_TIMEOUT_S,
-            errors_too=True,
-        )
+        address = self._settings.upstreams[upstream]
+        rewinding = self._settings.layout.rewinding
+        with self._password_at(address) as passfile:
+            rewinding.touch(mode=0o600)
+            sync_directory(rewinding.parent)
+            said = await self._run(
+                "pg_rewind",
+                "--progress",
+                "--target-pgdata",
+                str(self._settings.layout.data),
+                "--source-server",
+                configuration.conninfo(address, dbname=OWN_DATABASE, options=options(), passfile=passfile),
+                "--no-ensure-shutdown",
+                timeout_s=_COPY_TIMEOUT_S,
+                errors_too=True,
+            )
         self.keep_in_recovery()
+        rewinding.unlink()
         return copied_bytes(said)
 
     async def clean_end_lsn(self) -> int | None:
@@ -180,15 +154,8 @@ class DataDirectory:
             return None
         checkpoint = facts["Latest checkpoint location"]
         timeline = int(facts["Latest checkpoint's TimeLineID"])
-        record = await self._run(
-            "pg_waldump",
-            f"--path={data / 'pg_wal'}",
-            f"--timeline={timeline}",
-            f"--start={format_lsn(parse_lsn(checkpoint))}",
-            "--limit=1",
-            timeout_s=10,
-            tied=False,
-        )
+        command = record_command(self._settings.binaries, data / "pg_wal", timeline, parse_lsn(checkpoint))
+        record = await run(command, isolated=self._isolated, timeout_s=10, tied=False)
         length = re.search(r"len \(rec/tot\): +\d+/ *(\d+)", record)
         if length is None or "CHECKPOINT_SHUTDOWN" not in record:
             raise CommandError(f"pg_waldump: no shutdown checkpoint at {checkpoint}")
@@ -213,7 +180,7 @@ class DataDirectory:
                 continue
             left_at_lsn = dict(parse_history(path.read_text(encoding="utf-8"))).get(timeline, 0)
             if left_at_lsn < held_lsn:
-                path.unlink()
+                path.unlink(missing_ok=True)
         sync_directory(histories[0].parent)
 
     async def _control(self) -> dict[str, str]:
@@ -221,6 +188,16 @@ class DataDirectory:
         said = await self._run("pg_controldata", str(self._settings.layout.data), timeout_s=10, tied=False)
         pairs = (line.partition(":") for line in said.splitlines())
         return {name: value.strip() for name, _, value in pairs}
+
+    @contextmanager
+    def _password_at(self, address: Endpoint) -> Iterator[str]:
+        """Yield the path of a file with the password at an upstream. Root and our own user can read an environment."""
+        path = self._settings.layout.copying_password_file
+        configuration.write_password(path, address, self._replication_password)
+        try:
+            yield str(path)
+        finally:
+            path.unlink(missing_ok=True)
 
     def _install_copy(self) -> None:
         layout = self._settings.layout
@@ -230,6 +207,7 @@ class DataDirectory:
             layout.data.rename(layout.replaced)
         layout.copy.rename(layout.data)
         sync_directory(layout.root)
+        layout.rewinding.unlink(missing_ok=True)
 
     async def _run(
         self, program: str, *arguments: str, timeout_s: float, tied: bool = True, errors_too: bool = False
@@ -240,15 +218,16 @@ class DataDirectory:
             timeout_s=timeout_s,
             tied=tied,
             errors_too=errors_too,
-            environment={"PGPASSWORD": self._replication_password},
         )
 
 
-async def _ready(server: Server, session: Session, database: str) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+async def _answers(server: Server, settings: ManagerSettings) -> None:
+    """Return when a PostgreSQL that was started answers. Raises psycopg.OperationalError, TimeoutError."""
     async with asyncio.timeout(_READY_TIMEOUT_S):
         while True:
             try:
-                return await session.connect(database)
+                async with await as_superuser(settings, "postgres"):
+                    return
             except psycopg.OperationalError:
                 if not server.running:
                     raise

@@ -1,34 +1,20 @@
-"""mTLS from an identity directory: ``ca.crt``, ``tls.crt``, ``tls.key``."""
+"""Who may give orders to an instance manager, over mTLS.
 
-import ssl
+The instance manager's certificate is of the instances' authority, for servers, and names the application and the
+region. Its clients' are of the fleet's authority: another instance manager has no such certificate.
+"""
+
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-OPERATOR = "operator"
+from leeward.core.identities import SCHEME, operator_uri, region_uri, uris
 
 
-def server_context(directory: Path) -> ssl.SSLContext:
-    """Return a context that serves only holders of a certificate of the fleet's CA. Raises OSError."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(directory / "ca.crt"))
-    context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+def may_order(certificate: Mapping[str, Any] | None, region: str) -> bool:
+    """Return whether a verified client is the region's agent or an operator, of the fleet that its certificate names.
 
-
-def client_context(directory: Path) -> ssl.SSLContext:
-    """Return a context that shows our certificate and trusts the fleet's CA only. Raises OSError."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(directory / "ca.crt"))
-    context.load_cert_chain(directory / "tls.crt", directory / "tls.key")
-    return context
-
-
-def common_name(certificate: Mapping[str, Any] | None) -> str | None:
-    """Return the CN of a peer's certificate, as ``SSLSocket.getpeercert`` gives it; None without one."""
-    if not certificate:
-        return None
-    for relative_name in certificate.get("subject", ()):
-        for key, value in relative_name:
-            if key == "commonName":
-                return str(value)
-    return None
+    The authority that verified it is of one fleet.
+    """
+    names = uris(certificate)
+    fleets = {uri.removeprefix(SCHEME).partition("/")[0] for uri in names if uri.startswith(SCHEME)}
+    return any(not names.isdisjoint({region_uri(fleet, region), operator_uri(fleet)}) for fleet in fleets)

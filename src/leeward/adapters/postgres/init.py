@@ -1,12 +1,14 @@
 """Run one command so that the death of its parent ends all of it at once.
 
-    python -S -m leeward.adapters.postgres.init PARENT namespace|plain COMMAND...
+    python -S -m leeward.adapters.postgres.init PARENT namespace|plain COUNT HIDDEN... COMMAND...
 
 With ``namespace`` there are two of these processes. The outer one is a child of the instance manager, the
 inner one is pid 1 of a pid namespace and the parent of the command. When the manager dies, the
 parent-death signal kills the outer, then the inner one, and the kernel kills everything inside, even
 what is stopped. The same happens when somebody kills the outer one, which is how the guard does it.
-With ``plain`` (where the kernel refuses namespaces) only the command itself is tied to its parent.
+COUNT says how many paths come before the command. The command and its children find these paths empty,
+because PostgreSQL runs what an application has written. With ``plain`` (where the kernel refuses
+namespaces) only the command itself is tied to its parent.
 
 Signals sent to the outer process reach the command; its exit status becomes theirs.
 Standard library only: site-packages are not loaded, which makes it start in some 15 ms.
@@ -17,7 +19,7 @@ import select
 import signal
 import sys
 
-from leeward.adapters.postgres.kernel import adopt_orphans, die_with_parent, enter_user_namespace
+from leeward.adapters.postgres.kernel import adopt_orphans, die_with_parent, enter_user_namespace, hide
 
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _BLOCKED = (*FORWARDED, signal.SIGCHLD)
@@ -26,7 +28,8 @@ _LOST_PARENT = 70
 
 def main(arguments: list[str]) -> int:
     """Start the command below this process and return its exit status (128 + n for a signal)."""
-    parent, mode, *command = arguments
+    parent, mode, count, *paths = arguments
+    hidden, command = paths[: int(count)], paths[int(count) :]
     die_with_parent()
     if os.getppid() != int(parent):
         return _LOST_PARENT
@@ -34,7 +37,9 @@ def main(arguments: list[str]) -> int:
     if mode == "plain":
         adopt_orphans()
         return _supervise(_spawn(command, tied=True))
-    enter_user_namespace(new_pids=True)
+    enter_user_namespace(new_pids=True, new_mounts=bool(hidden))
+    for path in hidden:
+        hide(path)
     # The parent is pid 0 in there, so its death in between is seen as the end of this pipe.
     reader, writer = os.pipe()
     first = os.fork()

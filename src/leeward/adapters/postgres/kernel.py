@@ -7,11 +7,18 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable
 
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_MS_RDONLY = 1
+_MS_NOSUID = 2
+_MS_NODEV = 4
+_MS_NOEXEC = 8
+_MS_BIND = 4096
 _SIGEV_SIGNAL = 0
 _TIMER_ABSTIME = 1
 ORDINARY_USER = 65534
@@ -49,6 +56,11 @@ def boot_clock_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def wall_clock_s() -> float:
+    """Return seconds of CLOCK_REALTIME, which hosts and NTP set."""
+    return time.clock_gettime(time.CLOCK_REALTIME)
+
+
 def die_with_parent() -> None:
     """Let the kernel kill this process when the thread that made it ends. Forked children do not inherit it."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
@@ -59,14 +71,15 @@ def adopt_orphans() -> None:
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 
 
-def enter_user_namespace(*, new_pids: bool) -> None:
+def enter_user_namespace(*, new_pids: bool, new_mounts: bool = False) -> None:
     """Move into a user namespace that maps this user to itself (root to an ordinary user).
 
-    With ``new_pids`` the next child is pid 1 of a pid namespace. The process must have one thread.
-    Raises OSError where the kernel or its policy refuses.
+    With ``new_pids`` the next child is pid 1 of a pid namespace. With ``new_mounts`` only this process and its children
+    see what is mounted from now on. The process must have one thread. Raises OSError where the kernel or its
+    policy refuses.
     """
     user, group = os.geteuid(), os.getegid()
-    _check(_libc.unshare(_CLONE_NEWUSER | (_CLONE_NEWPID if new_pids else 0)))
+    _check(_libc.unshare(_CLONE_NEWUSER | (_CLONE_NEWPID if new_pids else 0) | (_CLONE_NEWNS if new_mounts else 0)))
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{user or ORDINARY_USER} {user} 1"),
@@ -76,12 +89,40 @@ def enter_user_namespace(*, new_pids: bool) -> None:
             file.write(text)
 
 
+def hide(path: str) -> None:
+    """Mount nothing over a directory, or a file. It takes a mount namespace of the process's own.
+
+    Processes that are started from here cannot undo it: mounts that a user namespace has inherited are locked together
+    (mount_namespaces(7)). Raises OSError.
+    """
+    if os.path.isdir(path):
+        flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+        _check(_libc.mount(b"none", os.fsencode(path), b"tmpfs", flags, b"size=4k,mode=0"))
+    else:
+        _check(_libc.mount(b"/dev/null", os.fsencode(path), None, _MS_BIND, None))
+
+
 def namespaces_work() -> bool:
     """Try a user and pid namespace in a child. Call it before any thread starts."""
+    return _works(lambda: enter_user_namespace(new_pids=True))
+
+
+def hiding_works(paths: Iterable[str]) -> bool:
+    """Try in a child whether the kernel lets this user hide these. Call it before any thread starts."""
+
+    def attempt() -> None:
+        enter_user_namespace(new_pids=True, new_mounts=True)
+        for path in paths:
+            hide(path)
+
+    return _works(attempt)
+
+
+def _works(attempt: Callable[[], None]) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            enter_user_namespace(new_pids=True)
+            attempt()
         except OSError:
             os._exit(1)
         os._exit(0)

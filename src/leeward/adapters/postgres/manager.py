@@ -5,41 +5,46 @@ the kernel ends PostgreSQL with it (``init``).
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 
-from leeward.adapters.postgres import identity, orphans, state
+from leeward.adapters.http.answers import answered
+from leeward.adapters.http.bodies import BodyLimits, bounded
+from leeward.adapters.http.questions import seconds, shown, whole_number
+from leeward.adapters.http.serving import HttpServer
+from leeward.adapters.http.tls import server
+from leeward.adapters.postgres import durability, identity, state, volume
 from leeward.adapters.postgres.courier import Courier
 from leeward.adapters.postgres.data import DataDirectory
 from leeward.adapters.postgres.guard import Guard, Lease
 from leeward.adapters.postgres.instance import Instance
-from leeward.adapters.postgres.kernel import enter_user_namespace, namespaces_work
-from leeward.adapters.postgres.reconcile import Reconciler, StaleError
+from leeward.adapters.postgres.kernel import enter_user_namespace, hiding_works, namespaces_work
+from leeward.adapters.postgres.orphans.save import saved
+from leeward.adapters.postgres.reconcile import Reconciler
+from leeward.adapters.postgres.requests import LeaseRequest, OrderRequest
 from leeward.adapters.postgres.server import Server
 from leeward.adapters.postgres.settings import ManagerSettings, SettingsError, parse
 from leeward.adapters.postgres.status import Publisher
 from leeward.core.codec import DecodeError, decode, encode
-from leeward.core.values import Order
+from leeward.instance.machine.acceptance import StaleOrderError, check
 
 _WAIT_MAX_S = 30.0
+_BODY_MAX = 256 * 1024
+"""Bytes: an order names every region of the fleet."""
+_UNTIL_MAX_S = 2.0**31
+"""Of a boot clock: 68 years. Timers and waits take no more."""
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("leeward.postgres")
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseRequest:
-    """The body of PUT /v1/lease."""
-
-    epoch: int
-    until_s: float
 
 
 class Api:
@@ -48,14 +53,16 @@ class Api:
     def __init__(
         self, settings: ManagerSettings, instance: Instance, reconciler: Reconciler, publisher: Publisher
     ) -> None:
-        self._allowed = {settings.region, identity.OPERATOR}
+        self._region = settings.region
         self._instance = instance
         self._reconciler = reconciler
         self._publisher = publisher
 
     def application(self) -> web.Application:
         """Return the application to serve."""
-        application = web.Application(middlewares=[self._authorize])
+        # Nobody else's body is read.
+        middlewares = [answered(_refusal), self._authorize, bounded(BodyLimits(_BODY_MAX), _refusal)]
+        application = web.Application(middlewares=middlewares, client_max_size=_BODY_MAX)
         application.router.add_get("/v1/status", self._status)
         application.router.add_put("/v1/order", self._order)
         application.router.add_put("/v1/lease", self._lease)
@@ -65,37 +72,39 @@ class Api:
     async def _authorize(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         transport = request.transport
         certificate = None if transport is None else transport.get_extra_info("peercert")
-        if identity.common_name(certificate) not in self._allowed:
+        if not identity.may_order(certificate, self._region):
             return _refusal(403, "forbidden", "only this region's agent and the operator are served")
         return await handler(request)
 
     async def _status(self, request: web.Request) -> web.Response:
-        try:
-            after = int(request.query["after"]) if "after" in request.query else None
-            wait_s = min(float(request.query.get("wait_s", "0")), _WAIT_MAX_S)
-        except ValueError as error:
-            return _refusal(400, "bad-request", str(error))
+        after = whole_number(request, "after")
+        wait_s = seconds(request, "wait_s", at_most=_WAIT_MAX_S) or 0.0
         if after is not None and wait_s > 0:
             await self._publisher.wait(after, wait_s)
         return self._answer()
 
     async def _order(self, request: web.Request) -> web.Response:
         try:
-            await self._reconciler.accept(decode(Order, await request.read()))
+            asked = decode(OrderRequest, await request.read())
+            await self._reconciler.accept(asked.order, asked.basis)
         except DecodeError as error:
-            return _refusal(400, "bad-request", str(error))
-        except StaleError as error:
-            return _refusal(409, "stale-epoch", str(error))
+            return _refusal(400, "bad-request", shown(str(error)))
+        except StaleOrderError as error:
+            return _refusal(409, "stale", str(error))
         return self._answer()
 
     async def _lease(self, request: web.Request) -> web.Response:
         try:
             lease = decode(LeaseRequest, await request.read())
         except DecodeError as error:
-            return _refusal(400, "bad-request", str(error))
-        accepted = self._instance.state.epoch
-        if lease.epoch < accepted:
-            return _refusal(409, "stale-epoch", f"epoch {lease.epoch} is older than {accepted}")
+            return _refusal(400, "bad-request", shown(str(error)))
+        # Written so that a time that is not a number is refused, too.
+        if not abs(lease.until_s) <= _UNTIL_MAX_S:
+            return _refusal(400, "bad-request", "until_s is no time of a boot clock")
+        try:
+            check(self._instance.state, lease.epoch, lease.basis, self._instance.incarnation)
+        except StaleOrderError as error:
+            return _refusal(409, "stale", str(error))
         self._instance.guard.extend(Lease(lease.epoch, lease.until_s))
         status, _ = self._publisher.current()
         if not status.writable:
@@ -111,7 +120,7 @@ def _refusal(status: int, code: str, message: str) -> web.Response:
     return web.Response(status=status, text=encode({"code": code, "message": message}), content_type="application/json")
 
 
-async def serve(settings: ManagerSettings, *, isolated: bool) -> None:
+async def serve(settings: ManagerSettings, *, isolated: bool, hidden: Sequence[Path]) -> None:
     """Run until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
@@ -129,54 +138,56 @@ async def serve(settings: ManagerSettings, *, isolated: bool) -> None:
     owner_password = settings.password_file.read_text(encoding="utf-8").strip()
 
     def stopped_by_guard() -> None:
-        instance.progress.activity = "stopped by the guard"
+        instance.memory = replace(instance.memory, stopped_by_guard=True)
+        instance.activity = "stopped by the guard"
         log.warning("stopped by the guard", region=settings.region, epoch=instance.state.epoch)
         wake()
 
     guard = Guard(lambda: _call_soon(loop, stopped_by_guard))
-    publisher = Publisher(settings, guard, incarnation=uuid.uuid4().hex)
+    incarnation = uuid.uuid4().hex
+    publisher = Publisher(settings, guard, incarnation)
+    courier = Courier(settings, replication_password)
+    data = DataDirectory(settings, isolated=isolated, owner=owner_password, replication=replication_password)
+    known = state.load(layout.state)
     instance = Instance(
         settings,
-        state.load(layout.state),
+        # Also where the state file was lost: what a rewind has left half changed must not be started.
+        replace(known, incomplete=True) if data.torn else known,
         guard,
-        Server(settings, isolated=isolated, exited=wake),
-        DataDirectory(settings, isolated=isolated, owner=owner_password, replication=replication_password),
+        Server(settings, isolated=isolated, hidden=hidden, exited=wake),
+        data,
         publisher,
+        courier,
+        incarnation=incarnation,
         isolated=isolated,
         replication_password=replication_password,
     )
-    instance.progress.orphans = orphans.saved(layout.orphans)
+    instance.orphans = saved(layout.orphans)
     reconciler = Reconciler(instance)
     wakers.append(reconciler.wake)
-    runner = web.AppRunner(
-        Api(settings, instance, reconciler, publisher).application(), access_log=None, shutdown_timeout=1.0
-    )
-    await runner.setup()
-    site = web.TCPSite(
-        runner,
-        settings.listen.host,
-        settings.listen.port,
-        ssl_context=identity.server_context(settings.identity_dir),
-        reuse_address=True,
-    )
-    await site.start()
-    courier = Courier(settings, replication_password)
+    api = Api(settings, instance, reconciler, publisher).application()
+    tls = server(settings.identity_dir)
+    served = contextlib.AsyncExitStack()
+    await served.enter_async_context(HttpServer(api, settings.listen.host, settings.listen.port, tls))
     await courier.start()
     log.info("serving", region=settings.region, app=settings.app, isolated=isolated)
     converging = asyncio.create_task(reconciler.run(), name="reconcile")
+    watching = asyncio.create_task(durability.watch(instance, publisher), name="watch-durability")
+    measuring = asyncio.create_task(volume.watch(instance, publisher), name="measure-volume")
     stopping = asyncio.create_task(ending.wait(), name="wait-for-the-end")
     try:
-        await asyncio.wait({converging, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if converging.done():
-            converging.result()
+        await asyncio.wait({converging, watching, measuring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for required in (converging, watching, measuring):
+            if required.done():
+                required.result()
     finally:
-        for task in (converging, stopping):
+        for task in (converging, watching, measuring, stopping):
             task.cancel()
-        await asyncio.gather(converging, stopping, return_exceptions=True)
+        await asyncio.gather(converging, watching, measuring, stopping, return_exceptions=True)
         await reconciler.close()
         await courier.close()
         guard.close()
-        await runner.cleanup()
+        await served.aclose()
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
@@ -204,7 +215,10 @@ def main() -> int:
     except OSError as error:
         log.error("cannot start", because=f"PostgreSQL refuses to run as root, and a user namespace: {error}")
         return 2
-    asyncio.run(serve(settings, isolated=namespaces_work()))
+    hidden = settings.secrets if hiding_works(map(str, settings.secrets)) else ()
+    if not hidden:
+        log.warning("PostgreSQL can read the manager's secrets", because="the kernel refuses a mount namespace")
+    asyncio.run(serve(settings, isolated=namespaces_work(), hidden=hidden))
     return 0
 
 

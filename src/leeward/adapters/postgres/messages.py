@@ -66,6 +66,12 @@ class Start:
         return b"START_REPLICATION%s %X/%X TIMELINE %d" % (slot, self.lsn >> 32, self.lsn & 0xFFFFFFFF, self.timeline)
 
 
+def refusal_of(error: bytes) -> str:
+    """Return the SQLSTATE of an ErrorResponse; empty when it has none."""
+    fields = error[5:].split(b"\0")
+    return next((field[1:].decode("ascii", "replace") for field in fields if field[:1] == b"C"), "")
+
+
 class Frames:
     """Cuts a byte stream into messages: a type, a length, a body. A client's first has no type."""
 

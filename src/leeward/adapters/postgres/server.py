@@ -1,49 +1,50 @@
 """The PostgreSQL processes: started below ``init``, signalled, awaited, and killed all at once."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
-import leeward
-from leeward.adapters.postgres.settings import ManagerSettings
-
-_SOURCE = str(Path(leeward.__file__).parent.parent)
+from leeward.adapters.postgres.private import make_private
+from leeward.adapters.postgres.settings import SOURCE, ManagerSettings
 
 
 class CommandError(Exception):
     """One of PostgreSQL's programs failed; the text is its last words."""
 
 
-def _wrapped(command: Sequence[str], *, isolated: bool) -> list[str]:
+def _wrapped(command: Sequence[str], *, isolated: bool, hidden: Sequence[Path] = ()) -> list[str]:
     mode = "namespace" if isolated else "plain"
     program = [sys.executable, "-S", "-m", "leeward.adapters.postgres.init"]
-    return [*program, str(os.getpid()), mode, *command]
+    return [*program, str(os.getpid()), mode, str(len(hidden)), *map(str, hidden), *command]
 
 
-def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     # LC_ALL: the wheel's PostgreSQL knows no other locale than the C library's own.
-    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PYTHONPATH": _SOURCE, **(extra or {})}
+    return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PYTHONPATH": str(SOURCE)}
 
 
 async def run(
     command: Sequence[str],
     *,
     isolated: bool,
-    timeout_s: float,
+    timeout_s: float | None,
     tied: bool = True,
-    environment: Mapping[str, str] | None = None,
     accept: tuple[int, ...] = (0,),
     errors_too: bool = False,
+    output_to: BinaryIO | None = None,
 ) -> str:
     """Run a program to its end and return its output; cancelled or too slow, it is killed.
 
-    ``errors_too``: what it said on stderr follows what it said on stdout.
+    ``timeout_s``: None when the caller bounds it. ``output_to``: an open file for its output, which is not returned
+    then. ``errors_too``: what it said on stderr follows what it said on stdout.
 
     It ends with this process, like the server, unless it is not ``tied``: what only reads a file and ends by
     itself need not pay for that. Raises CommandError, TimeoutError.
@@ -51,14 +52,15 @@ async def run(
     process = await asyncio.create_subprocess_exec(
         *(_wrapped(command, isolated=isolated) if tied else command),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if output_to is None else output_to,
         stderr=subprocess.PIPE,
-        env=_environment(environment),
+        env=_environment(),
         cwd="/",
     )
     try:
         async with asyncio.timeout(timeout_s):
             output, errors = await process.communicate()
+            output = output or b""
     finally:
         if process.returncode is None:
             process.kill()
@@ -72,10 +74,16 @@ async def run(
 class Server:
     """At most one running PostgreSQL. Started from the main thread: the parent-death signal follows it."""
 
-    def __init__(self, settings: ManagerSettings, *, isolated: bool, exited: Callable[[], None]) -> None:
-        """``exited`` is called in the event loop after PostgreSQL ended, for whatever reason."""
+    def __init__(
+        self, settings: ManagerSettings, *, isolated: bool, hidden: Sequence[Path], exited: Callable[[], None]
+    ) -> None:
+        """``hidden``: what PostgreSQL must not see, which takes ``isolated``.
+
+        ``exited`` is called in the event loop after PostgreSQL ended, for whatever reason.
+        """
         self._settings = settings
         self._isolated = isolated
+        self._hidden = hidden
         self._exited = exited
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
@@ -98,7 +106,7 @@ class Server:
         if self._process is not None:
             raise RuntimeError("PostgreSQL is running already")
         layout = self._settings.layout
-        layout.socket.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(layout.socket)
         command = [
             str(self._settings.binaries / "postgres"),
             "-D",
@@ -107,7 +115,7 @@ class Server:
             f"config_file={layout.configuration / 'postgresql.conf'}",
         ]
         self._process = subprocess.Popen(
-            _wrapped(command, isolated=self._isolated),
+            _wrapped(command, isolated=self._isolated, hidden=self._hidden),
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             env=_environment(),
@@ -157,6 +165,26 @@ class Server:
             except psutil.NoSuchProcess:
                 continue
 
+    def end_others(self, ours: frozenset[int]) -> int:
+        """Ask every child of the postmaster to end that is not in ``ours``, ids as PostgreSQL knows them.
+
+        Returns how many there were. SIGTERM only: a backend that is killed takes all of PostgreSQL with it.
+        """
+        others = [process for process in self._children() if _inner_pid(process.pid) not in ours]
+        for process in others:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        return len(others)
+
+    def _children(self) -> list[psutil.Process]:
+        below = [] if self._process is None else _descendants(self._process.pid)
+        postmaster = next((process for process in below if _is_postgres(process)), None)
+        if postmaster is None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return postmaster.children()
+        return []
+
     async def wait(self) -> None:
         """Return when nothing runs."""
         await self._ended.wait()
@@ -175,6 +203,21 @@ class Server:
         """Kill everything and return when it is gone."""
         self.kill()
         await self.wait()
+
+
+def _is_postgres(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.name() == "postgres")
+    return False
+
+
+def _inner_pid(pid: int) -> int:
+    """Return the id of a process in its own pid namespace; its id here when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("NSpid:"):
+                return int(line.split()[-1])
+    return pid
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

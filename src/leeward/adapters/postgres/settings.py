@@ -5,14 +5,21 @@ import hashlib
 import importlib.util
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import leeward
+from leeward.core.identities import KEY
 from leeward.core.values import App, Region
 
 UNIX_SOCKET_PATH_BYTES_MAX = 107
+WAL_RETENTION = 0.5
+SOURCE = Path(leeward.__file__).parent.parent
+RESERVED_NAMES = ("leeward", "leeward_reader", "replicator", "postgres", "template0", "template1", "public", "none")
+"""Roles and databases that an application's cannot be called: Leeward's own (``configuration``), and PostgreSQL's."""
 BINARIES = ("postgres", "initdb", "pg_basebackup", "pg_rewind", "pg_waldump", "pg_controldata")
 
 
@@ -60,6 +67,11 @@ class Layout:
         return self.root / "instance.json"
 
     @property
+    def rewinding(self) -> Path:
+        """Present: PGDATA is being rewound, or a rewind of it was cut short. Outside PGDATA, which a rewind cleans."""
+        return self.root / "rewinding"
+
+    @property
     def configuration(self) -> Path:
         """Written by the manager at every start; outside PGDATA, so that a rewind does not copy over it."""
         return self.root / "conf"
@@ -68,6 +80,11 @@ class Layout:
     def password_file(self) -> Path:
         """The upstream's password for the WAL receiver; absent while the instance is cut."""
         return self.configuration / "upstream.pgpass"
+
+    @property
+    def copying_password_file(self) -> Path:
+        """The upstream's password while its data is copied or rewound to; absent otherwise."""
+        return self.root / "copying.pgpass"
 
     @property
     def orphans(self) -> Path:
@@ -101,6 +118,22 @@ class ManagerSettings:
     password_file: Path
     replication_password_file: Path
     binaries: Path
+    wal_retention: float
+    """Which share of the free disk may hold WAL for replicas that are away."""
+
+    @property
+    def secrets(self) -> tuple[Path, ...]:
+        """What only the manager needs: the directories of its identity and of the passwords.
+
+        Of a directory that also holds what PostgreSQL needs it is the file.
+        """
+        files = (self.identity_dir / KEY, self.password_file, self.replication_password_file)
+        found = (file if self._needed(file.parent.absolute()) else file.parent for file in files)
+        return tuple(dict.fromkeys(path.absolute() for path in found))
+
+    def _needed(self, directory: Path) -> bool:
+        needed = (self.layout.root, self.layout.socket, self.binaries, Path(sys.executable), SOURCE)
+        return any(each.is_relative_to(directory) for each in needed)
 
     @property
     def wal_sources(self) -> Mapping[Region, Endpoint]:
@@ -123,7 +156,11 @@ def parse(arguments: Sequence[str]) -> ManagerSettings:
     parser.add_argument("--owner", required=True)
     parser.add_argument("--password-file", required=True, type=Path)
     parser.add_argument("--replication-password-file", required=True, type=Path)
+    parser.add_argument("--wal-retention", type=share, default=WAL_RETENTION, metavar="SHARE")
     given = parser.parse_args(arguments)
+    for option in ("database", "owner"):
+        if getattr(given, option) in RESERVED_NAMES:
+            raise SettingsError(f"--{option} {getattr(given, option)}: the name is PostgreSQL's or Leeward's own")
     return ManagerSettings(
         region=Region(given.region),
         app=App(given.app),
@@ -137,7 +174,16 @@ def parse(arguments: Sequence[str]) -> ManagerSettings:
         password_file=given.password_file,
         replication_password_file=given.replication_password_file,
         binaries=find_binaries(),
+        wal_retention=given.wal_retention,
     )
+
+
+def share(text: str) -> float:
+    """Read a share, from 0 to 1. Raises ValueError."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text} is not between 0 and 1")
+    return value
 
 
 def endpoint(text: str) -> Endpoint:

@@ -1,32 +1,10 @@
 """What the manager must remember across its own death, in one small file, synced before it matters."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from leeward.core.codec import decode, encode
-from leeward.core.values import Order, Region, WalPosition
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Persistent facts about one instance."""
-
-    epoch: int = 0
-    """The highest epoch accepted; lower ones are refused for ever."""
-    order: Order | None = None
-    """The last order accepted."""
-    initialised: bool = False
-    """Once true, an empty data directory is a loss to report, never a reason for initdb."""
-    writable_epoch: int | None = None
-    """The last epoch it may have accepted writes under, until it takes another's history. Set before the first
-    write is possible."""
-    incomplete: bool = False
-    """A copy or a rewind was interrupted: the data directory is of no use but to be replaced."""
-    copied_from: Region | None = None
-    """Fresh from a copy or a rewind: consistent only once it has streamed from this region."""
-    stopped_wal: WalPosition | None = None
-    """Where history ended when PostgreSQL was last stopped cleanly on order."""
+from leeward.instance.machine.values import State
 
 
 def load(path: Path) -> State:
@@ -56,7 +34,16 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make renames inside a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to a file durable."""
+    _sync(path, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,22 +5,27 @@ from dataclasses import dataclass, replace
 
 from leeward.adapters.postgres.guard import Guard
 from leeward.adapters.postgres.kernel import boot_clock_s
-from leeward.adapters.postgres.session import Observation
 from leeward.adapters.postgres.settings import ManagerSettings
-from leeward.adapters.postgres.state import State
-from leeward.core.values import InstanceStatus, Orphans, Region, Rejoin, Role, WalPosition
+from leeward.core.values import Disk, InstanceStatus, Orphans, Region, Rejoin, Role, WalPosition
+from leeward.instance.machine.values import Observation, State
+
+_MIB = 2**20
+FULL_BYTES = 16 * _MIB
+"""One segment of WAL."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """What the reconcile loop says about itself. Mutable: the loop is its only writer."""
+    """What the reconcile loop reports of itself."""
 
     activity: str = "idle"
     settled: bool = False
     problem: str | None = None
     proved_epoch: int | None = None
+    admitted_epoch: int | None = None
     orphans: tuple[Orphans, ...] = ()
     rejoined: Rejoin | None = None
+    has_data: bool = False
 
 
 class Publisher:
@@ -30,13 +35,25 @@ class Publisher:
         self._regions = {(address.host, address.port): name for name, address in settings.wal_sources.items()}
         self._guard = guard
         self._incarnation = incarnation
-        self._status = self._build(State(), Progress(), None, running=False)
+        self.weakened: tuple[str, ...] = ()
+        """What makes commits wait for less than promised (``durability``)."""
+        self.disk: Disk | None = None
+        """The volume (``volume``)."""
+        self._status = self._build(State(), Progress(), None, None, running=False)
         self._version = 1
         self._changed = asyncio.Condition()
 
-    async def publish(self, state: State, progress: Progress, seen: Observation | None, *, running: bool) -> None:
+    async def publish(
+        self,
+        state: State,
+        progress: Progress,
+        seen: Observation | None,
+        upstream: Region | None,
+        *,
+        running: bool,
+    ) -> None:
         """Make this the status; wake who waits when it differs."""
-        status = self._build(state, progress, seen, running=running)
+        status = self._build(state, progress, seen, upstream, running=running)
         if status != self._status:
             async with self._changed:
                 self._status = status
@@ -66,10 +83,18 @@ class Publisher:
         ), self._version
 
     def upstream_of(self, seen: Observation) -> Region | None:
-        """Return which region it streams from."""
+        """Return which region its WAL receiver is connected to."""
         return None if seen.streaming_from is None else self._regions.get(seen.streaming_from)
 
-    def _build(self, state: State, progress: Progress, seen: Observation | None, *, running: bool) -> InstanceStatus:
+    def _build(
+        self,
+        state: State,
+        progress: Progress,
+        seen: Observation | None,
+        upstream: Region | None,
+        *,
+        running: bool,
+    ) -> InstanceStatus:
         order = state.order
         primary = seen is not None and not seen.in_recovery
         return InstanceStatus(
@@ -84,16 +109,32 @@ class Publisher:
             and order is not None
             and order.role is Role.PRIMARY
             and state.writable_epoch == order.epoch
+            and progress.admitted_epoch == order.epoch
             and self._guard.remaining_s(order.epoch) > 0,
             proved=order is not None and progress.proved_epoch == order.epoch,
             wal=_position(state, seen, running=running),
             replayed_lsn=None if seen is None else seen.replayed_lsn if seen.in_recovery else seen.flushed_lsn,
-            upstream=None if seen is None else self.upstream_of(seen),
+            upstream=upstream,
             senders=() if seen is None else seen.senders,
-            problem=progress.problem,
+            problem=progress.problem or (None if _role(seen) is Role.DETACHED else _full(self.disk)),
             orphans=progress.orphans,
             rejoined=progress.rejoined,
+            revision=state.revision,
+            accepted=state.accepted,
+            weakened=self.weakened,
+            disk=self.disk,
+            has_data=progress.has_data,
         )
+
+
+def _full(disk: Disk | None) -> str | None:
+    """Return what is wrong with a volume that has no room for one more segment of WAL: commits may still succeed.
+
+    Not told of an instance that is cut for an election: a promise is made once, and the volume may get room.
+    """
+    if disk is None or disk.free_bytes >= FULL_BYTES:
+        return None
+    return f"the volume is full: {disk.free_bytes // _MIB} of {disk.size_bytes // _MIB} MiB are free"
 
 
 def _role(seen: Observation | None) -> Role:
@@ -106,5 +147,5 @@ def _role(seen: Observation | None) -> Role:
 
 def _position(state: State, seen: Observation | None, *, running: bool) -> WalPosition | None:
     if seen is not None:
-        return WalPosition(seen.epoch, seen.end_lsn)
+        return seen.position
     return None if running else state.stopped_wal

@@ -13,21 +13,21 @@ itself: soon after this end has gone, and anyhow after a time.
 import struct
 from dataclasses import dataclass, field
 
-from leeward.adapters.postgres.configuration import REPLICATOR
+from leeward.adapters.postgres.configuration import OWN_DATABASE, REPLICATOR
 from leeward.adapters.postgres.messages import COPY_DONE, Frames, Start, UnforeseenError, query
+from leeward.adapters.postgres.pinned import options
 from leeward.core.values import Region
 
 WAIT_MAX_S = 60
 """A promotion that takes longer is not waited for."""
 _POLL_S = 0.005
 _PROTOCOL = 196608
-# Any will do; it may be connected for long, and nobody is to find the application's in use.
-_DATABASE = "postgres"
 _WAIT = b"""\
-DO $$ DECLARE began timestamptz := clock_timestamp();
-BEGIN WHILE pg_is_in_recovery() LOOP
-IF clock_timestamp() > began + interval '%d s' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
-PERFORM pg_sleep(%g); COMMIT;
+DO $$ DECLARE began timestamptz := pg_catalog.clock_timestamp();
+BEGIN WHILE pg_catalog.pg_is_in_recovery() LOOP
+IF pg_catalog.clock_timestamp() > began + interval '%d s' THEN
+PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid()); END IF;
+PERFORM pg_catalog.pg_sleep(%g); COMMIT;
 END LOOP; END $$""" % (WAIT_MAX_S, _POLL_S)
 # Its answers, each with an end of its own: to the login, to whether it is in recovery, to the wait.
 _LOGGED_IN, _SAID, _WAITED, _TIMELINE_ENDED = range(1, 5)
@@ -57,11 +57,10 @@ class Understudy:
         """Return what opens the session, all at once: who it is, its password, and the question whether to stay."""
         words = {
             "user": REPLICATOR,
-            "database": _DATABASE,
+            "database": OWN_DATABASE,
             "replication": "database",
             "application_name": self.region,
-            # Who has gone must not keep anything waiting here.
-            "options": "-c client_connection_check_interval=500ms",
+            "options": options(),
         }
         body = b"".join(word.encode() + b"\0" for pair in words.items() for word in pair) + b"\0"
         password = self.password.encode() + b"\0"
@@ -69,7 +68,7 @@ class Understudy:
             (
                 struct.pack("!II", len(body) + 8, _PROTOCOL) + body,
                 b"p" + struct.pack("!I", len(password) + 4) + password,
-                query(b"SELECT pg_is_in_recovery()"),
+                query(b"SELECT pg_catalog.pg_is_in_recovery()"),
             )
         )
 

@@ -39,7 +39,7 @@ def doctor(
 ) -> None:
     """Check whether this machine can run a world.
 
-    Every finding has its fix. Works offline and within three seconds. Exit status 1: something must be mended first.
+    Every finding has its fix. Works offline and within three seconds. Exit status 1: something must be fixed first.
 
     \b
     Examples:

@@ -42,9 +42,9 @@ App = Annotated[str, typer.Argument(metavar="APP", help="The application.", show
 InRegion = Annotated[str, typer.Option("--region", "-r", metavar="REGION", help="The region.", show_default=False)]
 Confirm = Annotated[
     str | None,
-    typer.Option("--confirm", metavar="APP", show_default=False, help="Repeat the application's name: I mean it."),
+    typer.Option("--confirm", metavar="APP", show_default=False, help="Type the application's name to confirm."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for, and ask for nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the request without sending it.")]
 
 
 def form(text: "str | Form") -> Form:

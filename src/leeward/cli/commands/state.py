@@ -1,4 +1,4 @@
-"""Verbs that ask the agents: status, resolve, records, orphans."""
+"""Verbs that ask the agents: status, resolve, records, orphans, tune."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -17,7 +17,7 @@ class RecordsOutput(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (status, wait, resolve, records, orphans):
+    for verb in (status, wait, resolve, records, orphans, tune):
         app.command()(verb)
 
 
@@ -119,6 +119,26 @@ def records(
     raise typer.Exit(history.records(console(context), world, app, output))
 
 
+def tune(
+    context: typer.Context,
+    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
+    output: Annotated[RecordsOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = RecordsOutput.TABLE,
+    world: World = None,
+) -> None:
+    """Show needless failovers, how long regions fall silent, and the RTO that would wait for them.
+
+    Nothing is changed: a longer objectives.rto in your files waits longer.
+
+    \b
+    Examples:
+      leeward tune
+      leeward tune payments -o json | jq '.applications[].proposal'
+    """
+    from leeward.cli import tune as tuning
+
+    raise typer.Exit(tuning.show(console(context), world, app, output))
+
+
 def orphans(
     context: typer.Context,
     app: App,
@@ -129,7 +149,8 @@ def orphans(
 ) -> None:
     """List writes that an asynchronous failover left behind.
 
-    Each was committed on a deposed primary, and is kept in a file of its region.
+    Each was committed on a deposed primary, and is kept in a file of its region. Tables that could not be read are
+    named with the reason. docs/concepts/orphans.md: the file, and how to bring rows back.
 
     \b
     Examples:

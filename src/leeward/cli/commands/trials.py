@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         faults,
         name="fault",
-        help="""Break something of a world by hand, or mend it.
+        help="""Inject a fault into a world, or clear it.
 
         \b
         Examples:

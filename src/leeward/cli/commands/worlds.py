@@ -1,11 +1,11 @@
-"""Verbs that start, stop and list worlds: demo, up, down, worlds, info."""
+"""Verbs that start, change, stop and list worlds: demo, up, apply, down, worlds, info."""
 
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import Directory, World, console, timeout_option
+from leeward.cli.commands.common import Directory, DryRun, World, console, timeout_option
 
 
 class ListOutput(StrEnum):
@@ -20,7 +20,7 @@ Output = Annotated[ListOutput, typer.Option("-o", "--output", help="A table or J
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
-    for verb in (demo, up, down, worlds, info):
+    for verb in (demo, up, apply, down, worlds, info):
         app.command()(verb)
 
 
@@ -59,6 +59,29 @@ def up(
     from leeward.cli import start
 
     raise typer.Exit(start.up(console(context), directory, name=world, timeout_s=timeout_s))
+
+
+def apply(
+    context: typer.Context,
+    dry_run: DryRun = False,
+    timeout_s: Annotated[float, timeout_option("5m")] = 300.0,
+    world: World = None,
+) -> None:
+    """Apply changed files to a running world, region by region.
+
+    Reads the files that the world was started from. A region's agent, gateway and database restart where their
+    settings changed; regions with a primary come last, after a switchover. Ends when the files are in force: data
+    regions have joined or left. Volumes are never deleted. The Fleet's regions and links cannot change.
+    Exit status 5: not in force in time; run it again to continue.
+
+    \b
+    Examples:
+      leeward apply --dry-run
+      leeward apply --world second --timeout 10m
+    """
+    from leeward.cli import apply as applied
+
+    raise typer.Exit(applied.apply(console(context), world, timeout_s=timeout_s, dry_run=dry_run))
 
 
 def down(context: typer.Context, world: World = None) -> None:

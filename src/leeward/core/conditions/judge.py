@@ -1,11 +1,13 @@
 """Tell how an application stands, from what one agent knows. Pure; nothing is guessed: what is not known is Unknown."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from leeward.core import election, timers
+from leeward.core import election, reconfiguration, timers
+from leeward.core.conditions import certificate_conditions, disks, paths, store_conditions
 from leeward.core.conditions.catalogue import ELSEWHERE, NOT_FOUNDED, UNHEARD, condition
 from leeward.core.conditions.values import Condition, Status, Type
-from leeward.core.values import LastDrill, Phase, Region, ReplicationMode, Topology
+from leeward.core.store_members import StoreFacts
+from leeward.core.values import FailoverPolicy, LastDrill, Phase, Region, ReplicationMode, Topology
 from leeward.core.view import View
 
 
@@ -19,6 +21,10 @@ class Facts:
     quorum_age_s: float | None
     """Since the store was last heard; None when it never was."""
     drill: LastDrill | None = None
+    store: StoreFacts = StoreFacts()
+    certificates: certificate_conditions.Known = field(default_factory=dict)
+    """By region, as its agent told last."""
+    unix_s: float = 0.0
 
 
 PHASES = {Phase.ELECTING: "Electing", Phase.PROMOTING: "Promoting", Phase.SWITCHING: "SwitchingOver"}
@@ -26,11 +32,13 @@ PHASES = {Phase.ELECTING: "Electing", Phase.PROMOTING: "Promoting", Phase.SWITCH
 
 def conditions(facts: Facts) -> tuple[Condition, ...]:
     """Return every condition, in the order of the types."""
-    drill = _drill(facts.drill)
+    drill, of_the_store = _drill(facts.drill), store_conditions.conditions(facts.store, facts.view.me)
+    certificates = certificate_conditions.judge(facts.certificates, facts.unix_s)
+    known = {each.type: each for each in (*of_the_store, certificates, drill)}
     blind = _blind(facts)
     if blind is not None:
         reason, message = blind
-        return tuple(drill if each is Type.LAST_DRILL_SUCCEEDED else condition(each, reason, message) for each in Type)
+        return tuple(known.get(each) or condition(each, reason, message) for each in Type)
     view, topology = facts.view, facts.view.topology
     assert topology is not None, "a view without one is blind"
     writable = _writable(view, topology)
@@ -38,11 +46,17 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         _ready(view, topology, writable),
         writable,
         _replicating(view, topology),
+        _durability(view, topology),
         _objectives(view, topology),
         _capacity(view, topology),
+        _disks(view, topology),
+        _gateways(view, topology),
         _quorum(view),
+        *of_the_store,
+        certificates,
         drill,
         _paused(topology),
+        _observing(view),
         _reconciling(view, topology),
         _stalled(facts, topology),
     )
@@ -75,7 +89,8 @@ def _writable(view: View, topology: Topology) -> Condition:
     of, primary = Type.PRIMARY_WRITABLE, topology.primary
     if primary is None:
         return condition(of, "Electing", topology.because)
-    if not view.alive(primary):
+    # The agent asked always hears itself; whether the others do is what its lease says.
+    if not view.alive(primary) or (primary == view.me and not view.leased):
         return condition(of, "PrimaryUnheard", f"{primary} has not been heard for longer than its lease")
     report = view.report(primary)
     if report is not None and report.writable and report.epoch == topology.epoch:
@@ -103,8 +118,22 @@ def _replicating(view: View, topology: Topology) -> Condition:
     if missing:
         told = "; ".join(f"{region}: {_why_apart(view, region)}" for region in missing)
         return condition(of, "StandbysMissing", f"{_do(missing)} not stream from {topology.primary} ({told})")
+    reports = {region: view.report(region) for region in standbys if view.alive(region)}
+    problems = [f"{region}: {found.problem}" for region, found in reports.items() if found and found.problem]
+    if problems:
+        return condition(of, "StandbysUnhealthy", f"all stream, and could not all take over ({'; '.join(problems)})")
     verb = "streams" if len(standbys) == 1 else "stream"
     return condition(of, "AllStream", f"{_all(standbys)} {verb} from {topology.primary}")
+
+
+def _durability(view: View, topology: Topology) -> Condition:
+    of, primary = Type.DURABILITY_AS_PROMISED, topology.primary
+    report = view.report(primary) if primary and view.alive(primary) else None
+    if report is None:
+        return condition(of, "NoPrimary", "no primary is heard")
+    if report.weakened:
+        return condition(of, "SynchronousCommitOff", f"{primary}: {'; '.join(report.weakened)}")
+    return condition(of, "NotWeakened", f"commits at {primary} wait for what {topology.mode} promises")
 
 
 def _why_apart(view: View, region: Region) -> str:
@@ -118,24 +147,29 @@ def _objectives(view: View, topology: Topology) -> Condition:
     """Whether the loss of the primary's region at this moment could be borne."""
     of, primary, app = Type.OBJECTIVES_FEASIBLE, topology.primary, view.app
     asynchronous = topology.mode is ReplicationMode.ASYNC
-    budget = timers.budget(view.timers.lease_s, view.timers.rtt_max_s, synchronous=not asynchronous)
+    budget = timers.budget(
+        view.timers.lease_s, view.timers.rtt_max_s, synchronous=not asynchronous, takeover_s=app.takeover_s
+    )
     # Rounded: files that are just feasible must not be refused by the last bit of a sum.
     if round(budget.total_s - app.rto_s, 6) > 0:
         return condition(of, "RtoTooShort", f"the RTO is {app.rto_s:g} s, and in {topology.mode} {budget.arithmetic()}")
-    if asynchronous and app.rpo_s < view.timers.lease_s:
-        lease_s = view.timers.lease_s
+    if asynchronous and app.rpo_s < app.lease_s:
+        lease_s = app.lease_s
         return condition(of, "RpoTooStrict", f"the RPO is {app.rpo_s:g} s, and async may lose a lease of {lease_s:g} s")
     if primary is None or not view.alive(primary):
         return condition(of, "NoPrimary", "no primary is heard")
     if topology.paused:
-        return condition(of, "FailoverPaused", f"were {primary} lost, nobody would take over: failover is paused")
+        return condition(of, "FailoverPaused", f"were {primary} lost, no region would take over: failover is paused")
+    if app.failover is FailoverPolicy.OBSERVE:
+        told = f"were {primary} lost, no region would take over: failover is set to observe"
+        return condition(of, "FailoverObserved", told)
     left = [region for region in view.regions if region != primary and view.alive(region)]
     needed = len(view.regions) // 2 + 1
     if len(left) < needed:
         return condition(
             of,
             "MajorityWouldBeLost",
-            f"were {primary} lost, {_all(left) or 'nobody'} would be left of {len(view.regions)} regions; "
+            f"were {primary} lost, {_all(left) or 'no region'} would be left of {len(view.regions)} regions; "
             f"{needed} are needed to decide",
         )
     return _succession(view, topology, primary, budget.total_s)
@@ -161,9 +195,7 @@ def _succession(view: View, topology: Topology, primary: Region, takes_s: float)
         return condition(of, "WithinObjectives", f"{told} and lose nothing acknowledged")
     loss_s = election.reported_loss_s(view, heir)
     behind = election.seconds_text(loss_s)
-    # One that is behind all this agent remembers may be so because the agent has just begun.
-    remembered_s = view.progress[-1].at_s - view.progress[0].at_s if view.progress else 0.0
-    if min(loss_s, remembered_s) > app.rpo_s:
+    if loss_s > app.rpo_s:
         return condition(
             of, "BehindRpo", f"were {primary} lost, {behind} of writes would be; the RPO is {app.rpo_s:g} s"
         )
@@ -191,6 +223,29 @@ def _capacity(view: View, topology: Topology) -> Condition:
     return condition(of, "PodsMissing" if few else "EnoughPods", f"ready pods: {told}")
 
 
+def _disks(view: View, topology: Topology) -> Condition:
+    return disks.judge({region: view.report(region) for region in topology.data_regions if view.alive(region)})
+
+
+def _gateways(view: View, topology: Topology) -> Condition:
+    of = Type.GATEWAYS_CONNECTED
+    reports = {region: view.report(region) if view.alive(region) else None for region in topology.data_regions}
+    broken = paths.broken(reports)
+    unanswered = [f"{each}: {why}" for each in topology.data_regions if (why := _unanswered(view, each)) is not None]
+    if unanswered:
+        return condition(of, "UsersUnanswered", "; ".join(unanswered))
+    if broken:
+        each = [f"{region}: {why}" for region, found in broken.items() for why in found.values()]
+        return condition(of, "PathBroken", "; ".join(each))
+    heard = [region for region, report in reports.items() if report is not None]
+    return condition(of, "AllConnected", f"the gateways of {_all(heard)} carry requests and database sessions")
+
+
+def _unanswered(view: View, region: Region) -> str | None:
+    """Return why a region that is heard does not answer users."""
+    return view.gateway_problem(region) if view.alive(region) else None
+
+
 def _quorum(view: View) -> Condition:
     of, every = Type.QUORUM_AVAILABLE, len(view.regions)
     unheard = [region for region in view.regions if not view.alive(region)]
@@ -213,7 +268,14 @@ def _drill(drill: LastDrill | None) -> Condition:
 def _paused(topology: Topology) -> Condition:
     if topology.paused:
         return condition(Type.PAUSED, "PausedByOperator", "an operator forbade automatic failover")
-    return condition(Type.PAUSED, "AutomaticFailover", "a lost primary is replaced without anybody's help")
+    return condition(Type.PAUSED, "AutomaticFailover", "a lost primary is replaced automatically")
+
+
+def _observing(view: View) -> Condition:
+    if view.app.failover is FailoverPolicy.OBSERVE:
+        counted = f"{view.tally.withheld} failover{'' if view.tally.withheld == 1 else 's'}"
+        return condition(Type.OBSERVING, "ObserveOnly", f"failover is set to observe; {counted} withheld")
+    return condition(Type.OBSERVING, "ActsByItself", "failover is set to automatic")
 
 
 def _reconciling(view: View, topology: Topology) -> Condition:
@@ -222,6 +284,14 @@ def _reconciling(view: View, topology: Topology) -> Condition:
         return condition(of, PHASES[topology.phase], topology.because)
     if topology.requested_mode is not None:
         return condition(of, "ChangingMode", f"from {topology.mode} to {topology.requested_mode}, as asked")
+    if topology.joining is not None:
+        progress = reconfiguration.progress(view, topology, topology.joining)
+        return condition(of, "DataRegionJoining", f"{topology.joining} is joining: {progress}")
+    if topology.leaving is not None:
+        return condition(of, "DataRegionLeaving", topology.because)
+    if view.declared is not None and view.declared != topology.data_regions:
+        told = f"the files name {', '.join(view.declared)}; in force are {', '.join(topology.data_regions)}"
+        return condition(of, "DataRegionsDiffer", told)
     streaming = _streaming(view, topology)
     if streaming is not None:
         apart = [
@@ -239,11 +309,14 @@ def _stalled(facts: Facts, topology: Topology) -> Condition:
     of, view = Type.STALLED, facts.view
     if topology.paused and topology.primary is not None and not view.alive(topology.primary):
         return condition(of, "PausedWithoutPrimary", f"{topology.primary} is not heard, and failover is paused")
+    if view.app.failover is FailoverPolicy.OBSERVE and topology.primary and not view.alive(topology.primary):
+        told = f"{topology.primary} is not heard, and failover is set to observe"
+        return condition(of, "ObservedWithoutPrimary", told)
     lasted_s = view.now_s - view.topology_seen_at_s
     if topology.phase is not Phase.STEADY and lasted_s > view.app.rto_s:
         why = facts.because or topology.because
         return condition(of, "TakesTooLong", f"{topology.phase} for longer than the RTO of {view.app.rto_s:g} s: {why}")
-    return condition(of, "NothingStuck", "nothing waits for help")
+    return condition(of, "NothingStuck", "nothing needs an operator")
 
 
 def _all(regions: list[Region]) -> str:

@@ -1,7 +1,8 @@
 """Which regions are fit to get users, as one agent knows it.
 
 Always true: a region is out as soon as this agent knows that a majority cannot see it serving, that it has no
-ready pod, or, for its own region, that it has no lease. It comes back after a hold-down, in a ramp.
+ready pod, that its gateway does not answer users, or, for its own region, that it has no lease. It comes back after a
+hold-down, in a ramp.
 """
 
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ def judge(view: View, region: Region) -> tuple[bool, str]:
         return False, lost
     if not (view.pods_ready > 0 if region == view.me else routing.has_pods(view, region)):
         return False, f"no pod of {view.app.name} is ready in {region}"
+    problem = view.gateway_problem(region)
+    if problem is not None:
+        return False, f"the gateway of {region} does not answer users: {problem}"
     return True, f"{region} serves"
 
 
@@ -62,7 +66,7 @@ def follow(before: Standing | None, fit: bool, because: str, now_s: float) -> St
 def shares(standings: Mapping[Region, Standing], now_s: float, timers: Timers) -> Mapping[Region, float]:
     """Return which part of its users each region should get, from 0 to 1: all get 0 only when none is fit.
 
-    When all that are fit are on their way back together, nobody has to wait for anybody.
+    When all that are fit are on their way back together, none has to wait for another.
     """
     found = {region: _share(standing, now_s, timers) for region, standing in standings.items()}
     most = max(found.values(), default=0.0)

@@ -37,7 +37,7 @@ def _within(client: Network, network: Network) -> bool:
 
 
 def user_of(client: Network) -> str:
-    """Return whom a client counts as: everybody of its network is one user."""
+    """Return whom a client counts as: all clients of its network are one user."""
     bits = min(client.prefixlen, TOGETHER_BITS[client.version])
     return str(client.supernet(new_prefix=bits))
 

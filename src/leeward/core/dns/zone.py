@@ -16,7 +16,7 @@ from leeward.core.values import App, Region
 # Names of servers change with the fleet's files only.
 INFRASTRUCTURE_TTL_S = 300
 NEGATIVE_TTL_MAX_S = 30
-# There are no transfers: the serial number tells nobody anything, and all agents say the same.
+# There are no transfers: the serial number has no reader, and all agents give the same.
 SERIAL = 1
 TRANSFERS = frozenset(("AXFR", "IXFR"))
 
@@ -32,7 +32,7 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What somebody wants to know."""
+    """What a client asks."""
 
     name: str
     kind: str
@@ -105,7 +105,7 @@ class Zone:
         if question.name not in self._names:
             return Answer(Code.NXDOMAIN, authority=(self._start(apex),))
         if question.kind == "ANY":
-            # The least there is to say (RFC 8482): whoever wants to flood somebody gets nothing out of it.
+            # The least there is to say (RFC 8482): it cannot be used to amplify a flood.
             return Answer(Code.NOERROR, (Record(question.name, "HINFO", INFRASTRUCTURE_TTL_S, '"RFC8482" ""'),))
         if question.name == apex and question.kind in ("SOA", "NS"):
             return self._of_apex(apex, question.kind, situation)

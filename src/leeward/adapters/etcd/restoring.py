@@ -1,0 +1,108 @@
+"""Give a backup a new generation before any agent sees what is restored from it.
+
+etcd's tools cannot write a key into a backup, and a restored store that agents reach before it has a new generation
+looks like the past they remember. So the backup is restored into a member of its own on loopback, which no agent
+knows; the generation and a record of the restore are written there; and what that member holds is the backup that
+every region is restored from.
+"""
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from leeward.adapters.etcd import backup as backups
+from leeward.adapters.etcd.backup import Backup
+from leeward.adapters.etcd.gateway import Endpoint, Gateway
+from leeward.adapters.etcd.wire import any_key, transaction
+from leeward.core import keys
+from leeward.core.codec import encode
+from leeward.core.values import Generation, Record, Region
+from leeward.ports.quorum import Put, QuorumUnavailableError
+
+NAME = "restoring"
+READY_S = 60.0
+POLL_S = 0.1
+CALL_S = 10.0
+
+
+async def mark(
+    source: Path, directory: Path, *, fleet: str, region: Region, unix_s: float, etcd: Path, etcdutl: Path
+) -> Backup:
+    """Return a copy of the backup, in ``directory``, that begins a new generation of the fleet's store.
+
+    ``region``: who restores, for the record. Raises BackupError, QuorumUnavailableError, OSError.
+    """
+    await asyncio.to_thread(backups.check, source)
+    because = f"the quorum store was restored from {source.name}; every application elects its primary again"
+    generation = Generation(f"restored-{int(unix_s * 1000)}", because, unix_s)
+    record = Record(unix_s, region, None, 0, "StoreRestored", because)
+    puts = (
+        Put(keys.generation(fleet), encode(generation)),
+        Put(keys.decision(fleet, unix_s, region, record.kind, 0), encode(record)),
+    )
+    async with _scratch_member(source, etcd, etcdutl) as (gateway, endpoint):
+        await gateway.post_to(endpoint, "/v3/kv/txn", transaction((), puts), timeout_s=CALL_S)
+        return await backups.save(gateway, endpoint, directory, unix_s=unix_s, timeout_s=READY_S)
+
+
+@contextlib.asynccontextmanager
+async def _scratch_member(source: Path, etcd: Path, etcdutl: Path) -> AsyncIterator[tuple[Gateway, Endpoint]]:
+    """Run one member on loopback that holds what the backup holds."""
+    client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+    with tempfile.TemporaryDirectory(prefix="leeward-restore-") as scratch:
+        data = Path(scratch) / "data"
+        await backups.restore(source, etcdutl=etcdutl, name=NAME, peer_urls=[(NAME, peer)], token=NAME, data_dir=data)
+        process = await asyncio.create_subprocess_exec(
+            str(etcd),
+            f"--name={NAME}",
+            f"--data-dir={data}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster={NAME}={peer}",
+            f"--initial-cluster-token={NAME}",
+            "--log-level=error",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        endpoint = Endpoint(client)
+        try:
+            async with aiohttp.ClientSession() as session:
+                gateway = Gateway(session, [endpoint])
+                await _ready(gateway, endpoint)
+                yield gateway, endpoint
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _ready(gateway: Gateway, endpoint: Endpoint) -> None:
+    because = "no attempt was made"
+    try:
+        async with asyncio.timeout(READY_S):
+            while True:
+                try:
+                    await gateway.post_to(endpoint, "/v3/kv/range", any_key(""), timeout_s=CALL_S)
+                except QuorumUnavailableError as error:
+                    because = str(error)
+                    await asyncio.sleep(POLL_S)
+                else:
+                    return
+    except TimeoutError as error:
+        raise QuorumUnavailableError(f"the backup's own member is not ready: {because}") from error
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,83 @@
+"""The verb that puts a backup of the quorum store in its place: restore-store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leeward.cli.commands.common import DryRun, World, console, timeout_option
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this group."""
+    app.command()(restore_store)
+
+
+def restore_store(
+    context: typer.Context,
+    backup: Annotated[
+        Path | None,
+        typer.Argument(metavar="[BACKUP]", show_default=False, help="A backup: what an agent or etcdctl wrote."),
+    ] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest whole backup of the world's regions.")] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="FLEET", show_default=False, help="Type the fleet's name to confirm."),
+    ] = None,
+    timeout_s: Annotated[float, timeout_option("120s")] = 120.0,
+    dry_run: DryRun = False,
+    world: World = None,
+    fleet: Annotated[
+        str | None,
+        typer.Option("--fleet", metavar="NAME", show_default=False, help="With -o: the fleet whose store it is."),
+    ] = None,
+    members: Annotated[
+        str | None,
+        typer.Option(
+            "--initial-cluster",
+            metavar="REGION=URL,...",
+            show_default=False,
+            help="With -o: the peer URL of every member, as the etcd StatefulSets have it.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="OUT", show_default=False, help="Only make a data directory per region, there."
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", "-r", show_default="the first", help="With -o: who restores, for the decision log."),
+    ] = None,
+) -> None:
+    """Restore the quorum store from a backup: of a running world, or into directories.
+
+    In a world: checks the backup, begins a new generation in it, stops every member, exchanges their data, starts
+    them, and waits until every application accepts writes. Agents notice the new generation, give up their leases,
+    and elect every primary again, under epochs above all that any instance has seen. Ctrl-C before the members start
+    leaves all as it was. Say --confirm FLEET.
+
+    With -o: a data directory for every region's member, and nothing running is touched. Put each in the place of its
+    member's while no member runs.
+
+    \b
+    Examples:
+      leeward restore-store --latest --dry-run
+      leeward restore-store --latest --confirm atlas
+      leeward restore-store 20260101T000000Z-7.db --fleet atlas -o restored \\
+        --initial-cluster us=https://10.0.0.1:2380,eu=https://10.1.0.1:2380,ap=https://10.2.0.1:2380
+    """
+    if (backup is None) != latest:
+        raise typer.BadParameter("name a BACKUP or say --latest, one of them")
+    if out is None and (fleet, members, region) == (None, None, None):
+        from leeward.cli import restore
+        from leeward.cli.restore_world import Wish
+
+        wish = Wish(backup, confirm, dry_run, timeout_s)
+        raise typer.Exit(restore.world(console(context), world, wish))
+    if out is None or fleet is None or members is None or backup is None:
+        raise typer.BadParameter("data directories need BACKUP, --fleet, --initial-cluster and -o")
+    from leeward.cli import restore
+
+    restore.store(console(context), backup, fleet, members, out, region)

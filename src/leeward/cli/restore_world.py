@@ -1,0 +1,339 @@
+"""Restore the quorum store of a running world from a backup, end to end.
+
+The new data directories are made first, while everything runs. Then every member is stopped, the directories are
+exchanged, every member is started again: until the first one is started, whatever fails or interrupts puts all back as
+it was. From then on there is no way back, and an interruption only ends the waiting.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from leeward.adapters.embedded.volumes import Directories
+from leeward.adapters.etcd import backup as backups
+from leeward.adapters.etcd.backup import Backup, BackupError
+from leeward.adapters.etcd.restoring import mark
+from leeward.cli.agents import Agents
+from leeward.cli.console import Console
+from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.member_files import Exchange
+from leeward.cli.render import table
+from leeward.cli.situation import ApplicationRow, situation
+from leeward.cli.worlds_here import choose, cluster_in, whole_fleet
+from leeward.compile.agent import BACKUPS_CLAIM
+from leeward.compile.quorum import DATA_VOLUME, NAME
+from leeward.compile.target import QUORUM_PEER_PORT, SYSTEM_NAMESPACE
+from leeward.core.conditions.values import Status, Type
+from leeward.core.values import Region
+from leeward.ports.cluster import (
+    PODS,
+    STATEFUL_SETS,
+    ClusterUnavailableError,
+    NotFoundError,
+    RejectedError,
+)
+from leeward.ports.quorum import QuorumUnavailableError
+from leeward.spec.problem import Problem
+from leeward.world import engines
+from leeward.world.client import World
+from leeward.world.model import RegionInfo, RegionState, WorldInfo, address
+from leeward.world.ownership import pin
+from leeward.world.problems import from_os_error
+
+CALL_S = 10.0
+MARKED = ".marked"
+"""Beside a directory for each region: no region's name begins like this."""
+STOP_S = 60.0
+POLL_S = 0.2
+QUORUM_ADDRESS = 3
+"""The last byte of a member's address (docs/concepts/world.md)."""
+MEMBER = f"{DATA_VOLUME}-{NAME}-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for."""
+
+    backup: Path | None
+    """None: the newest that any region has."""
+    confirm: str | None
+    dry_run: bool
+    timeout_s: float
+
+
+async def restore(console: Console, name: str | None, wish: Wish) -> ExitCode:
+    """Restore, and wait until every application accepts writes under a later epoch."""
+    async with choose(name) as world:
+        info = await world.info()
+        _check(info, wish)
+        source = await asyncio.to_thread(_source, info, wish.backup)
+        if wish.dry_run:
+            console.data(f"store/{info.fleet} would be restored (dry run) from {source}")
+            return ExitCode.DONE
+        async with whole_fleet(world, info) as agents:
+            before = {row.name: row for row in situation(await agents.statuses()).applications}
+            await _Restore(console, world, info).run(source)
+            after = await _wait(console, agents, before, wish.timeout_s)
+    console.data(f"store/{info.fleet} restored from {source}")
+    console.data(
+        table(
+            ("APPLICATION", "PRIMARY", "EPOCH", "BEFORE"),
+            [(row.name, row.primary or "-", str(row.epoch), _epoch(before.get(row.name))) for row in after],
+        )
+    )
+    return ExitCode.DONE
+
+
+class _Restore:
+    def __init__(self, console: Console, world: World, info: WorldInfo) -> None:
+        self._console = console
+        self._world = world
+        self._info = info
+        self._running = [region for region in info.regions if region.state is not RegionState.LOST]
+        self._unix_s = time.time()
+        stamp = datetime.fromtimestamp(self._unix_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._work = world.directory / f"restore-{stamp}"
+        self._exchange = Exchange([(_data_dir(region), self._work / region.name) for region in info.regions], stamp)
+
+    async def run(self, source: Path) -> None:
+        """Return when every member was started on the restored data. Raises CommandError with all as before."""
+        try:
+            await self._prepare(source)
+            await self._exchange_all()
+            # Without an await in between: from here on an interruption leaves members that run.
+            await self._start(asyncio.create_task(self._scale(1), name="start the members"))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+        await asyncio.to_thread(self._exchange.forget_older)
+
+    async def _start(self, starting: "asyncio.Task[None]") -> None:
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The data was exchanged: half of the members started would be the worst of all.
+            with contextlib.suppress(CommandError):
+                await starting
+            self._console.note("the store is restored, and its members run; leeward status shows the rest")
+            raise
+
+    async def _prepare(self, source: Path) -> None:
+        self._console.progress(f"making data directories from {source}; nothing running is touched")
+        etcd, etcdutl = engines.etcd_programs()
+        regions = [region.name for region in self._info.regions]
+        peer_urls = [(region.name, _peer_url(region)) for region in self._info.regions]
+        try:
+            marked = await mark(
+                source,
+                self._work / MARKED,
+                fleet=self._info.fleet,
+                region=Region(regions[0]),
+                unix_s=self._unix_s,
+                etcd=etcd,
+                etcdutl=etcdutl,
+            )
+            for region in regions:
+                await backups.restore(
+                    marked.path,
+                    etcdutl=etcdutl,
+                    name=region,
+                    peer_urls=peer_urls,
+                    token=f"{self._info.fleet}-{int(self._unix_s)}",
+                    data_dir=self._work / region,
+                )
+        except (BackupError, QuorumUnavailableError) as error:
+            raise CommandError(not_restored(source, str(error))) from error
+
+    async def _exchange_all(self) -> None:
+        """Stop every member and exchange the directories, or leave all as it was."""
+        try:
+            self._console.progress("stopping every member: primaries stop at the end of their lease")
+            await self._scale(0)
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(self._stopped(region) for region in self._running))
+            self._console.progress("exchanging the data directories, and starting every member")
+            self._exchange.do()
+        except TimeoutError as error:
+            await self._put_back()
+            raise CommandError(_not_stopped(STOP_S)) from error
+        except BaseException:
+            await self._put_back()
+            raise
+
+    async def _put_back(self) -> None:
+        self._console.note("putting the members' data back, and starting them as they were")
+        self._exchange.undo()
+        await self._scale(1)
+
+    async def _scale(self, replicas: int) -> None:
+        """Set the number of members of every region that runs. Raises CommandError."""
+        scaled = [self._scale_one(region, replicas) for region in self._running]
+        for outcome in await asyncio.gather(*scaled, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _scale_one(self, region: RegionInfo, replicas: int) -> None:
+        try:
+            async with cluster_in(self._world, region) as cluster:
+                patch = {"spec": {"replicas": replicas}}
+                await cluster.patch(STATEFUL_SETS, NAME, patch, namespace=SYSTEM_NAMESPACE, timeout_s=CALL_S)
+        except (ClusterUnavailableError, NotFoundError, RejectedError) as error:
+            raise CommandError(_unreachable(region, error)) from error
+
+    async def _stopped(self, region: RegionInfo) -> None:
+        async with cluster_in(self._world, region) as cluster:
+            while True:
+                try:
+                    await cluster.get(PODS, f"{NAME}-0", namespace=SYSTEM_NAMESPACE, timeout_s=CALL_S)
+                except NotFoundError:
+                    return
+                except (ClusterUnavailableError, RejectedError) as error:
+                    raise CommandError(_unreachable(region, error)) from error
+                await asyncio.sleep(POLL_S)
+
+
+async def _wait(
+    console: Console, agents: Agents, before: Mapping[str, ApplicationRow], timeout_s: float
+) -> Sequence[ApplicationRow]:
+    """Return every application once it accepts writes under a later epoch. Raises CommandError when time is up."""
+    console.progress("waiting until every application accepts writes under a later epoch")
+    because = "no agent answers"
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                view = situation(await agents.statuses())
+                waiting = [row for row in view.applications if not _recovered(row, before.get(row.name))]
+                if view.applications and before.keys() <= {row.name for row in view.applications} and not waiting:
+                    return view.applications
+                told = "; ".join(f"{row.name}: {row.phase}: {row.because}" for row in waiting) or "no agent answers"
+                if told != because:
+                    console.progress(told)
+                because = told
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise CommandError(_late(because, timeout_s), code=ExitCode.TIMED_OUT) from None
+
+
+def _recovered(row: ApplicationRow, before: ApplicationRow | None) -> bool:
+    ready = any(each["type"] == Type.READY and each["status"] == Status.TRUE for each in row.conditions)
+    return ready and row.phase == "steady" and row.epoch > (before.epoch if before is not None else 0)
+
+
+def _epoch(row: ApplicationRow | None) -> str:
+    return "-" if row is None else str(row.epoch)
+
+
+def _check(info: WorldInfo, wish: Wish) -> None:
+    frozen = [region.name for region in info.regions if region.state is RegionState.FROZEN]
+    if frozen:
+        raise CommandError(
+            Problem(
+                code="region-frozen",
+                where=f"region {frozen[0]}",
+                what="the store was not restored",
+                why=f"{' and '.join(frozen)} stands still: its member cannot be stopped",
+                fix=f"leeward fault thaw --region {frozen[0]}, or kill it",
+            )
+        )
+    if not wish.dry_run and wish.confirm != info.fleet:
+        raise CommandError(
+            Problem(
+                code="not-confirmed",
+                where="command line",
+                what=f"restoring the store of {info.fleet} stops every primary for some seconds and was not confirmed",
+                why="no --confirm was given" if wish.confirm is None else f"--confirm says {wish.confirm!r}",
+                fix=f"look first with --dry-run, then add --confirm {info.fleet}",
+            ),
+            code=ExitCode.REFUSED,
+        )
+
+
+def _source(info: WorldInfo, backup: Path | None) -> Path:
+    """Return a whole backup: the given one, or the newest of any region. Raises CommandError."""
+    if backup is not None:
+        try:
+            backups.check(backup)
+        except (BackupError, OSError) as error:
+            raise CommandError(not_restored(backup, str(error))) from error
+        return backup
+    newest: list[Backup] = []
+    for region in info.regions:
+        found, _ = backups.newest_checked(_claim(region, BACKUPS_CLAIM))
+        newest += [found] if found is not None else []
+    if not newest:
+        raise CommandError(
+            Problem(
+                code="no-backup",
+                where=f"world {info.name}",
+                what="no region has a whole backup of the store",
+                why="agents make the first one some seconds after they start",
+                fix="leeward status --show-conditions: StoreBackedUp says why; or name a file",
+            )
+        )
+    return max(newest, key=lambda each: (each.made_at_unix_s, each.revision)).path
+
+
+def _claim(region: RegionInfo, claim: str) -> Path:
+    return Directories(Path(region.directory)).claim(SYSTEM_NAMESPACE, claim)
+
+
+def _data_dir(region: RegionInfo) -> Path:
+    """Return a member's data directory. Its volume is the pods': what they exchange there must not lead elsewhere.
+
+    A lost region's volumes may be gone: the member's is made again.
+    """
+    directory = Path(region.directory)
+    logs = Directories(directory).logs.name
+    try:
+        return pin(directory, _claim(region, MEMBER).relative_to(directory), like=logs) / "member"
+    except OSError as error:
+        raise from_os_error(error, f"region {region.name}") from error
+
+
+def _peer_url(region: RegionInfo) -> str:
+    return f"https://{address(region.index, QUORUM_ADDRESS)}:{QUORUM_PEER_PORT}"
+
+
+def not_restored(backup: Path, why: str) -> Problem:
+    """Return the problem of a backup that cannot be used."""
+    return Problem(
+        code="backup-not-restored",
+        where=str(backup),
+        what="the backup was not restored; no running store was touched",
+        why=why,
+        fix="try an older backup; `etcdutl snapshot status FILE` describes one",
+    )
+
+
+def _unreachable(region: RegionInfo, error: Exception) -> Problem:
+    return Problem(
+        code="region-unreachable",
+        where=f"region {region.name}",
+        what="its member of the store was neither stopped nor started",
+        why=f"its API server does not do what was asked: {error}",
+        fix=f"leeward fault kill --region {region.name}, then start it, or repeat the command when it answers",
+    )
+
+
+def _not_stopped(within_s: float) -> Problem:
+    return Problem(
+        code="member-not-stopped",
+        where="quorum store",
+        what="the store was not restored; its members run as before",
+        why=f"a member had not stopped after {within_s:g} s",
+        fix="leeward get pods shows which; kill its region, and repeat the command",
+    )
+
+
+def _late(because: str, timeout_s: float) -> Problem:
+    return Problem(
+        code="timed-out",
+        where="quorum store",
+        what=f"the store is restored, and not every application accepted writes within {timeout_s:g} s",
+        why=because,
+        fix="watch it with leeward status --watch, or wait longer with --timeout",
+    )

@@ -1,0 +1,131 @@
+"""Whose history is whose: timelines, where they fork, and when divergence is certain.
+
+A timeline's number alone proves nothing (two instances that were promoted from the same one pick the same number), so
+the forks' positions and the epochs written into the database count too.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The history one instance holds."""
+
+    system: str
+    """The database's identifier, the same for all copies of it."""
+    segments: tuple[tuple[int, int], ...]
+    """(timeline, LSN where it ends), oldest first; the last one ends where the WAL does."""
+    epochs: frozenset[int]
+    """Epochs recorded in the database, as far as they are visible."""
+    in_recovery: bool
+    replayed_lsn: int
+
+    @property
+    def timeline(self) -> int:
+        """The timeline it is on."""
+        return self.segments[-1][0]
+
+    @property
+    def end_lsn(self) -> int:
+        """How far its WAL goes."""
+        return self.segments[-1][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Compatible:
+    """Our history is part of theirs: streaming may go on from where we are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Too early to tell; asking again later will."""
+
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged:
+    """We hold history that theirs will never have, from ``fork_lsn`` on."""
+
+    fork_lsn: int
+    rewindable: bool
+    """pg_rewind sees it too: it tells histories apart by timeline numbers only."""
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Not a copy of the same database at all."""
+
+
+Verdict = Compatible | Undecided | Diverged | Foreign
+
+
+def compare(own: Lineage, theirs: Lineage, *, epoch: int, promoted_under: int | None = None) -> Verdict:
+    """Judge our history against our upstream's, for an order of ``epoch``.
+
+    ``promoted_under``: the last epoch that we may have been promoted under. Without its record in our history the
+    last timeline may be one that we began and nobody else has, whatever its number.
+    No instance gives up its own history for that of a server in recovery: it may itself be about to be rewound.
+    """
+    verdict = _compare(own, theirs, epoch=epoch)
+    if isinstance(verdict, Compatible) and _began_alone(own, promoted_under, epoch):
+        start_lsn = own.segments[-2][1]
+        verdict = Diverged(start_lsn, False, f"timeline {own.timeline} may be our own, without a record of its epoch")
+    if isinstance(verdict, Diverged) and theirs.in_recovery:
+        return Undecided(f"{verdict.because}, and they are no primary")
+    return verdict
+
+
+def _began_alone(own: Lineage, promoted_under: int | None, epoch: int) -> bool:
+    """Whether the last timeline may be one of our own that ended before its epoch was recorded.
+
+    Another instance that is promoted from the same LSN gives its timeline the same number.
+    """
+    if promoted_under is None or promoted_under >= epoch or promoted_under in own.epochs or len(own.segments) == 1:
+        return False
+    # What is not replayed yet may hold the record.
+    return own.replayed_lsn >= own.end_lsn > own.segments[-2][1]
+
+
+def _compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
+    if own.system != theirs.system:
+        return Foreign()
+    start_lsn = 0
+    for index, ((own_timeline, own_end), (their_timeline, their_end)) in enumerate(
+        zip(own.segments, theirs.segments, strict=False)
+    ):
+        own_is_last, theirs_is_last = index == len(own.segments) - 1, index == len(theirs.segments) - 1
+        if own_timeline != their_timeline:
+            return Diverged(start_lsn, True, f"timeline {own_timeline} is not in their history")
+        if own_is_last and theirs_is_last:
+            return _same_timeline(own, theirs, start_lsn, epoch)
+        if own_is_last:
+            if own_end > their_end:
+                return Diverged(their_end, True, f"timeline {own_timeline} went on past their fork")
+            return _epochs(own, theirs, start_lsn, epoch)
+        if theirs_is_last:
+            if their_end > own_end:
+                return Diverged(own_end, True, f"they went on with timeline {own_timeline} past our fork")
+            return Undecided(f"they are still on timeline {their_timeline}")
+        if own_end != their_end:
+            fork_lsn = min(own_end, their_end)
+            return Diverged(fork_lsn, own.timeline != theirs.timeline, "timelines fork at different points")
+        start_lsn = own_end
+    raise AssertionError("a lineage has at least one segment")
+
+
+def _same_timeline(own: Lineage, theirs: Lineage, start_lsn: int, epoch: int) -> Verdict:
+    if own.end_lsn > theirs.end_lsn:
+        return Undecided("the upstream is behind us on the same timeline")
+    return _epochs(own, theirs, start_lsn, epoch)
+
+
+def _epochs(own: Lineage, theirs: Lineage, start_lsn: int, epoch: int) -> Verdict:
+    # The record of the epoch in force may still wait for its standbys there, so it does not count.
+    unknown = sorted(number for number in own.epochs - theirs.epochs if number < epoch)
+    if not unknown:
+        return Compatible()
+    if theirs.in_recovery and theirs.replayed_lsn < own.end_lsn:
+        return Undecided("they have not replayed as far as we have")
+    return Diverged(start_lsn, own.timeline != theirs.timeline, f"their history has no epoch {unknown[0]}")

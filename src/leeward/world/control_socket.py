@@ -1,0 +1,44 @@
+"""The control socket between the two who share a world: each end talks to its own user only.
+
+The socket is below directories that other users cannot write to. Should that fail, each end asks the kernel for the
+other one's user, and exchanges neither a request nor an answer with another user.
+"""
+
+import asyncio
+import os
+import socket
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.client_proto import ResponseHandler
+
+from leeward.world.ownership import ForeignError, peer_uid, user_name
+
+
+class ControlConnector(aiohttp.UnixConnector):
+    """Connects to a supervisor of our own user. Another user's raises ForeignError before anything is sent."""
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        loop = asyncio.get_running_loop()
+        handle = socket.socket(socket.AF_UNIX)
+        handle.setblocking(False)
+        try:
+            async with asyncio.timeout(timeout.sock_connect):
+                await loop.sock_connect(handle, self.path)
+            listener = peer_uid(handle.fileno())
+            if listener != os.geteuid():
+                raise ForeignError(self.path, f"{user_name(listener)} listens there")
+            _transport, protocol = await loop.create_unix_connection(self._factory, sock=handle)
+        except BaseException:
+            handle.close()
+            raise
+        return protocol
+
+
+def asked_by_us(request: web.Request) -> bool:
+    """Tell whether our own user is at the other end of a request's connection."""
+    handle = None if request.transport is None else request.transport.get_extra_info("socket")
+    return handle is not None and peer_uid(handle.fileno()) == os.geteuid()

@@ -1,0 +1,55 @@
+"""Which certificate commands show to agents, and what is wrong with one that is named."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from leeward.cli import worlds_here
+from leeward.cli.exits import CommandError
+from leeward.core.identities import CERTIFICATE, Grant, Right
+from leeward.world import identity
+from leeward.world.client import World
+
+DAY_S = 86400.0
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world's directory with its operator, and alice, whom LEEWARD_IDENTITY names."""
+    made = identity.create("atlas", {"us": 1, "eu": 2, "jp": 3})
+    identity.put(tmp_path / "operator", made.operator)
+    identity.put(tmp_path / "alice", made.operator_of("alice", [Grant("payments", Right.STEER)]))
+    monkeypatch.setenv(worlds_here.IDENTITY_VARIABLE, str(tmp_path / "alice"))
+    return cast("World", SimpleNamespace(operator_directory=tmp_path / "operator", directory=tmp_path))
+
+
+def refusal(world: World) -> str:
+    with pytest.raises(CommandError) as caught:
+        worlds_here.identity_of(world)
+    (problem,) = caught.value.problems
+    return problem.code
+
+
+def test_the_named_one_and_else_the_worlds_own(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worlds_here.identity_of(world) == tmp_path / "alice"
+    monkeypatch.delenv(worlds_here.IDENTITY_VARIABLE)
+    assert worlds_here.identity_of(world) == tmp_path / "operator"
+
+
+def test_one_that_has_expired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = time.time()
+    monkeypatch.setattr("leeward.cli.worlds_here.time.time", lambda: now_s + DAY_S + 3600)
+    assert refusal(world) == "identity-expired"
+
+
+def test_one_of_another_world(world: World, tmp_path: Path) -> None:
+    identity.put(tmp_path / "operator", identity.create("atlas", {"us": 1, "eu": 2, "jp": 3}).operator)
+    assert refusal(world) == "identity-of-another-world"
+
+
+def test_one_that_lacks_a_file(world: World, tmp_path: Path) -> None:
+    (tmp_path / "alice" / CERTIFICATE).unlink()
+    assert refusal(world) == "no-identity"

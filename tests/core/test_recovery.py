@@ -1,0 +1,223 @@
+"""A store that went back is not believed: its generation is replaced, and an epoch above all others opens."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from leeward.core import election, failover, recovery, replication
+from leeward.core.actions import Propose, RenewGeneration
+from leeward.core.progress import Progress
+from leeward.core.values import InstanceReport, Phase, Promise, Region, ReplicationMode, Role
+from leeward.core.view import Seen, View
+from tests.core.views import (
+    AP,
+    EU,
+    LEASE_S,
+    MARGIN_S,
+    REGIONS,
+    US,
+    electing,
+    promise,
+    report,
+    seen,
+    status,
+    topology,
+    view,
+    wal,
+)
+
+FRESH = report(Role.STOPPED, epoch=0, wal=None)
+SILENT = report(Role.STOPPED, epoch=0, wal=None, healthy=False, answers=False)
+
+
+def heard(**reports: InstanceReport) -> dict[Region, Seen]:
+    """Heartbeats of all regions, with these reports and ordinary ones for the rest."""
+    return {r: seen(r, 100.0, report_=reports.get(r, report())) for r in REGIONS}
+
+
+def lost_store(me: Region = US, **changes: Any) -> View:
+    """No topology is in the store, and no instance has an epoch."""
+    base: dict[str, Any] = {
+        "topology": None,
+        "topology_revision": 0,
+        "declared": REGIONS,
+        "instance": status(Role.STOPPED, epoch=0, wal=None),
+        "seen": heard(us=FRESH, eu=FRESH, ap=FRESH),
+        "store_read_at_s": 99.0,
+    }
+    return view(me, **(base | changes))
+
+
+@pytest.mark.parametrize(
+    ("given", "doubted"),
+    [
+        (view(), False),
+        (view(seen=heard(ap=report(epoch=3))), True),
+        (view(instance=status(epoch=2)), True),
+        # A standby streams the record of an epoch before its own agent has read of it; its heartbeat comes later.
+        (view(instance=status(wal=wal(2, 100))), False),
+        (view(seen=heard(ap=report(wal=wal(2, 100)))), True),
+        (view(topology=electing(), seen=heard(ap=report(epoch=2))), False),
+        (view(topology=electing(), seen=heard(ap=report(epoch=2, wal=wal(2, 100)))), True),
+        (view(generation="g"), True),
+        (view(generation="g", topology=topology(generation="g")), False),
+        (view(topology=topology(generation="g")), True),
+        (lost_store(), False),
+        (lost_store(instance=status(epoch=1)), True),
+        (lost_store(seen=heard(us=FRESH, eu=FRESH, ap=report(epoch=4))), True),
+        (lost_store(seen=heard(us=FRESH, eu=FRESH, ap=report(epoch=0, wal=wal(4, 1)))), True),
+    ],
+)
+def test_what_shows_that_the_store_went_back(given: View, doubted: bool) -> None:
+    assert (recovery.doubt(given) is not None) is doubted
+
+
+@pytest.mark.parametrize("given", [view(EU, instance=status(epoch=2)), lost_store(EU, instance=status(epoch=1))])
+def test_first_the_generation_is_replaced_and_nothing_is_ordered(given: View) -> None:
+    (action,) = failover.decide(given).actions
+    assert isinstance(action, RenewGeneration)
+    assert replication.order(given) is None
+
+
+def reopened(given: View) -> Propose:
+    (action,) = failover.decide(given).actions
+    assert isinstance(action, Propose)
+    return action
+
+
+def test_then_an_epoch_above_all_that_was_seen_is_opened_without_a_primary() -> None:
+    given = view(
+        AP, generation="g", seen=heard(us=report(epoch=7), eu=report(wal=wal(9, 1))), promises={EU: promise(EU)}
+    )
+    opened = reopened(given).topology
+    assert opened.epoch > 9 + recovery.RECOVERY_EPOCHS - 1
+    assert (opened.phase, opened.primary, opened.deposed, opened.generation) == (Phase.ELECTING, None, None, "g")
+    assert opened.recovering
+
+
+def test_founding_is_refused_where_an_instance_has_an_epoch_and_an_election_follows_in_any_region() -> None:
+    for me in REGIONS:
+        given = lost_store(me, generation="g", seen=heard(us=FRESH, eu=report(epoch=4), ap=FRESH))
+        opened = reopened(given).topology
+        assert (opened.phase, opened.primary) == (Phase.ELECTING, None)
+        assert opened.epoch > 4
+
+
+def test_founding_waits_for_instances_that_do_not_answer_but_not_for_ever() -> None:
+    waiting = lost_store(seen=heard(us=FRESH, eu=FRESH, ap=SILENT))
+    decision = failover.decide(waiting)
+    assert decision.actions == ()
+    assert decision.retry_at_s == 99.0 + recovery.FOUNDING_WAIT_LEASES * LEASE_S
+    late = lost_store(seen=heard(us=FRESH, eu=FRESH, ap=SILENT), store_read_at_s=100.0 - 6 * LEASE_S)
+    assert reopened(late).topology.epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "configured", "mode"),
+    [
+        (ReplicationMode.ASYNC, ReplicationMode.SYNC, ReplicationMode.SYNC),
+        (ReplicationMode.SYNC, ReplicationMode.ASYNC, ReplicationMode.SYNC),
+        (ReplicationMode.ASYNC, ReplicationMode.ASYNC, ReplicationMode.ASYNC),
+    ],
+)
+def test_the_stricter_mode_counts_and_every_data_region(
+    stored: ReplicationMode, configured: ReplicationMode, mode: ReplicationMode
+) -> None:
+    base = view(generation="g", topology=topology(mode=stored, data_regions=(US, EU)))
+    given = replace(base, app=replace(base.app, mode=configured))
+    opened = reopened(given).topology
+    assert (opened.mode, opened.data_regions) == (mode, (US, EU, AP))
+    assert opened.acks_required == (0 if mode is ReplicationMode.ASYNC else 1)
+
+
+def recovering(*promised: Region, waited_s: float, mode: ReplicationMode) -> View:
+    stored = electing(
+        epoch=1004, deposed=None, deposed_lease_over=False, favourite=None, recovering=True, generation="g", mode=mode
+    )
+    promises = {region: Promise(region, stored.app, 1004, wal(3, 100)) for region in promised}
+    return view(
+        EU,
+        generation="g",
+        topology=stored,
+        topology_seen_at_s=100.0 - waited_s,
+        promises=promises,
+        progress=(Progress(0.0, wal(3, 100)),),
+        instance=status(Role.DETACHED, epoch=1004, wal=wal(3, 100)),
+        seen=heard(us=report(epoch=1004), eu=report(epoch=1004), ap=report(epoch=1004)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "elects"),
+    [
+        (recovering(US, EU, waited_s=LEASE_S, mode=ReplicationMode.SYNC), False),
+        (recovering(US, EU, waited_s=LEASE_S + MARGIN_S, mode=ReplicationMode.SYNC), True),
+        (recovering(US, EU, AP, waited_s=0.1, mode=ReplicationMode.SYNC), True),
+        (recovering(US, EU, AP, waited_s=0.1, mode=ReplicationMode.ASYNC), True),
+        # The record of the primary's progress went back too: what ap may hold alone is not known.
+        (recovering(US, EU, waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC), False),
+    ],
+)
+def test_whoever_may_have_been_primary_has_stopped_before_another_is_elected(given: View, elects: bool) -> None:
+    proposals = [action for action in failover.decide(given).actions if isinstance(action, Propose)]
+    assert bool(proposals) is elects
+    if elects:
+        assert not proposals[0].topology.recovering
+
+
+def obeys(acks_required: int, *regions: Region) -> InstanceReport:
+    return report(data_regions=regions, acks_required=acks_required)
+
+
+@pytest.mark.parametrize(
+    ("us", "eu", "own", "regions", "acks_required"),
+    [
+        pytest.param(report(), report(), (EU,), (EU,), 0, id="nothing is known beside the files"),
+        pytest.param(obeys(1, US, EU, AP), report(), (EU,), (EU, US, AP), 0, id="two regions were to leave"),
+        pytest.param(obeys(1, US, EU), obeys(1, US, EU, AP), REGIONS, (US, EU, AP), 1, id="one was leaving"),
+        pytest.param(obeys(0, US), report(), (US, EU), (US, EU), 0, id="one was about to join"),
+        pytest.param(obeys(0, US, EU, AP), report(), REGIONS, REGIONS, 0, id="an election after another such loss"),
+    ],
+)
+def test_a_lost_store_is_made_up_for_by_what_instances_obey(
+    us: InstanceReport, eu: InstanceReport, own: tuple[Region, ...], regions: tuple[Region, ...], acks_required: int
+) -> None:
+    """The files may be ahead of the set that was in force: who acknowledged writes is on the instances' disks."""
+    given = lost_store(EU, generation="g", declared=own, seen=heard(us=us, eu=eu), instance=status(epoch=1))
+    given = replace(given, app=replace(given.app, data_regions=own, mode=ReplicationMode.QUORUM))
+    opened = recovery.reopen(given, "why").topology
+    assert (opened.data_regions, opened.acks_required) == (regions, acks_required)
+
+
+EMPTY = report(epoch=1004, wal=None, has_data=False)
+
+
+@pytest.mark.parametrize("mode", [ReplicationMode.SYNC, ReplicationMode.QUORUM])
+@pytest.mark.parametrize(
+    ("eu", "ap", "went_back", "elects"),
+    [
+        pytest.param(EMPTY, EMPTY, True, True, id="the others hold no data: one was about to join"),
+        pytest.param(EMPTY, replace(EMPTY, has_data=True), True, False, id="one has data and cannot promise yet"),
+        pytest.param(EMPTY, report(epoch=1004, wal=wal(3, 200)), True, False, id="one runs and has not promised"),
+        pytest.param(EMPTY, replace(EMPTY, epoch=3), True, False, id="the word of one is older than the epoch"),
+        pytest.param(EMPTY, replace(EMPTY, answers=False), True, False, id="the instance manager of one is not heard"),
+        pytest.param(EMPTY, None, True, False, id="one region is lost"),
+        pytest.param(EMPTY, EMPTY, False, False, id="the store did not go back: the sets in it are right"),
+    ],
+)
+def test_regions_without_data_are_done_without_when_all_have_said_so(
+    mode: ReplicationMode, eu: InstanceReport, ap: InstanceReport | None, went_back: bool, elects: bool
+) -> None:
+    given = recovering(US, waited_s=9 * LEASE_S, mode=mode)
+    assert given.topology is not None
+    known_of = heard(us=report(epoch=1004), eu=eu, ap=ap or EMPTY)
+    if ap is None:
+        del known_of[AP]
+    given = replace(given, me=US, seen=known_of, topology=replace(given.topology, recovering=went_back))
+    assert (election.choose(given, given.topology).elected == US) is elects
+
+
+def test_an_epoch_opens_above_what_others_have_accepted_or_promised() -> None:
+    given = view(topology=electing(epoch=2), promises={AP: promise(AP, epoch=5)}, seen=heard(us=report(epoch=4)))
+    assert recovery.next_epoch(given) == 6
