@@ -20,9 +20,10 @@ PATIENCE_S = 60.0
 SOAK = """
 import os, pathlib, sys, time
 path = pathlib.Path(sys.argv[1])
-path.with_suffix(".new").write_text(str(os.getpid()))
-path.with_suffix(".new").rename(path)
 try:
+    # Whoever waits for the note may interrupt at once.
+    path.with_suffix(".new").write_text(str(os.getpid()))
+    path.with_suffix(".new").rename(path)
     time.sleep(600)
 except KeyboardInterrupt:
     path.with_suffix(".interrupted").touch()
