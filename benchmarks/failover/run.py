@@ -19,9 +19,9 @@ import peer_world
 from environment import patroni_environment, patroni_version
 from peer_settings import LOOP_WAIT_S, RETRY_TIMEOUT_S, TTL_S
 
+from leeward.base.problem import ProblemsError
 from leeward.core.codec import encode
 from leeward.spec.load import load
-from leeward.spec.problem import ProblemsError
 from leeward.spec.spec import Spec
 from leeward.world import engines
 

@@ -18,11 +18,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from leeward.compile import tree
 from leeward.compile.cluster import application_objects
+from leeward.compile.kube.yaml_text import documents
 from leeward.compile.site import site_of
 from leeward.compile.target import Images
-from leeward.compile.yaml_text import documents
+from leeward.compile.tree import tree
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from leeward.base.problem import ProblemsError
 from leeward.cli.assemble import assemble
-from leeward.spec.problem import ProblemsError
 from leeward.world import places
 from tests.world.conftest import home
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leeward.compile import tree
+from leeward.compile.tree.tree import tree
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 from tests.cli.worlds import DEMO_S, PAYMENTS, START_S, TRIES, Leeward, primary, until

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leeward.compile import KubeObject, compile_cluster, compile_parts
-from leeward.compile.objects import selector_of
+from leeward.compile.kube.objects import selector_of
 from leeward.compile.site import all_clusters
 from leeward.spec import ProblemsError, Spec, load
 from leeward.spec.application import Engine
@@ -476,7 +476,7 @@ def test_a_project_of_two_clusters_is_one_that_argo_cd_takes() -> None:
 
 
 def test_every_alert_has_the_runbook_that_is_rendered() -> None:
-    from leeward.compile import tree
+    from leeward.compile.tree.tree import tree
 
     files = tree(load(EXAMPLES / "fnp"), engines=COMMANDS)
     (rules,) = kind(objects("fnp", "fnp-us"), "PrometheusRule")
@@ -502,7 +502,7 @@ def test_a_change_of_version_changes_templates_by_name(tmp_path: Path) -> None:
 
 
 def test_no_value_that_should_be_secret_is_in_a_tree() -> None:
-    from leeward.compile import tree
+    from leeward.compile.tree.tree import tree
 
     for example in ("hello", "payments", "fnp"):
         files = tree(load(EXAMPLES / example), engines=COMMANDS)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from leeward.compile import KubeObject, compile_parts
-from leeward.compile.kustomize import difference
-from leeward.compile.yaml_text import document, documents
+from leeward.compile.kube.kustomize import difference
+from leeward.compile.kube.yaml_text import document, documents
 from leeward.spec import Spec
 from leeward.spec.load import resolve
 from leeward.spec.platform import SecretsBy
@@ -61,11 +61,11 @@ class Page:
 
 
 PAGES = {
-    "disruption": Page("disruption", kinds=("PodDisruptionBudget",), always=True),
-    "quota": Page("quota", kinds=("ResourceQuota", "LimitRange"), always=True),
-    "pod-security": Page("pod_security", kinds=("Namespace",), always=True),
+    "disruption": Page("app.disruption", kinds=("PodDisruptionBudget",), always=True),
+    "quota": Page("app.quota", kinds=("ResourceQuota", "LimitRange"), always=True),
+    "pod-security": Page("app.pod_security", kinds=("Namespace",), always=True),
     "network-policy": Page(
-        "network_policy",
+        "traffic.network_policy",
         application=(
             "network:\n"
             "  tiers: [{name: frontend, pods: {tier: frontend}, port: 3000, allows: [internet]}]\n"
@@ -73,31 +73,35 @@ PAGES = {
         ),
         kinds=("NetworkPolicy",),
     ),
-    "vertical": Page("vertical", application="service: {autoscaling: {vertical: recommend}}"),
-    "sidecars": Page("sidecars", application="sidecars: {logging: {}, metrics: {}, envoy: {}}", kinds=("Deployment",)),
+    "vertical": Page("app.vertical", application="service: {autoscaling: {vertical: recommend}}"),
+    "sidecars": Page(
+        "app.sidecars", application="sidecars: {logging: {}, metrics: {}, envoy: {}}", kinds=("Deployment",)
+    ),
     "canary": Page(
-        "canaries",
+        "traffic.canaries",
         fleet="mesh: {kind: istio}",
         application="rollout: {canary: {by: flagger}}",
         kinds=("Canary", "Service"),
     ),
     "istio": Page(
-        "istio",
+        "traffic.istio",
         fleet="mesh: {kind: istio}",
         application="traffic: {prefix: /api/}",
         kinds=("VirtualService", "DestinationRule", "PeerAuthentication"),
     ),
-    "istio-gateways": Page("istio_gateways", fleet="mesh: {kind: istio}", kinds=("Gateway", "PodDisruptionBudget")),
-    "gateway-api": Page("gateway_api", fleet="mesh: {kind: gateway-api}"),
-    "storage": Page("storage", kinds=("StorageClass",), always=True),
+    "istio-gateways": Page(
+        "traffic.istio_gateways", fleet="mesh: {kind: istio}", kinds=("Gateway", "PodDisruptionBudget")
+    ),
+    "gateway-api": Page("traffic.gateway_api", fleet="mesh: {kind: gateway-api}"),
+    "storage": Page("app.storage", kinds=("StorageClass",), always=True),
     "secrets": Page(
-        "secrets",
+        "app.secrets",
         fleet="secrets: {by: external-secrets}",
         application="service: {secrets: [{env: API_KEY, secret: shop-keys, key: api-key}]}",
         kinds=("ExternalSecret",),
     ),
     "sealed-secrets": Page(
-        "sealed",
+        "platform.sealed",
         fleet="secrets: {by: sealed}",
         application="service: {secrets: [{env: API_KEY, secret: shop-keys, key: api-key}]}",
         beside=(
@@ -114,7 +118,7 @@ PAGES = {
         kinds=("SealedSecret",),
     ),
     "federation": Page(
-        "federation",
+        "platform.federation",
         beside=(
             "apiVersion: types.kubefed.io/v1beta1\n"
             "kind: FederatedConfigMap\n"
@@ -129,29 +133,31 @@ PAGES = {
         cluster="fnp-eu",
     ),
     "machines": Page(
-        "nodes",
+        "platform.nodes",
         fleet="nodePools:\n  - {name: steady, capacity: [on-demand]}\n  - {name: cheap, capacity: [spot, on-demand]}",
         application="service: {interruptible: true}",
     ),
-    "telemetry": Page("telemetry", fleet="monitoring: {}\ntracing: {}", kinds=("PodMonitor", "PrometheusRule")),
+    "telemetry": Page("observe.telemetry", fleet="monitoring: {}\ntracing: {}", kinds=("PodMonitor", "PrometheusRule")),
     "joining": Page(
-        "joining", fleet="network: {join: wireguard, names: true, exports: true}", kinds=("ConfigMap", "ServiceExport")
+        "traffic.joining",
+        fleet="network: {join: wireguard, names: true, exports: true}",
+        kinds=("ConfigMap", "ServiceExport"),
     ),
     "entries": Page(
-        "records",
+        "traffic.records",
         fleet="dns: {provider: route53, zoneId: Z0123456789}",
         application="traffic: {dns: latency}",
         kinds=("Service", "HealthCheck", "RecordSet", "DNSEndpoint"),
     ),
-    "global-entry": Page("entries", fleet="entry: {address: shop-global}", cluster="fnp-eu"),
+    "global-entry": Page("traffic.entries", fleet="entry: {address: shop-global}", cluster="fnp-eu"),
     "clusters": Page(
-        "cluster_api", fleet="clusterAPI: {}", kinds=("Cluster", "KubeadmControlPlane", "MachineDeployment")
+        "platform.cluster_api", fleet="clusterAPI: {}", kinds=("Cluster", "KubeadmControlPlane", "MachineDeployment")
     ),
     "delivery": Page(
-        "delivery", fleet='gitops: {repository: "https://git.example.com/shop.git"}', kinds=("ApplicationSet",)
+        "platform.delivery", fleet='gitops: {repository: "https://git.example.com/shop.git"}', kinds=("ApplicationSet",)
     ),
     "overrides": Page(
-        "overrides",
+        "app.overrides",
         application=(
             "overrides:\n"
             "  - clusters: [fnp-us]\n"
@@ -161,15 +167,15 @@ PAGES = {
         ),
     ),
     "images": Page(
-        "images",
+        "app.images",
         fleet=f"images:\n  digestsRequired: false\n  digests:\n    example.com/shop:1: sha256:{'0' * 64}",
         kinds=("Deployment",),
     ),
     "cloudnative-pg": Page(
-        "cloudnative_pg", application="database: {operator: cloudnative-pg, instances: 3}", kinds=("Cluster",)
+        "app.cloudnative_pg", application="database: {operator: cloudnative-pg, instances: 3}", kinds=("Cluster",)
     ),
     "cockroachdb": Page(
-        "cockroachdb", application="database: {engine: cockroachdb}", kinds=("StatefulSet", "Service", "Job")
+        "app.cockroachdb", application="database: {engine: cockroachdb}", kinds=("StatefulSet", "Service", "Job")
     ),
 }
 
@@ -222,7 +228,7 @@ def text_of(name: str, page: Page) -> str:
     before, after = compiled(page, plain=True), compiled(page, plain=False)
     new = [item for key, item in after.items() if page.always or key not in before]
     shown = [item for item in new if not page.kinds or item["kind"] in page.kinds]
-    if page.module == "sealed":
+    if page.module == "platform.sealed":
         # One tells what all are like.
         shown = [item for item in shown if item["metadata"]["name"] in page.beside]
     if page.always:
@@ -234,7 +240,8 @@ def text_of(name: str, page: Page) -> str:
         if steps and (not page.kinds or item["kind"] in page.kinds):
             lines += [f"What changes in {item['kind']} {item['metadata']['name']}:", ""]
             lines += ["```yaml", document(steps).rstrip(), "```", ""]
-    where = f"{page.module}/" if hasattr(module, "__path__") else f"{page.module}.py"
+    path = page.module.replace(".", "/")
+    where = f"{path}/" if hasattr(module, "__path__") else f"{path}.py"
     lines += [f"Generated by `pytest tests/compile/test_concern_pages.py --rewrite`; the code is `compile/{where}`."]
     return "\n".join(lines) + "\n"
 

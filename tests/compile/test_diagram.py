@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from leeward.compile.diagram import diagram
+from leeward.compile.tree.diagram import diagram
 from leeward.spec import Spec, load
 from tests.compile.varieties import specs
 from tests.conftest import Golden

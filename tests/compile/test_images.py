@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from leeward.compile import compile_parts, tree
-from leeward.compile.images import by_tag, with_digests
-from leeward.compile.objects import KubeObject
+from leeward.compile import compile_parts
+from leeward.compile.app.images import by_tag, with_digests
+from leeward.compile.kube.objects import KubeObject
 from leeward.compile.site import all_clusters
+from leeward.compile.tree.tree import tree
 from leeward.spec import ProblemsError, Spec, load
 from leeward.spec.platform import Images
 from leeward.world.objects import engine_commands

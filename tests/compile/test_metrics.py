@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from leeward.agent.machine import Machine
-from leeward.agent.metrics import exposition
-from leeward.compile import agent_settings, compile_cluster, tree
+from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.metrics import exposition
+from leeward.compile import agent_settings, compile_cluster
 from leeward.compile.site import all_clusters
 from leeward.compile.target import Images, kubernetes_target
+from leeward.compile.tree.tree import tree
 from leeward.spec import Spec
 from leeward.spec.load import documents_of, resolve
 from leeward.world.objects import engine_commands

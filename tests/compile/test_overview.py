@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from leeward.compile import compile_parts
-from leeward.compile.overview import overview
 from leeward.compile.site import all_clusters
+from leeward.compile.tree.overview import overview
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from leeward.compile import Images, tree
-from leeward.compile.federation import is_federated, propagate
-from leeward.compile.kustomize import difference
-from leeward.compile.patching import PatchError, json_patch
-from leeward.compile.pod_security import translate
+from leeward.compile import Images
+from leeward.compile.app.pod_security import translate
+from leeward.compile.kube.kustomize import difference
+from leeward.compile.kube.patching import PatchError, json_patch
+from leeward.compile.kube.yaml_text import document
+from leeward.compile.platform.federation import is_federated, propagate
 from leeward.compile.site import site_of
-from leeward.compile.yaml_text import document
+from leeward.compile.tree.tree import tree
 from leeward.spec import ProblemsError, Spec, load
 from leeward.world.objects import engine_commands
 from tests.compile.varieties import specs

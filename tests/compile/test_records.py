@@ -3,7 +3,7 @@
 import pytest
 
 from leeward.compile import KubeObject, compile_cluster
-from leeward.compile.records.geography import told_as
+from leeward.compile.traffic.records.geography import told_as
 from leeward.spec import ProblemsError, Severity, Spec
 from leeward.spec.fleet import Location, Provider, Region
 from leeward.spec.load import resolve

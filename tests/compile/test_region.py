@@ -13,9 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leeward.adapters.embedded import pods as embedded_pods
 from leeward.adapters.envoy import settings as envoy
-from leeward.adapters.postgres.settings import parse
 from leeward.compile import (
     Images,
     KubeObject,
@@ -23,13 +21,15 @@ from leeward.compile import (
     compile_cluster,
     compile_region,
     kubernetes_target,
-    objects,
     target,
     world_target,
 )
+from leeward.compile.kube import objects
 from leeward.core import codec
 from leeward.core.settings import AgentSettings
+from leeward.instance.settings import parse
 from leeward.spec import ProblemsError, Spec, load
+from leeward.world.kubernetes import pods as embedded_pods
 from leeward.world.model import WAN_DOORS, address
 from leeward.world.objects import engine_commands
 from tests.compile.structure import faults, key_of
@@ -229,7 +229,7 @@ def test_the_instance_manager_understands_its_command(region: str) -> None:
     name = ("StatefulSet", "payments", "payments-postgres")
     (item,) = [item for item in world(spec, region) if key_of(item) == name]
     (container,) = item["spec"]["template"]["spec"]["containers"]
-    assert container["command"][:3] == ["python", "-m", "leeward.adapters.postgres.manager"]
+    assert container["command"][:3] == ["python", "-m", "leeward.instance.manager"]
     told = parse([part.replace("$(POD_IP)", "127.10.9.5") for part in container["command"][3:]])
     assert (told.region, told.app) == (region, "payments")
     assert told.listen.port == target.INSTANCE_PORT

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from leeward.compile import compile_cluster, tree
+from leeward.compile import compile_cluster
+from leeward.compile.tree.tree import tree
 from leeward.spec import ProblemsError
 from leeward.world.objects import engine_commands
 from tests.compile.evaluate import kind

@@ -9,7 +9,7 @@ import pytest
 
 from leeward.compile import KubeObject
 from leeward.compile.cluster import compile_cluster
-from leeward.compile.tree import tree
+from leeward.compile.tree.tree import tree
 from leeward.spec import Spec, load
 from leeward.world.objects import engine_commands
 from tests.compile.evaluate import End, allowed, kind

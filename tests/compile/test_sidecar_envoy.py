@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from leeward.compile import compile_cluster
-from leeward.compile.sidecar_envoy import ADMIN_SOCKET
-from leeward.compile.sidecars import ENVOY_METRICS_PORT
+from leeward.compile.app.sidecar_envoy import ADMIN_SOCKET
+from leeward.compile.app.sidecars import ENVOY_METRICS_PORT
 from leeward.spec import load
 from leeward.world import engines
 from leeward.world.objects import engine_commands

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leeward.compile import tree
+from leeward.compile.tree.tree import tree
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 from tests.conftest import Golden

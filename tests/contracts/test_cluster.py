@@ -32,9 +32,9 @@ from leeward.ports.cluster import (
     Resource,
     WatchEvent,
 )
-from tests.adapters.embedded.region import namespace, region_in
 from tests.kubernetes.controlplane import control_plane
 from tests.kubernetes.programs import missing_program
+from tests.world.kubernetes.region import namespace, region_in
 
 WAIT_S = 60.0
 REAL = pytest.param("real", marks=[pytest.mark.kubernetes, pytest.mark.engine, pytest.mark.timeout(300)])

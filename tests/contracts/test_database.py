@@ -13,7 +13,7 @@ import pytest
 
 from leeward.core.values import InstanceStatus, Order, Region, Role, Synchronous, SynchronousMethod
 from leeward.ports.database import Database, InstanceUnavailableError, StaleError
-from tests.adapters.postgres.instances import Fleet, basis
+from tests.instance.instances import Fleet, basis
 
 CALL_S = 20.0
 WAIT_S = 60.0

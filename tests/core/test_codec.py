@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import pytest
 
-from leeward.agent.events import Woke
+from leeward.agent.machine.events import Woke
 from leeward.core.codec import DecodeError, decode, encode, plain
 from leeward.core.quick import quick
 from leeward.core.values import (

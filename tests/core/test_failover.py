@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from leeward.core import failover
-from leeward.core.actions import Propose, Vow
+from leeward.core.actions import GivePromise, Propose
 from leeward.core.progress import Progress
 from leeward.core.values import InstanceStatus, Order, Phase, Region, ReplicationMode, Role, Topology
 from leeward.core.view import Seen, View
@@ -231,7 +231,7 @@ def test_a_deposed_primary_that_may_still_write_is_waited_for() -> None:
 )
 def test_a_replica_promises_only_once_it_is_cut(instance: object, vows: bool) -> None:
     given = lost_view(EU, topology=electing(), instance=instance)
-    found = [action.promise for action in failover.decide(given).actions if isinstance(action, Vow)]
+    found = [action.promise for action in failover.decide(given).actions if isinstance(action, GivePromise)]
     assert found == ([promise(EU, wal_epoch=CUT.wal.epoch if CUT.wal else 0)] if vows else [])
 
 
@@ -250,7 +250,7 @@ BEHIND = status(Role.STANDBY, epoch=2, order=Order(2, Role.STANDBY, EU), upstrea
 )
 def test_a_replica_behind_the_favourite_need_not_leave_it_to_promise(instance: InstanceStatus, vows: bool) -> None:
     given = lost_view(AP, topology=electing(), instance=instance)
-    assert any(isinstance(action, Vow) for action in failover.decide(given).actions) is vows
+    assert any(isinstance(action, GivePromise) for action in failover.decide(given).actions) is vows
 
 
 # -- the primary's own decisions ------------------------------------------------------------------

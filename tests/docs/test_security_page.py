@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from leeward.compile.cloudnative_pg import IMAGE as CLOUDNATIVE_PG
-from leeward.compile.cockroachdb import IMAGE as COCKROACHDB
-from leeward.compile.joining import TUNNEL_IMAGE
+from leeward.compile.app.cloudnative_pg import IMAGE as CLOUDNATIVE_PG
+from leeward.compile.app.cockroachdb import IMAGE as COCKROACHDB
+from leeward.compile.observe.telemetry import COLLECTOR, FLUENT_BIT
 from leeward.compile.target import Images
-from leeward.compile.telemetry import COLLECTOR, FLUENT_BIT
+from leeward.compile.traffic.joining import TUNNEL_IMAGE
 from leeward.spec.values import has_digest
 from leeward.spec.workload import EnvoySidecar, LoggingSidecar, MetricsSidecar
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from leeward.agent.authorization import HEADER, Verifier
+from leeward.agent.runtime.authorization import HEADER, Verifier
 from leeward.core.codec import plain
 from leeward.core.identities import Grant
 from leeward.core.values import Phase, Record, ReplicationMode, Topology

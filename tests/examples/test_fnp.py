@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from leeward.compile import KubeObject, compile_parts, tree
-from leeward.compile.diagram import diagram
-from leeward.compile.nodes import saving
+from leeward.compile import KubeObject, compile_parts
+from leeward.compile.platform.nodes import saving
+from leeward.compile.tree.diagram import diagram
+from leeward.compile.tree.tree import tree
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 from tests.compile.evaluate import kind, only

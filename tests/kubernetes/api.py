@@ -63,7 +63,7 @@ class Api:
             raise OSError(f"{path}: {error}") from error
 
     def serves(self, api_version: str, kind: str) -> bool:
-        """Tell whether the server knows a kind."""
+        """Return whether the server knows a kind."""
         return self._resource(api_version, kind) is not None
 
     def apply(self, item: KubeObject, *, dry_run: bool = False, manager: str = FIELD_MANAGER) -> Answer:

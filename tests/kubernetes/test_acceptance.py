@@ -9,9 +9,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from leeward.compile import Images, KubeObject, compile_parts, yaml_text
+from leeward.compile import Images, KubeObject, compile_parts
 from leeward.compile.cluster import APPLICATION_CONCERNS, FLEET_CONCERNS
-from leeward.compile.region import compile_application
+from leeward.compile.kube import yaml_text
+from leeward.compile.regional import compile_application
 from leeward.compile.site import all_clusters, site_of
 from leeward.spec import Spec, load
 from leeward.spec.load import documents_of
@@ -58,7 +59,7 @@ def test_every_word_of_the_files_leads_to_what_is_accepted(api: Api, variety: st
 
 def test_every_concern_is_held_against_the_server() -> None:
     """A concern that none of the varieties asks for would go unnoticed."""
-    idle = {*FLEET_CONCERNS, *(concern.__name__ for concern in APPLICATION_CONCERNS)}
+    idle = {*FLEET_CONCERNS, *(concern.name for concern in APPLICATION_CONCERNS)}
     for spec in map(everything, VARIETIES):
         for _, cluster in all_clusters(spec):
             site = site_of(spec, cluster.name, engines=COMMANDS, images=Images())
@@ -67,9 +68,9 @@ def test_every_concern_is_held_against_the_server() -> None:
             items = compile_application(site.spec, application, site.region.name, site.target, home=site.home)
             for concern in APPLICATION_CONCERNS:
                 before = json.dumps(items)
-                items = concern(site, application, items)
+                items = concern.apply(site, application, items)
                 if json.dumps(items) != before:
-                    idle.discard(concern.__name__)
+                    idle.discard(concern.name)
     assert idle == set()
 
 

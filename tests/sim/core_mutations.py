@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from leeward.agent.outbox import Outbox
+from leeward.agent.machine.outbox import Outbox
 from leeward.core import (
     data_regions,
     election,

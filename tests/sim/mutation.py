@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from leeward.agent.machine import Machine
+from leeward.agent.machine.machine import Machine
 from leeward.core.settings import AgentSettings
 from leeward.core.values import FailoverPolicy, ReplicationMode
 from leeward.sim.faults import Fault, Kind

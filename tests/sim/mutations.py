@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from leeward.agent.heart import Heart
+from leeward.agent.machine.heartbeats import Heartbeats
 from leeward.core import (
     data_regions,
     election,
@@ -108,12 +108,12 @@ def promote_the_lagging(patch: pytest.MonkeyPatch) -> None:
 
 def trust_the_stores_expiry(patch: pytest.MonkeyPatch) -> None:
     """Its lease runs from when the store answers, not from when it asked."""
-    ended = Heart.ended
+    ended = Heartbeats.ended
 
-    def answered(heart: Heart, transaction: int) -> float | None:
-        return None if ended(heart, transaction) is None else heart._out.now_s
+    def answered(heartbeats: Heartbeats, transaction: int) -> float | None:
+        return None if ended(heartbeats, transaction) is None else heartbeats._out.now_s
 
-    patch.setattr(Heart, "ended", answered)
+    patch.setattr(Heartbeats, "ended", answered)
 
 
 def one_vantage_and_no_compare(patch: pytest.MonkeyPatch) -> None:

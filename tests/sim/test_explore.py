@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from leeward.agent import actions as do
-from leeward.agent import events as on
-from leeward.agent.machine import Machine
+from leeward.agent.machine import actions as do
+from leeward.agent.machine import events as on
+from leeward.agent.machine.machine import Machine
 from leeward.core import failover, lease
 from leeward.core.actions import Decision
 from leeward.core.values import InstanceStatus, Region
@@ -36,7 +36,7 @@ from leeward.sim.explore.world import Budget
 from tests.sim import explore_mutations as broken
 from tests.sim import mutations as known
 
-DECISIVE = (do.OrderInstance, do.FeedLease, do.Probe, do.TellPromise, do.Reply)
+DECISIVE = (do.OrderInstance, do.ExtendLease, do.Probe, do.SendPromise, do.Reply)
 TIMES = int(os.environ.get("LEEWARD_EXPLORE", "1"))
 LIMIT = 4000 * TIMES
 COMPLETE_LIMIT = 100_000
@@ -263,4 +263,4 @@ def test_a_machine_that_is_put_back_into_a_state_goes_on_as_if_it_had_never_left
         told = never_left[region].handle(event, now_s, now_s)
         decisive = [action for action in told if isinstance(action, DECISIVE)]
         assert [action for action in actions if isinstance(action, DECISIVE)] == decisive
-    assert sum(isinstance(action, do.FeedLease) for _, _, _, actions in heard for action in actions) > 3
+    assert sum(isinstance(action, do.ExtendLease) for _, _, _, actions in heard for action in actions) > 3

@@ -159,7 +159,7 @@ def test_a_standby_whose_history_forked_off_acknowledges_nothing(
     trio.servers[AP].enforce(Synchronous(SynchronousMethod.ANY, 1, (US, EU)))
     trio.lead(AP, 2, lambda: proved.append("a commit"))
     trio.follow(EU, AP)
-    assert bool(proved) is believed, "a claim is about positions: only the courier knows what was sent"
+    assert bool(proved) is believed, "a claim is about positions: only the WAL proxy knows what was sent"
 
 
 def test_after_a_promotion_who_lined_up_before_is_soon_on_the_new_timeline() -> None:

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
-from leeward.compile.tree import tree
+from leeward.compile.tree.tree import tree
 from leeward.spec import Problem, ProblemsError, Spec
 from leeward.spec.load import resolve
 from leeward.spec.source import read

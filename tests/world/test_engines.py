@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from leeward.adapters.etcd.programs import ELF
-from leeward.spec.problem import ProblemsError
+from leeward.base.problem import ProblemsError
 from leeward.world import engines
 
 

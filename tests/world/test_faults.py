@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from leeward.spec.problem import ProblemsError
+from leeward.base.problem import ProblemsError
 from leeward.world import processes
 from leeward.world.client import World
 from leeward.world.model import RegionState

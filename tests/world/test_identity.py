@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from leeward.base.problem import ProblemsError
 from leeward.core.identities import (
     CA,
     CERTIFICATE,
@@ -23,7 +24,6 @@ from leeward.core.identities import (
     PEER_KEY,
     instance_host,
 )
-from leeward.spec.problem import ProblemsError
 from leeward.world import identity
 from leeward.world.identity import INSTANCE_CA_KEY, Files
 from leeward.world.removal import remove
@@ -163,7 +163,7 @@ CLIENTS = {
     "store_member us": {"store_client us", "store_client eu", "store_member us", "store_member eu"},
     "store_peer us": {"store_peer us", "store_peer eu"},
     "agent us": {"agent us", "agent eu", "operator"},
-    # Which of them it obeys is decided by their names (tests/adapters/postgres/test_guard.py).
+    # Which of them it obeys is decided by their names (tests/instance/test_guard.py).
     "payments us": {"agent us", "agent eu", "operator"},
     "gateway us": {"gateway us", "gateway eu"},
 }

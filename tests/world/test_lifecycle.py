@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leeward.spec.problem import ProblemsError
+from leeward.base.problem import ProblemsError
 from leeward.world.client import World, launch, list_worlds
 from leeward.world.places import is_alive
 from tests.world.support import REGIONS, Caller, config, mentioning, until

@@ -17,8 +17,8 @@ from leeward.world.control import ControlApi
 from leeward.world.model import Applied, WorldConfig, WorldInfo
 from leeward.world.region import RegionProcesses
 from leeward.world.wan_control import WanControl
-from tests.adapters.http import nonsense
-from tests.adapters.http.nonsense import EXAMPLES, HOSTILE_BODIES, Target
+from tests.kit.http import nonsense
+from tests.kit.http.nonsense import EXAMPLES, HOSTILE_BODIES, Target
 
 DONE = Applied(at_unix_s=0.0, at_boot_s=0.0)
 LINKS = {"from": "us", "to": "*", "both": True, "state": "cut", "delay_ms": 5, "rate_kib_s": None}

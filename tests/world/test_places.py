@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leeward.spec.problem import ProblemsError
+from leeward.base.problem import ProblemsError
 from leeward.world import places
 from leeward.world.places import Claim
 from tests.world.support import PATIENCE_S, mentioning

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from leeward.spec.problem import ProblemsError
+from leeward.base.problem import ProblemsError
 from leeward.world import control_socket, places
 from leeward.world.client import World, list_worlds
 from leeward.world.control import ControlApi

@@ -7,7 +7,7 @@ def start() -> None:
     """Run one agent."""
     # structlog takes rich, where it is there, to colour tracebacks for people: an eighth of the whole start.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
-    from leeward.agent.command import main
+    from leeward.agent.runtime.command import main
 
     main()
 

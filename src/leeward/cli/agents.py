@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from leeward.agent.authorization import Signer, client_tls, new_nonce
+from leeward.agent.runtime.authorization import Signer, client_tls, new_nonce
 
 ANSWER_TIMEOUT_S = 3.0
 GRACE_S = 0.5

@@ -7,8 +7,13 @@ from pathlib import Path
 
 from leeward.cli import assemble
 from leeward.compile import DatabasePasswords, KubeObject
-from leeward.compile.agent import NAME, SETTINGS_MAP
-from leeward.compile.identity import OWNER_PASSWORD_KEY, REPLICATION_PASSWORD_KEY, database_secret, instance_secret
+from leeward.compile.region.agent import NAME, SETTINGS_MAP
+from leeward.compile.region.identity import (
+    OWNER_PASSWORD_KEY,
+    REPLICATION_PASSWORD_KEY,
+    database_secret,
+    instance_secret,
+)
 from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.spec import Problem, ProblemsError, Spec
 from leeward.world import engines, identity, manifests

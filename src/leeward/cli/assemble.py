@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from leeward.adapters.embedded.volumes import Directories
 from leeward.adapters.envoy.settings import ADMIN_SOCKET
 from leeward.compile import DatabasePasswords, KubeObject
 from leeward.compile.target import GATEWAY_VOLUME
@@ -17,6 +16,7 @@ from leeward.world import engines, identity, manifests, places
 from leeward.world.client import World, launch
 from leeward.world.engines import Engines
 from leeward.world.identity import Files, FleetIdentity
+from leeward.world.kubernetes.volumes import Directories
 from leeward.world.model import CERTIFICATES_S, DEFAULT_REGION_COMMAND, LinkConfig, RegionConfig, WorldConfig
 from leeward.world.objects import engine_commands, region_objects
 from leeward.world.places import Claim

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:  # the package around it imports pydantic: too slow for help
-    from leeward.spec.problem import Problem
+    from leeward.base.problem import Problem
 
 
 class Colour(StrEnum):

@@ -1,4 +1,4 @@
-"""Tell whether this machine can run a world: the findings of ``machine``, for people and programs."""
+"""Return whether this machine can run a world: the findings of ``machine``, for people and programs."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the package around it imports pydantic: too slow for help
-    from leeward.spec.problem import Problem
+    from leeward.base.problem import Problem
 
 
 class ExitCode(IntEnum):

@@ -4,11 +4,11 @@ import signal as signals
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from leeward.base.problem import Problem
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose, region_of
-from leeward.spec.problem import Problem
 from leeward.world.client import KEEP, World
 from leeward.world.model import Applied
 

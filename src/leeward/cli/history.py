@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+from leeward.base.problem import Problem
 from leeward.cli.agents import Answer, newest
 from leeward.cli.commands.state import RecordsOutput
 from leeward.cli.console import Console
@@ -12,7 +13,6 @@ from leeward.cli.running import run
 from leeward.cli.worlds_here import agents_of, choose
 from leeward.core.codec import from_plain
 from leeward.core.values import App, Heartbeat, Orphans, Record
-from leeward.spec.problem import Problem
 
 
 def records(console: Console, world: str | None, app: str | None, output: RecordsOutput) -> ExitCode:

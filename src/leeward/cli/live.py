@@ -15,7 +15,7 @@ from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
 from leeward.cli.trees import check_cluster, read
 from leeward.compile import KubeObject, compile_parts
-from leeward.compile.cluster import ELSEWHERE
+from leeward.compile.platform.concerns import ELSEWHERE
 from leeward.compile.site import all_clusters
 from leeward.ports.cluster import ClusterUnavailableError, NotFoundError, RejectedError
 from leeward.spec import Problem, Spec

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from leeward.base.problem import ProblemsError
 from leeward.cli.render import size
-from leeward.spec.problem import ProblemsError
 from leeward.world import engines, places
 from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation

@@ -68,7 +68,7 @@ def main() -> int:
     except InterruptedByUserError:
         return ExitCode.INTERRUPTED
     except Exception as error:
-        from leeward.spec.problem import ProblemsError  # its package imports pydantic: too slow for help
+        from leeward.base.problem import ProblemsError  # its package imports pydantic: too slow for help
 
         if isinstance(error, ProblemsError):
             console.problems(error.problems)

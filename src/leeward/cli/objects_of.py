@@ -5,6 +5,7 @@ import sys
 from datetime import UTC, datetime
 
 from leeward.adapters.kubernetes.client import KubernetesCluster
+from leeward.base.problem import Problem
 from leeward.cli import jsonpath, objects, render
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
@@ -21,7 +22,6 @@ from leeward.ports.cluster import (
     RejectedError,
     Resource,
 )
-from leeward.spec.problem import Problem
 
 TIMEOUT_S = 5.0
 

@@ -5,7 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
-from leeward.agent.authorization import NAME
+from leeward.agent.runtime.authorization import NAME
+from leeward.base.problem import Problem
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError
 from leeward.cli.history import no_such_application, nobody_answers
@@ -14,7 +15,6 @@ from leeward.cli.situation import situation
 from leeward.cli.worlds_here import choose, whole_fleet
 from leeward.core.codec import decode
 from leeward.core.identities import Grant, Right
-from leeward.spec.problem import Problem
 from leeward.world import identity
 from leeward.world.model import WorldConfig
 from leeward.world.problems import from_os_error

@@ -10,9 +10,9 @@ from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import table
 from leeward.cli.trees import check_cluster, foreign
+from leeward.compile.app.overrides import overrides
 from leeward.compile.cluster import APPLICATION_CONCERNS, compile_parts
-from leeward.compile.overrides import overrides
-from leeward.compile.region import compile_application
+from leeward.compile.regional import compile_application
 from leeward.compile.site import all_clusters, site_of
 from leeward.compile.target import Images
 from leeward.spec import Problem, Spec, load
@@ -126,8 +126,8 @@ def _unpatched(spec: Spec, application: Application, cluster: str, kind: str, na
     here = site.spec.application(application.metadata.name)
     items = compile_application(site.spec, here, site.region.name, site.target, home=site.home)
     for concern in APPLICATION_CONCERNS:
-        if concern is not overrides:
-            items = concern(site, here, items)
+        if concern.apply is not overrides:
+            items = concern.apply(site, here, items)
     return next((each for each in items if (each["kind"], each["metadata"]["name"]) == (kind, name)), {})
 
 

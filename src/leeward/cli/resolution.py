@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from leeward.adapters.dns.client import NoAnswerError, ask
+from leeward.base.problem import Problem
 from leeward.cli.agents import newest
 from leeward.cli.commands.state import RecordsOutput
 from leeward.cli.console import Console, Style
@@ -13,7 +14,6 @@ from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import as_json, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import agents_of, choose, region_of
-from leeward.spec.problem import Problem
 from leeward.world.model import GATEWAY_DOOR, RegionInfo, WorldInfo, address, network
 
 ANSWER_TIMEOUT_S = 1.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from leeward.adapters.etcd import backup as backups
 from leeward.adapters.etcd.backup import BackupError
 from leeward.adapters.etcd.restoring import mark
+from leeward.base.problem import Problem
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import table
@@ -13,7 +14,6 @@ from leeward.cli.restore_world import MARKED, Wish, not_restored, restore
 from leeward.cli.running import run
 from leeward.core.values import Region
 from leeward.ports.quorum import QuorumUnavailableError
-from leeward.spec.problem import Problem
 from leeward.world import engines
 from leeward.world.problems import from_os_error
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from leeward.adapters.embedded.volumes import Directories
 from leeward.adapters.etcd import backup as backups
 from leeward.adapters.etcd.backup import Backup, BackupError
 from leeward.adapters.etcd.restoring import mark
+from leeward.base.problem import Problem
 from leeward.cli.agents import Agents
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
@@ -25,8 +25,8 @@ from leeward.cli.member_files import Exchange
 from leeward.cli.render import table
 from leeward.cli.situation import ApplicationRow, situation
 from leeward.cli.worlds_here import choose, cluster_in, whole_fleet
-from leeward.compile.agent import BACKUPS_CLAIM
-from leeward.compile.quorum import DATA_VOLUME, NAME
+from leeward.compile.region.agent import BACKUPS_CLAIM
+from leeward.compile.region.quorum import DATA_VOLUME, NAME
 from leeward.compile.target import QUORUM_PEER_PORT, SYSTEM_NAMESPACE
 from leeward.core.conditions.values import Status, Type
 from leeward.core.values import Region
@@ -38,9 +38,9 @@ from leeward.ports.cluster import (
     RejectedError,
 )
 from leeward.ports.quorum import QuorumUnavailableError
-from leeward.spec.problem import Problem
 from leeward.world import engines
 from leeward.world.client import World
+from leeward.world.kubernetes.volumes import Directories
 from leeward.world.model import RegionInfo, RegionState, WorldInfo, address
 from leeward.world.ownership import pin
 from leeward.world.problems import from_os_error

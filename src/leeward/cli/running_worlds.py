@@ -6,13 +6,13 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from leeward.base.problem import ProblemsError
 from leeward.cli.commands.worlds import ListOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
 from leeward.cli.render import as_json, duration, facts, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose
-from leeward.spec.problem import ProblemsError
 from leeward.world import engines, places
 from leeward.world.client import World, list_worlds
 from leeward.world.model import WorldInfo

@@ -14,8 +14,8 @@ from leeward.cli.render import table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import places_of
 from leeward.cli.worlds_here import cluster_in, whole_fleet
-from leeward.compile.doors import doors
 from leeward.compile.names import host_of
+from leeward.compile.region.gateway_ports import doors
 from leeward.core.dns.settings import Policy
 from leeward.core.values import App, Region
 from leeward.drill.access import FleetUnavailableError, unsettled

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from leeward.base.problem import Problem
 from leeward.cli.agents import Agents
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
@@ -13,7 +14,6 @@ from leeward.cli.history import no_such_application, nobody_answers
 from leeward.cli.running import run
 from leeward.cli.situation import ApplicationRow, situation
 from leeward.cli.worlds_here import agents_of, choose, region_of
-from leeward.spec.problem import Problem
 
 REQUEST_TIMEOUT_S = 12.0
 POLL_S = 0.1

@@ -8,13 +8,14 @@ from typing import Any
 
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.compile import compile_cluster, tree
-from leeward.compile.diagram import diagram
-from leeward.compile.federation import is_federated, strangers
-from leeward.compile.pod_security import is_policy, translate
-from leeward.compile.sealed import is_sealed
+from leeward.compile import compile_cluster
+from leeward.compile.app.pod_security import is_policy, translate
+from leeward.compile.kube.yaml_text import documents
+from leeward.compile.platform.federation import is_federated, strangers
+from leeward.compile.platform.sealed import is_sealed
 from leeward.compile.site import all_clusters
-from leeward.compile.yaml_text import documents
+from leeward.compile.tree.diagram import diagram
+from leeward.compile.tree.tree import tree
 from leeward.spec import Problem, ProblemsError, Spec, load
 from leeward.spec.load import documents_of
 from leeward.spec.source import Document

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from leeward.base.problem import Problem
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.history import no_such_application
@@ -12,7 +13,6 @@ from leeward.cli.running import run
 from leeward.cli.situation import Situation, situation
 from leeward.cli.worlds_here import agents_of, choose
 from leeward.core.conditions.values import Status, Type
-from leeward.spec.problem import Problem
 from leeward.spec.validate import suggestion
 
 POLL_S = 0.2

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
+from leeward.base.problem import Problem
 from leeward.cli.agents import Agents
 from leeward.cli.exits import CommandError
 from leeward.core.identities import CA, CERTIFICATE, CLUSTER_CA, KEY
-from leeward.spec.problem import Problem
 from leeward.world import places
 from leeward.world.client import World, list_worlds
 from leeward.world.identity import of_earlier_version

@@ -1,10 +1,10 @@
 """From what the user wrote to Kubernetes objects: pure functions, one module per concern."""
 
 from leeward.compile.cluster import compile_cluster, compile_parts
-from leeward.compile.objects import KubeObject
+from leeward.compile.kube.objects import KubeObject
 from leeward.compile.part import Part
-from leeward.compile.region import compile_region
-from leeward.compile.settings import agent_settings
+from leeward.compile.region.settings import agent_settings
+from leeward.compile.regional import compile_region
 from leeward.compile.target import (
     DatabasePasswords,
     EngineCommands,
@@ -16,7 +16,6 @@ from leeward.compile.target import (
     kubernetes_target,
     world_target,
 )
-from leeward.compile.tree import tree
 
 __all__ = [
     "DatabasePasswords",
@@ -33,6 +32,5 @@ __all__ = [
     "compile_parts",
     "compile_region",
     "kubernetes_target",
-    "tree",
     "world_target",
 ]

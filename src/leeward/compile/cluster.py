@@ -1,64 +1,40 @@
-"""All objects of one cluster, in parts: the one list of concerns.
+"""All objects of one cluster, in parts: the concerns of every street, applied in turn.
 
-A concern is a line here and a module. Those of an application take its objects so far and return them with more; the
-order matters where one looks at what others made: sidecars before quota, overrides last but for the images' digests.
+A new concern is a module and a line in its street's ``concerns``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
-from leeward.compile.canaries import flagger, versions
-from leeward.compile.cluster_api import cluster_api
-from leeward.compile.delivery import argo_cd, waved
-from leeward.compile.disruption import disruption
-from leeward.compile.entries import entry
-from leeward.compile.federation import is_federated, propagate
-from leeward.compile.gateway_api import gateway_api
-from leeward.compile.images import by_digest, require_digests, with_digests
-from leeward.compile.istio import istio
-from leeward.compile.istio_gateways import istio_gateways
-from leeward.compile.joining import exports, names, peering, system_exports, wireguard
-from leeward.compile.network_policy import network_policy, system_policies
-from leeward.compile.nodes import interruptible, node_pools
-from leeward.compile.objects import KubeObject
-from leeward.compile.overrides import overrides
+from leeward.compile.app import concerns as app
+from leeward.compile.app.images import require_digests, with_digests
+from leeward.compile.app.pod_security import is_policy, translate
+from leeward.compile.app.secrets import system_secrets
+from leeward.compile.app.storage import with_class
+from leeward.compile.concern import FleetConcerns, ordered
+from leeward.compile.kube.objects import KubeObject
+from leeward.compile.observe import concerns as observe
+from leeward.compile.observe.telemetry import leeward_monitor
 from leeward.compile.part import Part
-from leeward.compile.pod_security import is_policy, translate
-from leeward.compile.quota import quota
-from leeward.compile.records import gateway_record, records
-from leeward.compile.region import compile_application, compile_system
-from leeward.compile.sealed import answered
-from leeward.compile.secrets import secrets, system_secrets
-from leeward.compile.sidecars import sidecars
-from leeward.compile.site import AppConcern, FleetConcern, Site, site_of
-from leeward.compile.storage import storage, storage_class, with_class
+from leeward.compile.platform import concerns as platform
+from leeward.compile.platform.concerns import ELSEWHERE
+from leeward.compile.platform.delivery import waved
+from leeward.compile.platform.federation import is_federated, propagate
+from leeward.compile.platform.sealed import answered
+from leeward.compile.regional import compile_application, compile_system
+from leeward.compile.site import Site, site_of
 from leeward.compile.target import EngineCommands, Images
-from leeward.compile.telemetry import collector, leeward_monitor, monitoring, node_logs, tracing
-from leeward.compile.vertical import vertical
+from leeward.compile.traffic import concerns as traffic
+from leeward.compile.traffic.joining import system_exports
+from leeward.compile.traffic.network_policy import system_policies
+from leeward.compile.traffic.records import gateway_record
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 
-APPLICATION_CONCERNS: tuple[AppConcern, ...] = (
-    storage,
-    sidecars,
-    tracing,
-    interruptible,
-    versions,
-    disruption,
-    vertical,
-    flagger,
-    istio,
-    gateway_api,
-    exports,
-    entry,
-    records,
-    monitoring,
-    secrets,
-    network_policy,
-    quota,
-    overrides,
-    by_digest,
+APPLICATION_CONCERNS = ordered(
+    chain(app.CONCERNS, platform.CONCERNS, observe.CONCERNS, traffic.CONCERNS),
 )
 
 
@@ -75,21 +51,13 @@ def _leeward(site: Site) -> list[KubeObject]:
     ]
 
 
-FLEET_CONCERNS: Mapping[str, FleetConcern] = {
-    "storage": storage_class,
+FLEET_CONCERNS: FleetConcerns = {
+    **app.FLEET_CONCERNS,
     "leeward": _leeward,
-    "istio": istio_gateways,
-    "wireguard": wireguard,
-    "peering": peering,
-    "coredns": names,
-    "nodes": node_pools,
-    "tracing": collector,
-    "logging": node_logs,
-    "argocd": argo_cd,
-    "cluster-api": cluster_api,
+    **traffic.FLEET_CONCERNS,
+    **platform.FLEET_CONCERNS,
+    **observe.FLEET_CONCERNS,
 }
-ELSEWHERE = ("cluster-api",)
-"""Components that are not the cluster's own: they go to the management cluster."""
 
 
 def compile_cluster(
@@ -103,7 +71,7 @@ def compile_cluster(
     """Return everything one cluster runs, in the order in which it can be created.
 
     ``foreign`` are documents of other tools that Leeward reads: KubeFed's objects, PodSecurityPolicies, SealedSecrets.
-    Raises KeyError for a cluster there is not, ProblemsError for what cannot be compiled.
+    Raises KeyError for an unknown cluster, ProblemsError for what cannot be compiled.
     """
     parts = compile_parts(spec, cluster, engines=engines, images=images, foreign=foreign)
     return [item for part in parts if part.name not in ELSEWHERE for item in part.objects]
@@ -144,7 +112,7 @@ def application_objects(site: Site, application: Application) -> list[KubeObject
     """Return what one application is in one cluster."""
     items = compile_application(site.spec, application, site.region.name, site.target, home=site.home)
     for concern in APPLICATION_CONCERNS:
-        items = concern(site, application, items)
+        items = concern.apply(site, application, items)
     return items
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from leeward.compile.objects import KubeObject
+from leeward.compile.kube.objects import KubeObject
 
 
 @dataclass(frozen=True, slots=True)

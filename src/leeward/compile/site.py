@@ -1,10 +1,9 @@
 """One cluster, as the concerns see it: who it is, what runs on it, and where its parts find each other."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from leeward.compile.kube.objects import KubeObject, labels_of, selector_of
 from leeward.compile.names import domain_of, host_of
-from leeward.compile.objects import KubeObject, labels_of, selector_of
 from leeward.compile.target import SYSTEM_NAMESPACE, EngineCommands, Images, Target, gateway_service, kubernetes_target
 from leeward.spec.application import Application
 from leeward.spec.fleet import Cluster, FleetSpec, Region
@@ -48,12 +47,6 @@ class Site:
     def others(self) -> list[tuple[Region, Cluster]]:
         """Return every other cluster of the fleet, in the order of the file."""
         return [each for each in all_clusters(self.spec) if each[1].name != self.cluster.name]
-
-
-AppConcern = Callable[[Site, Application, list[KubeObject]], list[KubeObject]]
-"""Takes an application's objects so far and returns them with its own, or changed."""
-FleetConcern = Callable[[Site], list[KubeObject]]
-"""Returns what a cluster needs besides its applications."""
 
 
 def all_clusters(spec: Spec) -> list[tuple[Region, Cluster]]:

@@ -8,7 +8,7 @@ import adapters.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from leeward.compile.objects import POD_ADDRESS, PROBE_PERIOD
+from leeward.compile.kube.objects import POD_ADDRESS, PROBE_PERIOD
 from leeward.core.dns.zone import server_name
 from leeward.core.settings import STORE_PEER_PORT, AgentSettings
 from leeward.spec.application import Engine

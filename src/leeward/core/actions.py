@@ -32,7 +32,7 @@ class Propose:
 
 
 @dataclass(frozen=True, slots=True)
-class Vow:
+class GivePromise:
     """Write down, and tell the other agents, what this region's replica promises."""
 
     promise: Promise
@@ -54,7 +54,7 @@ class RenewGeneration:
     because: str
 
 
-Action = Propose | Vow | Count | RenewGeneration
+Action = Propose | GivePromise | Count | RenewGeneration
 
 
 @quick

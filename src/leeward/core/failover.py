@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from leeward.core import data_regions, election, lease, membership, reconfiguration, recovery, switchover, tally
-from leeward.core.actions import Action, Decision, Note, Propose, Vow
+from leeward.core.actions import Action, Decision, GivePromise, Note, Propose
 from leeward.core.values import FailoverPolicy, InstanceStatus, Phase, Promise, Region, Role, Topology
 from leeward.core.view import Fence, View
 
@@ -166,8 +166,8 @@ def depose(
 
 def _elect(view: View, topology: Topology) -> Decision:
     """Phase two: promise, and name the elected region once the promises suffice."""
-    vow = promise(view, topology)
-    actions: tuple[Action, ...] = () if vow is None else (Vow(vow),)
+    given = promise(view, topology)
+    actions: tuple[Action, ...] = () if given is None else (GivePromise(given),)
     if not old_primary_stopped(view, topology):
         over_at_s = _leases_over_at_s(view, topology)
         whoever = topology.deposed or "every region that may have been primary"

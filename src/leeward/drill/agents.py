@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
-from leeward.agent.authorization import Signer, client_tls, new_nonce
+from leeward.agent.runtime.authorization import Signer, client_tls, new_nonce
 from leeward.core.codec import DecodeError, from_plain, plain
 from leeward.core.values import App, Heartbeat, LastDrill, Record, Region, ReplicationMode, Topology
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError

@@ -1,1 +1,6 @@
-"""The instance manager: the process that owns one PostgreSQL. Its decisions are in ``machine``, without I/O."""
+"""The instance manager: the process that owns one PostgreSQL and converges it to the last order.
+
+``python -m leeward.instance.manager`` lets PostgreSQL accept writes only under a lease. Its decisions are in
+``machine``, without I/O; ``postgres`` touches the server, ``walrelay`` carries WAL from the upstream, ``orphans`` saves
+the committed writes that a new history does not have.
+"""

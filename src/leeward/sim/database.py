@@ -1,6 +1,6 @@
 """A simulated instance manager: the shipped machine, in virtual time, with a simulated PostgreSQL to act on.
 
-It observes, decides and steps as ``leeward.adapters.postgres`` does. What lives in memory dies with the process; the
+It observes, decides and steps as ``leeward.instance`` does. What lives in memory dies with the process; the
 state and the data are on disk. The kernel ends PostgreSQL when the lease does, frozen or not.
 """
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from leeward.agent import events as on
+from leeward.agent.machine import events as on
 from leeward.core.values import Region, ReplicationMode
 from leeward.sim import disks
 from leeward.sim.database import Instance

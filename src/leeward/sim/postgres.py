@@ -5,7 +5,7 @@ until it is stopped, whatever anybody believes. Standbys stream from their upstr
 
 Positions are compared, never contents. A standby whose history forked off is let in like any other one and says how
 far it has flushed; only when its timeline ends does it find the fork. A primary that believed it would acknowledge
-writes that nobody has. So the courier between the two lets a standby claim no more than was sent to it.
+writes that nobody has. So the WAL proxy between the two lets a standby claim no more than was sent to it.
 """
 
 from collections import deque
@@ -67,7 +67,7 @@ class Receiver:
 def claim(held_lsn: int, sent_lsn: int) -> int:
     """Return how far a standby may say that it has flushed: what it holds, and no more than was sent to it.
 
-    The courier's part (``leeward.adapters.postgres.anticipation``).
+    The WAL proxy's part (``leeward.instance.walrelay.prefetch``).
     """
     return min(held_lsn, sent_lsn)
 

@@ -1,6 +1,6 @@
 """What a simulated primary does beside its steps: it writes the record of its epoch, and shows that commits wait.
 
-As in ``leeward.adapters.postgres``, a commit is seen waiting or it is not; what the configuration says does not count.
+As in ``leeward.instance``, a commit is seen waiting or it is not; what the configuration says does not count.
 """
 
 from dataclasses import replace

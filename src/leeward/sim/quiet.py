@@ -13,8 +13,8 @@ What is at rest is judged here from the world's truth, strictly: a world that ca
 region lacks a usable copy or a promise of sync cannot be given, is lived through second by second.
 """
 
-from leeward.agent import relevance
-from leeward.agent.machine import Machine
+from leeward.agent.machine import relevance
+from leeward.agent.machine.machine import Machine
 from leeward.core import routing, timers
 from leeward.sim.simulation import Simulation
 from leeward.sim.storm import Storm
@@ -79,7 +79,7 @@ def _undisturbed(machine: Machine, now_s: float) -> bool:
         and all(vantage.serving for vantage in machine.vantages.values())
         and all(routing.share(health, now_s, lasting) == 1.0 for health in machine.health.values())
         and all(
-            app.proposing is None and app.vowing is None and app.ordering is None and app.silent_since_s is None
+            app.proposing is None and app.promising is None and app.ordering is None and app.silent_since_s is None
             for app in machine.apps.values()
         )
     )

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from random import Random
 from typing import assert_never
 
-from leeward.agent import actions as do
-from leeward.agent import events as on
-from leeward.agent.machine import Machine
+from leeward.agent.machine import actions as do
+from leeward.agent.machine import events as on
+from leeward.agent.machine.machine import Machine
 from leeward.core.settings import AgentSettings
 from leeward.core.values import App, InstanceStatus, Promise, Region, Vantage
 from leeward.ports.gateway import Address, Route
@@ -264,15 +264,15 @@ class Site:
         match action:
             case do.Transact():
                 self._transact(action)
-            case do.OrderInstance() | do.FeedLease() if self.late_s.get(action.app) and self._chance.random() < HANGS:
+            case do.OrderInstance() | do.ExtendLease() if self.late_s.get(action.app) and self._chance.random() < HANGS:
                 self._hang(action)
             case do.OrderInstance():
                 self._agent.after(self._chance.uniform(*LOCAL_S), self._order, action)
-            case do.FeedLease():
+            case do.ExtendLease():
                 self._agent.after(self._chance.uniform(*LOCAL_S), self._feed, action)
             case do.Probe():
                 self._probe(action)
-            case do.TellPromise(region=region, promise=promise):
+            case do.SendPromise(region=region, promise=promise):
                 self._promised(promise)
                 received = on.PromiseReceived(promise)
                 self._network.send_as_request(self.name, region, self._sites[region].post, received)
@@ -288,7 +288,7 @@ class Site:
                 self._tell(self.name, f"the store went back: {because}")
             case do.Reply():
                 self._tell(self.name, f"replied: {action.because or 'accepted'}")
-            case do.Tell(because=because):
+            case do.LogDecision(because=because):
                 self._tell(self.name, because)
             case _:
                 assert_never(action)
@@ -313,7 +313,7 @@ class Site:
         self._store.transact(self.name, action.compares, action.changes, answer)
         self._agent.after(action.timeout_s, answer, None)
 
-    def _hang(self, action: do.OrderInstance | do.FeedLease) -> None:
+    def _hang(self, action: do.OrderInstance | do.ExtendLease) -> None:
         """The agent gives the request up, and may end; the request arrives later, after others."""
         process = self.instances[action.app].process
         if isinstance(action, do.OrderInstance):
@@ -322,9 +322,9 @@ class Site:
             self._chance.uniform(0.0, self.late_s[action.app]), process.receive, self._arrive_late, action
         )
 
-    def _arrive_late(self, action: do.OrderInstance | do.FeedLease) -> None:
+    def _arrive_late(self, action: do.OrderInstance | do.ExtendLease) -> None:
         instance = self.instances[action.app]
-        if isinstance(action, do.FeedLease):
+        if isinstance(action, do.ExtendLease):
             instance.feed(action.epoch, action.until_s, action.basis)
         elif instance.accept(action.order, action.basis):
             # The manager publishes what it accepted: the request itself was given up.
@@ -348,10 +348,10 @@ class Site:
             self._post(on.InstanceReported(app, status))
         self._post(on.OrderEnded(app, status is not None))
 
-    def _feed(self, action: do.FeedLease) -> None:
+    def _feed(self, action: do.ExtendLease) -> None:
         self.instances[action.app].process.receive(self._fed, action)
 
-    def _fed(self, action: do.FeedLease) -> None:
+    def _fed(self, action: do.ExtendLease) -> None:
         instance = self.instances[action.app]
         if instance.feed(action.epoch, action.until_s, action.basis):
             self._agent.after(self._chance.uniform(*LOCAL_S), self._report, action.app, instance.status())

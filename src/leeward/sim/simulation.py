@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from leeward.agent.machine import Machine
+from leeward.agent.machine.machine import Machine
 from leeward.core.settings import AgentSettings
 from leeward.core.values import Promise, Region, Topology
 from leeward.ports.quorum import Change

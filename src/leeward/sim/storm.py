@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from leeward.agent import events as on
+from leeward.agent.machine import events as on
 from leeward.core.values import App, FailoverPolicy, Phase, Region, Topology
 from leeward.sim.application import Application
 from leeward.sim.faults import UNFELT, Ambush, Fault, Who

@@ -7,7 +7,7 @@ converges within a bounded virtual time and then stays as it is, and look for wh
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from leeward.agent.machine import Machine
+from leeward.agent.machine.machine import Machine
 from leeward.core.recovery import RECOVERY_EPOCHS
 from leeward.sim import checkers
 from leeward.sim.application import Application

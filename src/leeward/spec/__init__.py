@@ -4,8 +4,8 @@
 clock or the network; nothing outside needs to know YAML.
 """
 
+from leeward.base.problem import Problem, ProblemsError, Severity
 from leeward.spec.load import load
-from leeward.spec.problem import Problem, ProblemsError, Severity
 from leeward.spec.schema import json_schema
 from leeward.spec.spec import Spec
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from leeward.base.problem import Problem
 from leeward.core import timers
 from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application, Engine
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.spec import is_synchronous, placement, rtt_max_s, shortest_budget
 from leeward.spec.validate import suggestion

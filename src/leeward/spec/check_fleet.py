@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 
+from leeward.base.problem import Problem
 from leeward.spec.check_names import check_region_names
 from leeward.spec.fleet import Fleet, Provider
 from leeward.spec.loaded import Loaded
 from leeward.spec.platform import Capacity, Join
-from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.validate import suggestion
 

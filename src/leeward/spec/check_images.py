@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from leeward.base.problem import Problem
 from leeward.spec.application import Application
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.values import has_digest
 

@@ -5,6 +5,7 @@ Always true: a name leads to one application, one gateway or one DNS server. Who
 
 from collections.abc import Iterator, Sequence
 
+from leeward.base.problem import Problem
 from leeward.core.dns.settings import regional_name
 from leeward.core.dns.zone import server_name, within
 from leeward.spec import dns_names
@@ -12,7 +13,6 @@ from leeward.spec.application import Application
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.overrides import Environment, Override
-from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.spec import domain_of, placement, public_name
 

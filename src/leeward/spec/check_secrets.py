@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from leeward.base.problem import Problem
 from leeward.spec.application import Application
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.variants import written
 

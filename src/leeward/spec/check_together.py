@@ -3,11 +3,11 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from leeward.base.problem import Problem
 from leeward.spec.application import Application, Engine
 from leeward.spec.check_names import check_public_names
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem
 from leeward.spec.source import Place
 from leeward.spec.spec import DATABASES_MAX
 from leeward.spec.variants import environment_of

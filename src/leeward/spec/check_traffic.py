@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from leeward.base.problem import Problem
 from leeward.spec.application import Application
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.platform import DnsProvider, MeshKind
-from leeward.spec.problem import Problem
 from leeward.spec.traffic import DnsPolicy
 
 EJECTED_MAX_SANE = 50

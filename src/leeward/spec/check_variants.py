@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from leeward.base.problem import Problem, Severity
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
 from leeward.spec.check_images import check_images
@@ -18,7 +19,6 @@ from leeward.spec.check_secrets import check_secrets
 from leeward.spec.check_traffic import check_traffic
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem, Severity
 from leeward.spec.source import Document, Place
 from leeward.spec.spec import placement, rollout_pods_max
 from leeward.spec.validate import suggestion, validate

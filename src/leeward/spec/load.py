@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from leeward.base.problem import Problem, ProblemsError, Severity
 from leeward.spec.application import Application
 from leeward.spec.check_application import check_application, check_unique
 from leeward.spec.check_fleet import check_fleet
@@ -9,7 +10,6 @@ from leeward.spec.check_together import check_together
 from leeward.spec.check_variants import check_variants
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem, ProblemsError, Severity
 from leeward.spec.schema import KINDS
 from leeward.spec.source import Document, paths, read
 from leeward.spec.spec import Spec

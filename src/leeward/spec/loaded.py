@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from leeward.spec.problem import Problem, Severity
+from leeward.base.problem import Problem, Severity
 from leeward.spec.source import Document, Step
 from leeward.spec.values import Model
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from leeward.spec.problem import Problem
+from leeward.base.problem import Problem
 
 Step = str | int
 Place = tuple[Step, ...]

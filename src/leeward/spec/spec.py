@@ -7,13 +7,13 @@ by the methods here, once, for everybody.
 from dataclasses import dataclass
 from math import asin, cos, radians, sin, sqrt
 
+from leeward.base.problem import Problem
 from leeward.core import delays, timers
 from leeward.core.settings import Timers
 from leeward.core.timers import Budget, Patience, derive, lease_min_s
 from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application
 from leeward.spec.fleet import Cluster, Fleet, Location, Region
-from leeward.spec.problem import Problem
 from leeward.spec.variants import variant
 
 EARTH_RADIUS_KM = 6371.0

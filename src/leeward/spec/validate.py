@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from leeward.spec.problem import Problem
+from leeward.base.problem import Problem
 from leeward.spec.source import Document, Place
 from leeward.spec.values import Model, shown
 

@@ -7,10 +7,10 @@ shown where it was written.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from leeward.base.problem import Problem
 from leeward.spec.application import Application
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
-from leeward.spec.problem import Problem
 from leeward.spec.source import Document, Place, Position
 from leeward.spec.spec import placement
 from leeward.spec.validate import validate

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from leeward.base.problem import Problem, ProblemsError
 from leeward.core.codec import DecodeError, decode, encode, from_plain
-from leeward.spec.problem import Problem, ProblemsError
 from leeward.world import guard, identity, places
 from leeward.world.control_socket import ControlConnector
 from leeward.world.guard import Guard

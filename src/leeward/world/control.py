@@ -8,11 +8,11 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from leeward.adapters.http.answers import answered, failure
-from leeward.adapters.http.questions import BadRequestError, object_of, shown
-from leeward.adapters.http.serving import one_line_logger
+from leeward.base.problem import ProblemsError
 from leeward.core.codec import plain
-from leeward.spec.problem import ProblemsError
+from leeward.kit.http.answers import answered, failure
+from leeward.kit.http.questions import BadRequestError, object_of, shown
+from leeward.kit.http.serving import one_line_logger
 from leeward.world import processes
 from leeward.world.control_socket import asked_by_us
 from leeward.world.model import WorldConfig, WorldInfo

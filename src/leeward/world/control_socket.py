@@ -39,6 +39,6 @@ class ControlConnector(aiohttp.UnixConnector):
 
 
 def asked_by_us(request: web.Request) -> bool:
-    """Tell whether our own user is at the other end of a request's connection."""
+    """Return whether our own user is at the other end of a request's connection."""
     handle = None if request.transport is None else request.transport.get_extra_info("socket")
     return handle is not None and peer_uid(handle.fileno()) == os.geteuid()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leeward.adapters.etcd import programs
-from leeward.spec.problem import Problem, ProblemsError, Severity
+from leeward.base.problem import Problem, ProblemsError, Severity
 
 VERSION_TIMEOUT_S = 30.0
 ETCD_UNSAFE = ((3, 5, 0), (3, 5, 2))

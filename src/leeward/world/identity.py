@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from leeward.base.problem import ProblemsError
 from leeward.core.identities import (
     CA,
     CERTIFICATE,
@@ -30,7 +31,6 @@ from leeward.core.identities import (
     operator_uri,
     region_uri,
 )
-from leeward.spec.problem import ProblemsError
 from leeward.world.authority import BOTH, CLIENT, SERVER, VALID, Authority, KeyPair
 from leeward.world.model import WorldConfig, address
 from leeward.world.problems import refusal

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from leeward.adapters import linux
+from leeward.kit import linux
 from leeward.world import processes
 from leeward.world.removal import remove
 

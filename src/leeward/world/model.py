@@ -17,7 +17,7 @@ SERVICES_DOOR = (2, 8081)
 DEFAULT_REGION_COMMAND = (
     "{python}",
     "-m",
-    "leeward.adapters.embedded.main",
+    "leeward.world.kubernetes.main",
     "--region",
     "{region}",
     "--index",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from leeward.adapters.linux import LIBC, check
+from leeward.kit.linux import LIBC, check
 
 T = TypeVar("T")
 

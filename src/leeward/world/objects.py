@@ -21,8 +21,8 @@ from leeward.compile import (
     compile_region,
     world_target,
 )
-from leeward.compile.disruption import one_at_a_time
-from leeward.compile.objects import labels_of
+from leeward.compile.app.disruption import one_at_a_time
+from leeward.compile.kube.objects import labels_of
 from leeward.compile.site import pods_of
 from leeward.compile.target import GATEWAY_BOOTSTRAP_DIR
 from leeward.core.identities import CA

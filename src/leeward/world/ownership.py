@@ -113,7 +113,7 @@ def pin(directory: Path, below: PurePath, *, like: str) -> Path:
 
 
 def others_write(status: os.stat_result) -> bool:
-    """Tell whether users other than its owner and root may write there. A group of the owner alone counts as nobody."""
+    """Return whether users besides its owner and root may write there. A group of the owner alone counts as nobody."""
     if status.st_mode & stat.S_IWOTH:
         return True
     return bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(status.st_gid)
@@ -174,7 +174,7 @@ def _check(status: os.stat_result, path: str, trusted: set[int]) -> None:
 
 
 def _is_private_group(gid: int) -> bool:
-    """Tell whether a group is root's, or has our user as its only member, as many systems make one for each user."""
+    """Return whether a group is root's, or has our user as its only member, as many systems make one for each user."""
     if gid == 0:
         return True
     try:

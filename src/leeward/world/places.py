@@ -148,7 +148,7 @@ class Claim:
 
 
 def is_alive(path: Path) -> bool:
-    """Tell whether a janitor or a supervisor (or a launch under way) holds the world.
+    """Return whether a janitor or a supervisor (or a launch under way) holds the world.
 
     Raises ProblemsError when its home is somebody else's.
     """
@@ -179,7 +179,7 @@ def remove_if_dead(path: Path) -> bool:
 
 
 def is_gone(path: Path) -> bool:
-    """Tell whether nothing is left of a world; removes what a dead one left."""
+    """Return whether nothing is left of a world; removes what a dead one left."""
     remove_if_dead(path)
     return not os.path.lexists(path)
 
@@ -284,7 +284,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:
-    """Tell whether the locked file is still the one in place: somebody may have removed the directory."""
+    """Return whether the locked file is still the one in place: somebody may have removed the directory."""
     try:
         found = (path / LOCK).lstat()
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 import errno
 
-from leeward.spec.problem import Problem, ProblemsError
+from leeward.base.problem import Problem, ProblemsError
 
 
 def refusal(code: str, where: str, what: str, why: str, fix: str) -> ProblemsError:

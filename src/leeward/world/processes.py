@@ -24,7 +24,7 @@ def _module(package: str) -> Callable[[list[str]], bool]:
 
 MATCHES: Mapping[str, Callable[[list[str]], bool]] = {
     "postgres": _runs("postgres"),
-    "instance-manager": _module("leeward.adapters.postgres"),
+    "instance-manager": _module("leeward.instance"),
     "agent": _module("leeward.agent"),
     "etcd": _runs("etcd"),
     "gateway": _runs("envoy"),
@@ -48,7 +48,7 @@ def matching(root: int, match: str) -> list[int]:
     """Return the processes below a region's pid 1 that ``MATCHES`` calls so.
 
     Of a program that forks itself, only the first; but all of PostgreSQL, which is many, and of an agent the child that
-    does its work (leeward.agent.restarting).
+    does its work (leeward.agent.runtime.restarting).
     """
     found: list[int] = []
     waiting = _children(root) or []

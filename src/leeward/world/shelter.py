@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import leeward
-from leeward.adapters.linux import LIBC, check, gain_no_privileges
+from leeward.kit.linux import LIBC, check, gain_no_privileges
 from leeward.world import users
 from leeward.world.model import WorldConfig
 from leeward.world.ownership import DIRECTORY

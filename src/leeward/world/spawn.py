@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from leeward.adapters import linux
+from leeward.kit import linux
 from leeward.world import namespaces, users
 from leeward.world.namespaces import Isolation
 from leeward.world.shelter import Shelter

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import uvloop
 
+from leeward.base.problem import Problem, ProblemsError
 from leeward.core.codec import decode, encode, plain
-from leeward.spec.problem import Problem, ProblemsError
 from leeward.world import namespaces, shelter, users
 from leeward.world.model import RegionInfo, WorldConfig, WorldInfo
 from leeward.world.namespaces import Isolation, IsolationProbe

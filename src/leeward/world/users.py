@@ -10,7 +10,7 @@ import pwd
 import zlib
 from collections.abc import Collection
 
-from leeward.adapters.linux import LIBC, check
+from leeward.kit.linux import LIBC, check
 
 CLONE_NEWUSER = 0x10000000
 NOBODY = 65534

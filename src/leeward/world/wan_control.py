@@ -9,8 +9,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leeward.adapters import linux
 from leeward.core.codec import from_plain
+from leeward.kit import linux
 from leeward.world import spawn
 from leeward.world.model import Applied, LinkInfo, WorldConfig
 

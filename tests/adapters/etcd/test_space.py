@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from leeward.adapters.etcd.maintenance import Maintenance, Measured, maintain
-from leeward.agent import events as on
-from leeward.agent import store_keeper
-from leeward.agent.store_keeper import StoreKeeper
+from leeward.agent.machine import events as on
+from leeward.agent.services import store_keeper
+from leeward.agent.services.store_keeper import StoreKeeper
 from leeward.core.settings import StoreSettings
 from leeward.core.store_members import NO_SPACE, StoreMember
 from leeward.core.store_space import ROOM

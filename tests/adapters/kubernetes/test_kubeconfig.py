@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from leeward.adapters.kubernetes.kubeconfig import connection, read
-from leeward.spec.problem import ProblemsError
+from leeward.base.problem import ProblemsError
 
 PROXIED = "{contexts: [{name: us, context: {cluster: c}}], clusters: [{name: c, cluster: {server: s, proxy-url: p}}]}"
 

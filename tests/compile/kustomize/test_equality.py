@@ -10,9 +10,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from leeward.compile import KubeObject, compile_cluster, tree
-from leeward.compile.patching import json_patch, strategic_merge
-from leeward.compile.yaml_text import document
+from leeward.compile import KubeObject, compile_cluster
+from leeward.compile.kube.patching import json_patch, strategic_merge
+from leeward.compile.kube.yaml_text import document
+from leeward.compile.tree.tree import tree
 from leeward.spec import Spec, load
 from leeward.world.objects import engine_commands
 from tests.compile.kustomize.prepare import binary

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from leeward.agent.machine import Machine
-from leeward.agent.metrics import exposition
+from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.metrics import exposition
 from leeward.compile import KubeObject, agent_settings, compile_cluster
 from leeward.compile.target import Images, kubernetes_target
 from leeward.spec import Spec

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from leeward.adapters.kubernetes.transport import Connection
-from leeward.spec.problem import Problem, ProblemsError
+from leeward.base.problem import Problem, ProblemsError
 from leeward.spec.validate import suggestion
 
 PLUGIN_S = 60.0

@@ -1,4 +1,4 @@
-"""Tell whether certificates are renewed in time, from what agents tell each other. Pure."""
+"""Return whether certificates are renewed in time, from what agents tell each other. Pure."""
 
 from collections.abc import Mapping
 

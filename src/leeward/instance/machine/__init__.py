@@ -4,6 +4,6 @@
 whoever performs it reports its outcome to ``outcomes.learn``. Level-triggered: a step may fail, be interrupted by a
 newer order, or be repeated, and the manager may die between any two.
 
-The shipped manager (``leeward.adapters.postgres``) performs the steps on PostgreSQL, the simulator
+The shipped manager (``leeward.instance``) performs the steps on PostgreSQL, the simulator
 (``leeward.sim.database``) on its model of one.
 """

@@ -12,9 +12,9 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-from leeward.agent import actions as do
-from leeward.agent import events as on
-from leeward.agent.machine import Machine
+from leeward.agent.machine import actions as do
+from leeward.agent.machine import events as on
+from leeward.agent.machine.machine import Machine
 from leeward.core.settings import AgentSettings
 from leeward.core.values import Region
 
@@ -238,7 +238,13 @@ def _forget(attributes: tuple[tuple[Any, str], ...]) -> None:
 def renumber(machine: Machine) -> None:
     """Begin again to number transactions while none is under way: numbers only tell answers apart."""
     (application,) = machine.apps.values()
-    heart, journal = machine._heart, machine._journal
-    under_way = (heart._beats, journal._telling, machine._requests, application.proposing, application.vowing)
-    if not any(under_way) and journal._trimming is None:
+    heartbeats, decision_log = machine._heartbeats, machine._decision_log
+    under_way = (
+        heartbeats._beats,
+        decision_log._pending,
+        machine._requests,
+        application.proposing,
+        application.promising,
+    )
+    if not any(under_way) and decision_log._trimming is None:
         machine._out._numbers = 0

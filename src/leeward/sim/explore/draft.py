@@ -8,8 +8,8 @@ from collections import deque
 from functools import lru_cache
 from typing import assert_never
 
-from leeward.agent import actions as do
-from leeward.agent import events as on
+from leeward.agent.machine import actions as do
+from leeward.agent.machine import events as on
 from leeward.core import keys
 from leeward.core.codec import decode
 from leeward.core.values import Region, Role, Topology, Vantage
@@ -122,17 +122,17 @@ class Draft:
                 self._transact(region, action)
             case do.OrderInstance():
                 self._order(region, action)
-            case do.FeedLease(epoch=epoch, until_s=until_s, basis=basis):
+            case do.ExtendLease(epoch=epoch, until_s=until_s, basis=basis):
                 if instances.acts(self, region):
                     fed = self.setting.managers.feed(self.instances[region], epoch, until_s, basis)
                     if fed is not None:
                         self.put(region, fed)
             case do.Probe(region=other):
                 self.post(region, on.Probed(other, UP if self._serves(region, other) else DOWN))
-            case do.TellPromise(region=other, promise=promise):
+            case do.SendPromise(region=other, promise=promise):
                 if self.setting.direct and self.faults.linked(region, other):
                     self.post(other, on.PromiseReceived(promise))
-            case do.ApplyRoutes() | do.MoveLeader() | do.Reply() | do.Tell():
+            case do.ApplyRoutes() | do.MoveLeader() | do.Reply() | do.LogDecision():
                 pass
             case do.ReadStore() | do.ReportStoreRestored():
                 raise AssertionError("the store of a search never goes back")

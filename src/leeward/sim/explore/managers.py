@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from leeward.agent import events as on
+from leeward.agent.machine import events as on
 from leeward.core.values import (
     App,
     Basis,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from leeward.agent import events as on
+from leeward.agent.machine import events as on
 from leeward.core.values import Region
 from leeward.sim.explore import faults, instances
 from leeward.sim.explore import server as databases

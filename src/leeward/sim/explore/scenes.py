@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from leeward.agent.machine import Machine
+from leeward.agent.machine.machine import Machine
 from leeward.core.values import ReplicationMode
 from leeward.sim.explore import small
 from leeward.sim.explore.agents import MachineFactory

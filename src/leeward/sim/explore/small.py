@@ -1,6 +1,6 @@
 """The fleet that is explored: three regions, one application, and timers in whole ticks."""
 
-from leeward.agent.machine import Machine
+from leeward.agent.machine.machine import Machine
 from leeward.core.settings import AgentSettings, AppSettings, RegionSettings, Timers
 from leeward.core.values import App, Region, ReplicationMode
 from leeward.sim.explore import faults, moves

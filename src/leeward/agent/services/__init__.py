@@ -1,0 +1,1 @@
+"""What an agent does beside its machine: DNS, exports, conditions, deep health, certificates, care of the store."""

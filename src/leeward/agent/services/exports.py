@@ -1,0 +1,254 @@
+"""Honour ServiceExports: watch them here, tell the other regions, and lead the gateway to whoever exports what.
+
+Nothing of it delays a decision of the machine, whose view of the others' health it borrows. What regions say of their
+exports is in the quorum store; while that is out of reach, every agent goes on with what was said last.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from leeward.agent.machine import exports
+from leeward.agent.machine.exports import Name, Offers
+from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.pods import addresses
+from leeward.agent.runtime.runtime import Runtime
+from leeward.agent.runtime.supervision import Run, keep
+from leeward.core import keys, routing
+from leeward.core.codec import DecodeError, decode, encode
+from leeward.core.values import Region
+from leeward.ports.clock import Clock
+from leeward.ports.cluster import (
+    ENDPOINTS,
+    SERVICE_EXPORTS,
+    SERVICE_IMPORTS,
+    Change,
+    Cluster,
+    ClusterUnavailableError,
+    ConflictError,
+    ExpiredError,
+    KubeObject,
+    NotFoundError,
+    RejectedError,
+    Resource,
+)
+from leeward.ports.gateway import Address, Exported
+from leeward.ports.quorum import CompactedError, Delete, Put, Quorum, QuorumUnavailableError
+
+log = structlog.get_logger()
+
+CALL_TIMEOUT_S = 10.0
+STORE_TIMEOUT_S = 3.0
+# Each of a dozen connections costs a handshake; together they would hold up a heartbeat.
+ONE_BY_ONE_S = 0.1
+UNREAD_S = 10.0
+RECONNECT_S = 0.2
+# Definitions are installed, and rights granted, by people.
+REFUSED_RETRY_S = 10.0
+FOLLOWED = (SERVICE_EXPORTS, SERVICE_IMPORTS, ENDPOINTS)
+
+
+class Exporting:
+    """One region's part in services that several regions export."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        runtime: Runtime,
+        clock: Clock,
+        cluster: Cluster,
+        quorum: Quorum,
+        namespaces: tuple[str, ...],
+    ) -> None:
+        self._machine = machine
+        self._runtime = runtime
+        self._clock = clock
+        self._cluster = cluster
+        self._quorum = quorum
+        self._namespaces = namespaces
+        self._objects: dict[tuple[Resource, str], dict[str, KubeObject]] = {}
+        self._told: dict[str, str] | None = None
+        """What is in the store, by key; None before it was read."""
+        self._key = keys.offers(machine.settings.fleet, machine.me)
+        regions = sorted(machine.settings.regions, key=lambda each: each.rtt_s)
+        self._nearest = tuple(each.name for each in regions if each.name != machine.me)
+
+    async def run(self) -> None:
+        """Honour them until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._keep(tasks, "listen to exports", self._listen)
+            self._keep(tasks, "route to exports", self._lead)
+            self._keep(tasks, "publish exports", self._tell)
+            for namespace in self._namespaces:
+                for resource in FOLLOWED:
+                    self._keep(
+                        tasks, f"follow {resource.plural}", partial(self._follow, resource, namespace), namespace
+                    )
+                    await asyncio.sleep(ONE_BY_ONE_S)
+                self._keep(tasks, "report exports", partial(self._report, namespace), namespace)
+
+    def _keep(self, tasks: asyncio.TaskGroup, what: str, run: Run, namespace: str | None = None) -> None:
+        tasks.create_task(keep(what, run, namespace=namespace), name=what)
+
+    # -- what is known ----------------------------------------------------------------------------
+
+    def own(self) -> dict[Name, tuple[Address, ...] | None] | None:
+        """Return what this region's cluster exports, as far as it is known; None before any namespace is."""
+        read = self._read()
+        if self._namespaces and not read:
+            return None
+        found: dict[Name, tuple[Address, ...] | None] = {}
+        for namespace in read:
+            endpoints = self._objects[(ENDPOINTS, namespace)]
+            for name in filter(exports.is_of_a_service, self._objects[(SERVICE_EXPORTS, namespace)]):
+                found[Name(namespace, name)] = addresses(endpoints[name]) if name in endpoints else None
+        return found
+
+    def _read(self) -> set[str]:
+        """Return the namespaces that were read. One that cannot be read does not hold up the others."""
+        return {each for each in self._namespaces if all((resource, each) in self._objects for resource in FOLLOWED)}
+
+    def _offers(self, own: Mapping[Name, tuple[Address, ...] | None]) -> Offers:
+        """Return what to publish: of a namespace that was not read yet, what the store has."""
+        read, before = self._read(), self.told().get(self._machine.me, Offers())
+        unread = [each for each in before.services if each.service.namespace in {*self._namespaces} - read]
+        return Offers(tuple(sorted((*exports.offers(own).services, *unread), key=lambda each: each.service)))
+
+    def told(self) -> dict[Region, Offers]:
+        """Return what each region said last."""
+        result = {}
+        for region in (self._machine.me, *self._nearest):
+            text = (self._told or {}).get(keys.offers(self._machine.settings.fleet, region))
+            if text is not None:
+                try:
+                    result[region] = decode(Offers, text)
+                except DecodeError as error:
+                    log.warning("failed to read a region's exports", region=region, because=str(error))
+        return result
+
+    # -- watching ---------------------------------------------------------------------------------
+
+    async def _follow(self, resource: Resource, namespace: str) -> None:
+        """Keep the copy of one namespace's objects of a kind."""
+        while True:
+            try:
+                async for items in self._changes(resource, namespace):
+                    self._objects[(resource, namespace)] = items
+            except NotFoundError:
+                self._objects[(resource, namespace)] = {}
+                await asyncio.sleep(REFUSED_RETRY_S)
+            except RejectedError as error:
+                log.warning("failed to watch exports", kind=resource.kind, namespace=namespace, because=str(error))
+                await asyncio.sleep(REFUSED_RETRY_S)
+            except (ClusterUnavailableError, ExpiredError) as error:
+                log.info("export watch lost; reconnecting", kind=resource.kind, namespace=namespace, because=str(error))
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _changes(self, resource: Resource, namespace: str) -> AsyncIterator[dict[str, KubeObject]]:
+        """Yield all objects of a kind at once and whenever one changes."""
+        listing = await self._cluster.list(resource, namespace=namespace, timeout_s=CALL_TIMEOUT_S)
+        items = {item["metadata"]["name"]: item for item in listing.items}
+        yield items
+        async for event in self._cluster.watch(
+            resource, resource_version=listing.resource_version, namespace=namespace, timeout_s=CALL_TIMEOUT_S
+        ):
+            name = event.item["metadata"]["name"]
+            items = {each: item for each, item in items.items() if each != name}
+            if event.change is not Change.DELETED:
+                items[name] = event.item
+            yield items
+
+    async def _listen(self) -> None:
+        """Keep the copy of what all regions say."""
+        prefix = keys.all_offers(self._machine.settings.fleet)
+        while True:
+            try:
+                snapshot = await self._quorum.snapshot(prefix, timeout_s=STORE_TIMEOUT_S)
+                self._told = {key: entry.value for key, entry in snapshot.entries.items()}
+                async for change in self._quorum.watch(prefix, after=snapshot.revision):
+                    merged = {**self._told, **change.entries}
+                    self._told = {key: value for key, value in merged.items() if value is not None}
+            except (CompactedError, QuorumUnavailableError) as error:
+                log.info("store watch lost; reconnecting", because=repr(error))
+            await asyncio.sleep(RECONNECT_S)
+
+    # -- doing ------------------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        """Lead the gateway to whoever exports what, from the moment that it is known of this region and the others.
+
+        Until then it keeps the services that it has; a namespace that cannot be read is waited for UNREAD_S only.
+        """
+        last: tuple[Exported, ...] | None = None
+        until_s = self._clock.now_s() + UNREAD_S
+        while True:
+            own = self.own()
+            complete = len(self._read()) == len(self._namespaces) or self._clock.now_s() >= until_s
+            if own is not None and self._told is not None and complete:
+                shares = routing.shares(self._machine.health, self._clock.now_s(), self._machine.timers)
+                fit = {region for region, share in shares.items() if share > 0}
+                wanted = exports.led(own, self.told(), self._nearest, fit)
+                if wanted != last:
+                    self._runtime.serve(wanted)
+                    last = wanted
+            await asyncio.sleep(self._machine.timers.heartbeat_s)
+
+    async def _tell(self) -> None:
+        """Tell the others what this region exports, as often as the store does not have it."""
+        while True:
+            own = self.own()
+            if own is not None and self._told is not None:
+                offers = self._offers(own)
+                wanted = encode(offers) if offers.services else None
+                if self._told.get(self._key) != wanted:
+                    change = Delete(self._key) if wanted is None else Put(self._key, wanted)
+                    try:
+                        await self._quorum.transact((), (change,), timeout_s=STORE_TIMEOUT_S)
+                    except QuorumUnavailableError as error:
+                        log.warning("failed to write exports to the store", because=str(error))
+            await asyncio.sleep(self._machine.timers.heartbeat_s)
+
+    async def _report(self, namespace: str) -> None:
+        """Say in the status of a namespace's ServiceExports and ServiceImports what became of them."""
+        while True:
+            own = self.own()
+            if own is not None and self._told is not None and namespace in self._read():
+                told = self.told()
+                for name, item in self._objects[(SERVICE_EXPORTS, namespace)].items():
+                    if Name(namespace, name) in own:
+                        conditions = exports.of_export(Name(namespace, name), own)
+                        await self._say(SERVICE_EXPORTS, item, conditions, {})
+                for name, item in self._objects[(SERVICE_IMPORTS, namespace)].items():
+                    service = Name(namespace, name)
+                    regions = exports.exporters(service, self._machine.me, own, told)
+                    clusters = {"clusters": [{"cluster": region} for region in regions]}
+                    await self._say(SERVICE_IMPORTS, item, (exports.of_import(service, regions),), clusters)
+            await asyncio.sleep(self._machine.timers.heartbeat_s)
+
+    async def _say(
+        self, resource: Resource, item: KubeObject, conditions: tuple[exports.Condition, ...], more: KubeObject
+    ) -> None:
+        at = datetime.fromtimestamp(self._clock.unix_s(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        said = exports.status(item, conditions, at)
+        present = item.get("status", {})
+        if said is None and all(present.get(key, []) == value for key, value in more.items()):
+            return
+        metadata = item["metadata"]
+        status = {**more, "conditions": said or present.get("conditions", [])}
+        try:
+            await self._cluster.patch(
+                resource,
+                metadata["name"],
+                {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": status},
+                namespace=metadata["namespace"],
+                subresource="status",
+                timeout_s=CALL_TIMEOUT_S,
+            )
+        except (NotFoundError, ConflictError, ClusterUnavailableError) as error:
+            log.info("failed to write status", kind=resource.kind, name=metadata["name"], because=str(error))
+        except RejectedError as error:
+            log.warning("API server refused the status", kind=resource.kind, name=metadata["name"], because=str(error))
+            await asyncio.sleep(REFUSED_RETRY_S)

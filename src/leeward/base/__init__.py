@@ -1,0 +1,1 @@
+"""Ground floor of words: problems, units, Kubernetes objects. Imports nothing of ours."""

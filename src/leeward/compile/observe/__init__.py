@@ -1,0 +1,1 @@
+"""How an application is watched: metrics, alerts, dashboards, runbooks."""

@@ -1,0 +1,265 @@
+"""What a person is woken for: symptoms, each with the page that says what to do.
+
+The thresholds are the application's own objectives. Metrics are those the agents show, and the requests': from the
+Envoy beside the service where there is one, else from the region's gateway.
+"""
+
+from dataclasses import dataclass
+
+from leeward.compile.kube.objects import KubeObject
+from leeward.compile.site import Site
+from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.core.store_members import OLD_PERIODS
+from leeward.core.store_space import FILLING
+from leeward.spec.application import Application
+
+CRITICAL, WARNING, INFO = "critical", "warning", "info"
+DRILL_EVERY_DAYS = 100
+GATEWAY_NEARLY_FULL = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert, and its section in the runbook."""
+
+    name: str
+    expression: str
+    wait: str
+    """How long it must hold."""
+    severity: str
+    summary: str
+    remedy: str
+    """What to do, in Markdown."""
+
+
+def alerts(site: Site, application: Application, runbooks: str) -> list[KubeObject]:
+    """Return the groups of rules."""
+    app = application.metadata.name
+    rules = [
+        {
+            "alert": alert.name,
+            "expr": alert.expression,
+            "for": alert.wait,
+            "labels": {"severity": alert.severity, "application": app},
+            "annotations": {
+                "summary": alert.summary,
+                "description": f"{alert.summary}. {{{{ $value }}}} now; leeward status --show-conditions says why.",
+                "runbook_url": f"{runbooks}/alerts#{alert.name.lower()}",
+            },
+        }
+        for alert in alerts_of(application, site.region.name)
+    ]
+    return [{"name": f"leeward-{app}", "interval": "15s", "rules": rules}]
+
+
+def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
+    """Return an application's alerts, as they are called in the region ``here``."""
+    app, objectives = application.metadata.name, application.spec.objectives
+    of = f'application="{app}"'
+    budget = 1 - (objectives.availability or 99.9) / 100
+    counter, chosen = requests(application)
+    bad = f'sum(rate({counter}_xx{{{chosen},envoy_response_code_class="5"}}[5m]))'
+    every = f"sum(rate({counter}_xx{{{chosen}}}[5m]))"
+    found = [
+        Alert(
+            "LeewardNoPrimary",
+            f"sum(leeward_primary{{{of}}}) == 0 or absent(leeward_primary{{{of}}})",
+            _whole(objectives.rto_s),
+            CRITICAL,
+            f"{app} has no primary for longer than its RTO of {objectives.rto_s:g} s",
+            "`PrimaryWritable` and `Stalled` say what it waits for: a majority of regions, a replica that may not be"
+            " missed, an operator who paused. Bring regions back, or decide: [manual-failover](manual-failover.md).",
+        ),
+        Alert(
+            "LeewardReplicationLag",
+            f"max(leeward_replication_lag_seconds{{{of}}}) > {max(objectives.rpo_s, 1):g}",
+            "1m",
+            CRITICAL,
+            f"{app}'s standbys are behind by more than the RPO of {objectives.rpo_s:g} s",
+            "The loss of the primary's region would now cost more than was agreed. Look at the link, the standby's disk"
+            " and the load of writes; see [automated-failover](automated-failover.md) for what would happen.",
+        ),
+        Alert(
+            "LeewardFailedOver",
+            f"changes(leeward_epoch{{{of}}}[15m]) > 0",
+            "0m",
+            WARNING,
+            f"{app}'s primary has moved; it may have to be taken home",
+            "Nothing is broken by this alone. `leeward records` says why; then [failback](failback.md).",
+        ),
+        Alert(
+            "LeewardFailoverNeedless",
+            f"max(increase(leeward_needless_failovers_total{{{of}}}[1h])) > 0",
+            "0m",
+            INFO,
+            f"{app} failed over, and the region that was lost came back as it was within a minute",
+            "A machine stood still, or was cut off for a moment. `leeward records` says for how long and what it cost."
+            " A longer `objectives.rto` waits longer.",
+        ),
+        Alert(
+            "LeewardFailoverWithheld",
+            f"max(increase(leeward_failovers_withheld_total{{{of}}}[15m])) > 0",
+            "0m",
+            CRITICAL,
+            f"{app} would have failed over, and its files say failover: observe",
+            "Nothing was changed. `leeward status` says whether the primary is back; if not:"
+            " [manual-failover](manual-failover.md).",
+        ),
+        Alert(
+            "LeewardRegionLost",
+            # A Prometheus in each region knows one agent's view, one for the fleet knows all of them.
+            "avg by (region) (leeward_region_serving) < 0.5",
+            "1m",
+            CRITICAL,
+            "most of those who watch it see a region not serving",
+            "Its primaries move by themselves: [automated-failover](automated-failover.md). Find out with the provider"
+            " what became of the region; until it is back the loss of another one may stop everything.",
+        ),
+        Alert(
+            "LeewardQuorumUnheard",
+            "leeward_quorum_age_seconds > 10",
+            "0m",
+            CRITICAL,
+            f"{here} has not heard the quorum store for ten seconds",
+            "The region is cut off, or a majority is gone. Ask an agent of another region; if none hears the store,"
+            " bring regions back: nobody decides alone.",
+        ),
+        Alert(
+            "LeewardStoreBackupOld",
+            f"time() - leeward_store_backup_timestamp_seconds > {OLD_PERIODS} * leeward_store_backup_period_seconds",
+            "5m",
+            WARNING,
+            f"{here} has no recent checked backup of the quorum store",
+            "`StoreBackedUp` says why the last attempt failed, and whether another region has one: one is enough"
+            " for a restore. Look at the agent's log and at the volume `leeward-backups` (full, or not attached)."
+            " Nothing is lost as long as a majority of members keeps its data.",
+        ),
+        Alert(
+            "LeewardStoreFilling",
+            f"leeward_store_db_bytes > {FILLING:g} * leeward_store_quota_bytes",
+            "5m",
+            CRITICAL,
+            f"the quorum store's database in {here} is about to reach its quota",
+            "At the quota no write is accepted, leases end and primaries stop. `StoreHasRoom` shows each member."
+            " Agents compact and defragment what is mostly free, and lift the alarm after that. If the size stays, live"
+            " data fills it: divide the fleet's applications among two fleets. By hand: docs/concepts/store.md.",
+        ),
+        Alert(
+            "LeewardCertificateExpiring",
+            "leeward_certificate_expiry_timestamp_seconds - time() < leeward_certificate_renewal_overdue_seconds",
+            "5m",
+            CRITICAL,
+            f"a certificate of {here} should have been renewed, and was not",
+            "`CertificatesValid` names the region and the certificate. Whoever issues it (cert-manager, your own tool)"
+            " renews it when a third of its life is left: look there, then at the Secret that holds it. A renewed one"
+            " is used without a restart, as soon as the kubelet has put it into the pods. How an authority"
+            " (`...-authority`) is exchanged: docs/concepts/certificates.md. After the expiry open connections go on"
+            " and no new one is accepted: restart nothing before it is renewed.",
+        ),
+        Alert(
+            "LeewardPodsMissing",
+            f"leeward_pods_ready{{{of}}} < 1",
+            "1m",
+            CRITICAL,
+            f"{app} has no ready pod in a region",
+            "Its users are sent to other regions. Look at the pods there (`leeward get pods`, `leeward logs`), then at"
+            " [automated-failover](automated-failover.md).",
+        ),
+        Alert(
+            "LeewardDiskFilling",
+            f'max(leeward_condition{{{of},type="DiskHasRoom",status="False"}}) > 0',
+            "5m",
+            CRITICAL,
+            f"less than a tenth is free of the volume of {app}'s database in a region",
+            "`DiskHasRoom` says where and how much. Enlarge the volume (`database.storage`, and the claim where the"
+            " storage class can grow one), or delete what is not needed. WAL for a replica that is away takes up to"
+            " `database.walRetention` percent of the room: lower it, or bring the replica back. A primary without room"
+            " for WAL stops, and another region takes over; without room for tables it stays, and statements fail.",
+        ),
+        Alert(
+            "LeewardGatewayOverflow",
+            f"increase(leeward_gateway_overflows_total{{{of}}}[5m]) > 0"
+            f" or leeward_gateway_limit_used_ratio{{{of}}} > {GATEWAY_NEARLY_FULL:g}",
+            "1m",
+            CRITICAL,
+            f"a region's gateway refuses connections or requests of {app}, or is about to",
+            "Each of its clusters carries 1024 connections and 4096 requests. `GatewaysConnected` names the full one:"
+            " `pods` and `local` are users' load here (more pods or a smaller pool of sessions), `http`, `postgres` and"
+            " `spare` traffic to another region, `late` sessions from others. What grows although users do not is a"
+            " leak: restart the gateway's container, one region after the other, and report it.",
+        ),
+        Alert(
+            "LeewardGatewayPathBroken",
+            f'max(leeward_condition{{{of},type="GatewaysConnected",status="False"}}) > 0',
+            "1m",
+            CRITICAL,
+            f"a region's gateway does not answer users, or does not carry {app}'s traffic to another one",
+            "`GatewaysConnected` says from where, to where and why. `UsersUnanswered`: DNS leaves the region out; the"
+            " gateway's container is restarted unless it is only full, which ends when idle users' connections do"
+            " (60 s). `PathBroken`: the region does not count as READY: writes of its"
+            " users, and replication from it, may not arrive. Look at the gateway's log and the link between the two"
+            " regions (port 8443); certificates that expired show here too. Restarting the gateway's container loses"
+            " the sessions through it and nothing else.",
+        ),
+        Alert(
+            "LeewardDurabilityNotAsPromised",
+            f'max(leeward_condition{{{of},type="DurabilityAsPromised",status="False"}}) > 0',
+            "1m",
+            WARNING,
+            f"commits of {app} return before they are as durable as its replication mode promises",
+            "`DurabilityAsPromised` names the database, the role or the client that sets `synchronous_commit` below"
+            " `on`. Reset it there (`ALTER DATABASE ... RESET synchronous_commit`, or `ALTER ROLE`): until then"
+            " a failover can lose those commits, in `sync` and `quorum` too.",
+        ),
+        Alert(
+            "LeewardErrorBudgetBurn",
+            f"{bad} / {every} > {14.4 * budget:.6g}",
+            "2m",
+            CRITICAL,
+            f"{app} fails so many requests that the month's budget is gone within two days",
+            "If one region fails them, a [failover by hand](manual-failover.md) may help; if all do, look at the"
+            " service's own logs and at what was rolled out last.",
+        ),
+        Alert(
+            "LeewardObjectivesInfeasible",
+            f'max(leeward_condition{{{of},type="ObjectivesFeasible",status="False"}}) > 0',
+            "10m",
+            WARNING,
+            f"the loss of the primary's region could not be borne as {app}'s objectives say",
+            "`ObjectivesFeasible` says why: a region or a standby is missing, failover is paused (`leeward resume`), or"
+            " the mode in force takes too long. Nothing is lost yet.",
+        ),
+        Alert(
+            "LeewardDrillOverdue",
+            f"time() - max(leeward_drill_last_success_timestamp_seconds{{{of}}}) > {DRILL_EVERY_DAYS * 86400}",
+            "1h",
+            INFO,
+            f"no drill of {app} has passed for more than {DRILL_EVERY_DAYS} days",
+            "[Drill](drill.md), and keep the report.",
+        ),
+    ]
+    if application.spec.service.probes.deep is not None:
+        found.append(
+            Alert(
+                "LeewardDeepHealthFailing",
+                f"leeward_deep_healthy{{{of}}} < 1",
+                "5m",
+                WARNING,
+                f"{app} says in a region that it cannot do all its work",
+                "The first lines of `leeward status` name the reason. It moves nobody by itself: if it is one region's"
+                " own trouble and users notice, a [failover by hand](manual-failover.md) takes the primary away.",
+            )
+        )
+    return tuple(found)
+
+
+def requests(application: Application) -> tuple[str, str]:
+    """Return what the names of an application's request metrics begin with, and the labels that choose them."""
+    if application.spec.sidecars.envoy is not None:
+        return "envoy_cluster_upstream_rq", f'namespace="{application.namespace}",envoy_cluster_name="service"'
+    return "envoy_http_downstream_rq", f'namespace="{SYSTEM_NAMESPACE}",envoy_http_conn_manager_prefix="users"'
+
+
+def _whole(seconds: float) -> str:
+    """Return a duration as Prometheus writes it."""
+    return f"{max(1, round(seconds))}s"

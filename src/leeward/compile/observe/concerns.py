@@ -1,0 +1,7 @@
+"""The concerns of this street: how an application is watched."""
+
+from leeward.compile.concern import Concern, FleetConcerns
+from leeward.compile.observe.telemetry import collector, monitoring, node_logs, tracing
+
+CONCERNS = (Concern("tracing", tracing), Concern("monitoring", monitoring))
+FLEET_CONCERNS: FleetConcerns = {"tracing": collector, "logging": node_logs}

@@ -1,0 +1,1 @@
+"""What Leeward itself runs in a region: agent, gateway, quorum store, identities, settings."""

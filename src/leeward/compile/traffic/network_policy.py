@@ -1,0 +1,345 @@
+"""Who may talk to whom inside a cluster: everything declared, and nothing else.
+
+Tiers are groups of pods. ``service`` and ``database`` are always there; the gateways and agents of Leeward,
+monitoring and DNS are what they need; more tiers are declared in the application's file.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from leeward.compile.app.service import COCKROACH_PORT
+from leeward.compile.app.sidecars import ENVOY_METRICS_PORT
+from leeward.compile.kube.objects import KubeObject, object_of, selector_of
+from leeward.compile.region.exported import honoured
+from leeward.compile.region.gateway_ports import EGRESS_PORTS, PRIMARY_PORTS, doors, has_doors
+from leeward.compile.region.identity import DATABASE_INIT, starts_cockroach
+from leeward.compile.site import Site, pods_of
+from leeward.compile.target import (
+    AGENT_PORT,
+    DNS_PORT,
+    GATEWAY_METRICS_PORT,
+    INSTANCE_PORT,
+    PEERS_PORT,
+    POSTGRES_PORT,
+    QUORUM_CLIENT_PORT,
+    QUORUM_PEER_PORT,
+    SERVICES_PORT,
+    SYSTEM_NAMESPACE,
+    USERS_PORT,
+)
+from leeward.spec.application import Application, Operator
+from leeward.spec.platform import MeshKind
+from leeward.spec.workload import Exposure
+
+Peer = dict[str, Any]
+Port = int | tuple[int, int]
+"""A TCP port, or the first and last of a range."""
+Rule = tuple[Sequence[Peer] | None, Sequence[Port]]
+"""Peers (None: anybody) and ports."""
+
+ISTIOD_PORT = 15012
+OTLP_PORT = 4317
+INGRESS_NAMESPACE = "istio-ingress"
+OBSERVABILITY_NAMESPACE = "observability"
+CLOUDNATIVE_PG_NAMESPACE = "cnpg-system"
+CLOUDNATIVE_PG_STATUS_PORT = 8000
+CLOUDNATIVE_PG_METRICS_PORT = 9187
+API_SERVER_PORTS = (443, 6443)
+
+
+def network_policy(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
+    """Return the objects with the namespace's policies."""
+    policies = [_deny(site, application), _names(site, application), _service(site, application)]
+    if any(item["kind"] in ("StatefulSet", "Cluster") for item in items):
+        policies.append(_database(site, application))
+    if any(item["kind"] == "Job" for item in items):
+        policies.append(_database_init(site, application))
+    policies += _tiers(site, application)
+    return [*items, *policies]
+
+
+def system_policies(site: Site) -> list[KubeObject]:
+    """Return what may come into Leeward's own namespace. Its ways out lead to other regions: they are not limited."""
+    if not site.home:
+        return []
+    labels = site.labels("leeward", "network", "leeward")
+    own: list[Peer] = [{"podSelector": {}}]
+    monitoring = site.fleet.monitoring
+    public: list[Rule] = [(None, [USERS_PORT, PEERS_PORT, AGENT_PORT])]
+    if monitoring is not None:
+        public.append(([_namespace(monitoring.namespace)], [GATEWAY_METRICS_PORT]))
+    if honoured(site.spec, site.target):
+        askers = sorted({each.namespace for each in site.spec.applications})
+        public.append(([_namespace(each) for each in askers], [SERVICES_PORT]))
+    leeward = _policy(
+        "leeward",
+        SYSTEM_NAMESPACE,
+        labels,
+        selector_of("leeward", "agent"),
+        ingress=[*public, *(rule for each in site.spec.applications for rule in _own_doors(site, each, own))],
+        egress=None,
+    )
+    if site.target.answers_dns:
+        ports = [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")]
+        leeward["spec"]["ingress"].append({"ports": ports})
+    return [
+        _policy("default-deny", SYSTEM_NAMESPACE, labels, {}, ingress=[], egress=None),
+        leeward,
+        _policy(
+            "etcd",
+            SYSTEM_NAMESPACE,
+            labels,
+            selector_of("etcd", "quorum"),
+            ingress=[(own, [QUORUM_CLIENT_PORT]), (None, [QUORUM_PEER_PORT])],
+            egress=None,
+        ),
+    ]
+
+
+def _own_doors(site: Site, application: Application, own: list[Peer]) -> list[Rule]:
+    """Return the way to the gateway's ports for an application's database: for its own namespace's pods only."""
+    ports = doors(site.spec, application)
+    if ports is None:
+        return []
+    return [([_namespace(application.namespace), *own], [ports.primary, *ports.egress.values()])]
+
+
+def _deny(site: Site, application: Application) -> KubeObject:
+    return _policy("default-deny", application.namespace, _labels(site, application), {}, ingress=[], egress=[])
+
+
+def _names(site: Site, application: Application) -> KubeObject:
+    dns = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    policy = _policy("dns", application.namespace, _labels(site, application), {}, ingress=None, egress=[])
+    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    egress = [{"to": [dns], "ports": ports}]
+    if site.fleet.mesh.kind is MeshKind.ISTIO:
+        istiod = {**_namespace("istio-system"), "podSelector": {"matchLabels": {"app": "istiod"}}}
+        egress.append({"to": [istiod], "ports": [_tcp(ISTIOD_PORT)]})
+    policy["spec"]["egress"] = egress
+    return policy
+
+
+def service_ports(application: Application) -> list[int]:
+    """Return where the service's pods take requests: with Envoy beside the service, at Envoy only."""
+    envoy = application.spec.sidecars.envoy
+    return [envoy.port if envoy else application.spec.service.port]
+
+
+def metrics_ports(application: Application) -> list[int]:
+    """Return where the service's pods show metrics."""
+    service, sidecars = application.spec.service, application.spec.sidecars
+    ports = [service.metrics.port or service.port] if service.metrics else []
+    ports += [sidecars.metrics.port] if sidecars.metrics else []
+    return [*ports, *([ENVOY_METRICS_PORT] if sidecars.envoy else [])]
+
+
+def _service(site: Site, application: Application) -> KubeObject:
+    wanted, ports = application.spec, service_ports(application)
+    ingress: list[Rule] = [([_leeward()], ports)]
+    callers = [_tier(application, name) for name in wanted.network.callers if name not in ("internet", "monitoring")]
+    if callers:
+        ingress.append((callers, ports))
+    if site.fleet.mesh.kind is not MeshKind.NONE:
+        ingress.append(([_namespace(INGRESS_NAMESPACE)], ports))
+    if wanted.service.expose is Exposure.LOAD_BALANCER or "internet" in wanted.network.callers:
+        ingress.append((None, ports))
+    ingress += _monitored(site, metrics_ports(application))
+    egress: list[Rule] = [*_database_ways(site, application)]
+    egress += _calls(application, "service")
+    egress += [([{"ipBlock": {"cidr": each.cidr}}], list(each.ports)) for each in wanted.network.outside]
+    # An imported service's pods are in the other clusters, and may also be in this one.
+    far = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
+    egress += [([{"podSelector": {}}, *far], [each.port]) for each in wanted.network.imports]
+    if wanted.network.imports and site.home and honoured(site.spec, site.target):
+        egress.append(([_leeward()], [SERVICES_PORT]))
+    if site.fleet.tracing is not None:
+        egress.append(([_namespace(OBSERVABILITY_NAMESPACE)], [OTLP_PORT]))
+    if wanted.sidecars.logging is not None:
+        logging = site.fleet.logging
+        egress.append(([_namespace("logging")], [logging.loki_port if logging else 80]))
+    return _policy(
+        "service",
+        application.namespace,
+        _labels(site, application),
+        pods_of(application),
+        ingress=ingress,
+        egress=egress,
+    )
+
+
+def _database_ways(site: Site, application: Application) -> list[Rule]:
+    """Return the ways from the service to its databases: the local one, and the primary through the gateway."""
+    if not site.home:
+        home = site.spec.clusters(site.region.name)[0]
+        blocks = [{"ipBlock": {"cidr": cidr}} for cidr in (home.pod_cidr, home.service_cidr) if cidr]
+        return [(blocks, [PRIMARY_PORTS])] if blocks else []
+    if not has_doors(application):
+        return [([_tier(application, "database")], [COCKROACH_PORT])]
+    # Which port of the gateway's pod is the application's may change with its neighbours; the pod lets in only its own.
+    return [([_tier(application, "database")], [POSTGRES_PORT]), ([_leeward()], [PRIMARY_PORTS])]
+
+
+def _database(site: Site, application: Application) -> KubeObject:
+    labels, app = _labels(site, application), application.metadata.name
+    service = _tier(application, "service")
+    if application.spec.database.engine == "cockroachdb":
+        members = _cockroach_members(site, application)
+        callers = [service]
+        if starts_cockroach(site.spec, application, site.region.name):
+            callers.append({"podSelector": {"matchLabels": _init_pods(application)}})
+        ingress: list[Rule] = [(callers, [COCKROACH_PORT]), *members]
+        return _policy(
+            "database",
+            application.namespace,
+            labels,
+            selector_of(f"{app}-cockroachdb", "database"),
+            ingress=[*ingress, *_monitored(site, [8080])],
+            egress=members,
+        )
+    if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
+        own, operator = _tier(application, "database"), _namespace(CLOUDNATIVE_PG_NAMESPACE)
+        return _policy(
+            "database",
+            application.namespace,
+            labels,
+            own["podSelector"]["matchLabels"],
+            ingress=[
+                ([service, _leeward(), own], [POSTGRES_PORT]),
+                ([operator], [POSTGRES_PORT, CLOUDNATIVE_PG_STATUS_PORT]),
+                *_monitored(site, [CLOUDNATIVE_PG_METRICS_PORT]),
+            ],
+            # Members ask the API server who leads; where that is differs from cloud to cloud.
+            egress=[([_leeward()], [EGRESS_PORTS]), ([own], [POSTGRES_PORT]), (None, API_SERVER_PORTS)],
+        )
+    return _policy(
+        "database",
+        application.namespace,
+        labels,
+        selector_of(f"{app}-postgres", "database"),
+        ingress=[([service], [POSTGRES_PORT]), ([_leeward()], [POSTGRES_PORT, INSTANCE_PORT])],
+        egress=[([_leeward()], [EGRESS_PORTS])],
+    )
+
+
+def _database_init(site: Site, application: Application) -> KubeObject:
+    """Return what the job may do that starts CockroachDB: ask the members, in every region."""
+    return _policy(
+        DATABASE_INIT,
+        application.namespace,
+        _labels(site, application),
+        _init_pods(application),
+        ingress=[],
+        egress=_cockroach_members(site, application),
+    )
+
+
+def _cockroach_members(site: Site, application: Application) -> list[Rule]:
+    blocks = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
+    return [([_tier(application, "database"), *blocks], [COCKROACH_PORT])]
+
+
+def _init_pods(application: Application) -> dict[str, str]:
+    return selector_of(f"{application.metadata.name}-cockroachdb-init", DATABASE_INIT)
+
+
+def _tiers(site: Site, application: Application) -> list[KubeObject]:
+    result, network = [], application.spec.network
+    for tier in network.tiers:
+        ingress: list[Rule] = []
+        if tier.port is not None:
+            allowed = [_tier(application, name) for name in tier.allows if name not in ("internet", "monitoring")]
+            ingress += [(allowed, [tier.port])] if allowed else []
+            ingress += [(None, [tier.port])] if "internet" in tier.allows else []
+            ingress += _monitored(site, [tier.port]) if "monitoring" in tier.allows else []
+        egress: list[Rule] = []
+        if tier.name in network.callers:
+            egress.append(([_tier(application, "service")], service_ports(application)))
+        egress += _calls(application, tier.name)
+        result.append(
+            _policy(
+                f"tier-{tier.name}",
+                application.namespace,
+                _labels(site, application),
+                tier.pods,
+                ingress=ingress,
+                egress=egress,
+            )
+        )
+    return result
+
+
+def _calls(application: Application, caller: str) -> list[Rule]:
+    """Return the ways from a tier to the declared tiers that allow it."""
+    tiers = application.spec.network.tiers
+    return [
+        ([_tier(application, each.name)], [each.port])
+        for each in tiers
+        if caller in each.allows and each.port is not None
+    ]
+
+
+def _tier(application: Application, name: str) -> Peer:
+    app = application.metadata.name
+    if name == "gateway":
+        return _leeward()
+    if name == "service":
+        return {"podSelector": {"matchLabels": pods_of(application)}}
+    if name == "database":
+        engine = application.spec.database.engine
+        suffix = "postgres" if engine == "postgres" else "cockroachdb"
+        if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
+            # The operator labels its pods itself.
+            return {"podSelector": {"matchLabels": {"cnpg.io/cluster": f"{app}-{suffix}"}}}
+        return {"podSelector": {"matchLabels": selector_of(f"{app}-{suffix}", "database")}}
+    (tier,) = (each for each in application.spec.network.tiers if each.name == name)
+    return {"podSelector": {"matchLabels": dict(tier.pods)}}
+
+
+def _leeward() -> Peer:
+    return {**_namespace(SYSTEM_NAMESPACE), "podSelector": {"matchLabels": selector_of("leeward", "agent")}}
+
+
+def _namespace(name: str) -> Peer:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def _monitored(site: Site, ports: Sequence[Port]) -> list[Rule]:
+    monitoring = site.fleet.monitoring
+    return [([_namespace(monitoring.namespace)], ports)] if monitoring is not None and ports else []
+
+
+def _labels(site: Site, application: Application) -> dict[str, str]:
+    return site.labels(application.metadata.name, "network", application.metadata.name)
+
+
+def _tcp(port: Port) -> dict[str, Any]:
+    if isinstance(port, tuple):
+        return {"protocol": "TCP", "port": port[0], "endPort": port[1]}
+    return {"protocol": "TCP", "port": port}
+
+
+def _policy(
+    name: str,
+    namespace: str,
+    labels: dict[str, str],
+    pods: dict[str, str],
+    *,
+    ingress: Sequence[Rule] | None,
+    egress: Sequence[Rule] | None,
+) -> KubeObject:
+    """Return a policy. None for a direction: this policy says nothing about it."""
+    spec: KubeObject = {"podSelector": {"matchLabels": dict(pods)} if pods else {}, "policyTypes": []}
+    for kind, key, rules in (("Ingress", "from", ingress), ("Egress", "to", egress)):
+        if rules is None:
+            continue
+        spec["policyTypes"].append(kind)
+        if rules:
+            spec[kind.lower()] = [
+                {**({key: list(peers)} if peers is not None else {}), "ports": [_tcp(port) for port in ports]}
+                for peers, ports in rules
+            ]
+    return object_of("networking.k8s.io/v1", "NetworkPolicy", name, namespace, labels, spec=spec)

@@ -1,0 +1,1 @@
+"""The GitOps tree: its files, its first page and its diagram."""

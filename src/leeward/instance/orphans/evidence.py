@@ -1,0 +1,56 @@
+"""The raw data that are kept when some of the orphaned rows could not be read."""
+
+import os
+import shutil
+from pathlib import Path
+
+from leeward.core.values import Orphans
+from leeward.instance.settings import Layout
+from leeward.instance.state import sync_directory, sync_file
+
+_SEGMENTS_BYTES_MAX = 1 << 30
+
+
+def data_to_keep(layout: Layout, orphans: Orphans) -> Path | None:
+    """Return where the data directory is to be put aside as evidence; None when it need not be."""
+    path = _kept_data(layout, orphans.epoch)
+    return path if orphans.evidence == str(path) else None
+
+
+def _kept_data(layout: Layout, epoch: int) -> Path:
+    return layout.orphans / f"epoch-{epoch}.pgdata"
+
+
+def keep_evidence(layout: Layout, epoch: int, segments: tuple[str, ...]) -> str:
+    """Keep the raw data as far as the disk allows; return where they are, or are to be put.
+
+    The whole data directory costs nothing but the room for the copy that replaces it: as much again has to stay free
+    after that. Otherwise the WAL after the fork is copied: PostgreSQL will overwrite the files themselves.
+    """
+    data = _kept_data(layout, epoch)
+    free_bytes = shutil.disk_usage(layout.root).free
+    if not data.exists() and free_bytes >= 2 * _size_bytes(layout.data):
+        return str(data)
+    present = [path for name in segments if (path := layout.data / "pg_wal" / name).exists()]
+    size_bytes = sum(path.stat().st_size for path in present)
+    if not present or size_bytes > min(_SEGMENTS_BYTES_MAX, free_bytes // 4):
+        return ""
+    target = layout.orphans / f"epoch-{epoch}.segments"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(mode=0o700)
+    for path in present:
+        shutil.copyfile(path, target / path.name)
+        sync_file(target / path.name)
+    sync_directory(target)
+    return str(target)
+
+
+def _size_bytes(directory: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(root, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total

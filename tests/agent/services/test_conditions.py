@@ -1,0 +1,70 @@
+"""Since when an application stands as it does, by an agent's own clock."""
+
+import pytest
+
+from leeward.agent.services.conditions import Conditions
+from leeward.core import keys
+from leeward.core.conditions.values import Type
+from leeward.core.values import Heartbeat, Role
+from tests.agent.machine.test_machine import FLEET, Driven
+from tests.core.views import AP, APP, EU, LEASE_S, REGIONS, US, report, sender, topology
+
+
+class Clock:
+    def __init__(self, driven: Driven) -> None:
+        self._driven = driven
+
+    def now_s(self) -> float:
+        return self._driven.now_s
+
+    def unix_s(self) -> float:
+        return 1.0e9 + self._driven.now_s
+
+
+@pytest.fixture
+def driven() -> Driven:
+    built = Driven(EU)
+    built.load(topology(), us=7)
+    beat(built, 1)
+    return built
+
+
+def beat(driven: Driven, number: int, *, writable: bool = True) -> None:
+    """Let a heartbeat of each region arrive."""
+    for region in REGIONS:
+        own = report(Role.PRIMARY, writable=writable, senders=(sender(EU), sender(AP))) if region == US else report()
+        driven.store(keys.heartbeat(FLEET, region), Heartbeat(region, "a", number, 7, {}, {APP: own}))
+
+
+def seen(conditions: Conditions, of: Type = Type.PRIMARY_WRITABLE) -> tuple[object, object]:
+    (found,) = (each for each in conditions.documents()[APP] if each["type"] == of)
+    return found["status"], found["lastTransitionTime"]
+
+
+def test_a_status_has_lasted_since_it_changed(driven: Driven) -> None:
+    conditions = Conditions(driven.machine, Clock(driven))
+    assert seen(conditions) == ("True", "2001-09-09T01:48:20Z")
+    driven.now_s += 1
+    beat(driven, 2)
+    assert seen(conditions) == ("True", "2001-09-09T01:48:20Z")
+    driven.now_s += 1
+    beat(driven, 3, writable=False)
+    assert seen(conditions) == ("False", "2001-09-09T01:48:22Z")
+    assert seen(conditions, Type.QUORUM_AVAILABLE) == ("True", "2001-09-09T01:48:20Z")
+
+
+def test_who_did_not_look_for_long_starts_anew(driven: Driven) -> None:
+    conditions = Conditions(driven.machine, Clock(driven))
+    seen(conditions)
+    driven.now_s += LEASE_S + 2
+    beat(driven, 2)
+    assert seen(conditions) == ("True", "2001-09-09T01:48:24Z")
+
+
+def test_without_the_store_nothing_is_known_and_that_is_said() -> None:
+    driven = Driven(EU)
+    conditions = Conditions(driven.machine, Clock(driven))
+    assert {each["status"] for each in conditions.documents()[APP]} == {"False", "True", "Unknown"}
+    assert seen(conditions, Type.QUORUM_AVAILABLE)[0] == "False"
+    assert seen(conditions, Type.STALLED)[0] == "True"
+    assert seen(conditions, Type.READY)[0] == "Unknown"

@@ -1,0 +1,142 @@
+"""The agent as a DNS server: what the machine knows becomes answers, over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import pytest
+
+from leeward.adapters.dns.client import NoAnswerError, Reply, ask
+from leeward.agent.machine import events as on
+from leeward.agent.services import dns as module
+from leeward.agent.services.dns import Naming
+from leeward.core.dns.settings import DnsSettings, NamedApp, NamedRegion, Policy
+from leeward.core.values import Region, Vantage
+from leeward.ports.gateway import Address
+from tests.agent.machine.test_machine import Driven
+from tests.core.views import AP, APP, DOWN, EU, REGIONS, UP, US, report, topology
+from tests.core.views import seen as heard
+
+GATEWAYS = {US: "192.0.2.1", EU: "192.0.2.2", AP: "192.0.2.3"}
+NEAREST = {US: (US, EU, AP), EU: (EU, US, AP), AP: (AP, US, EU)}
+TIMEOUT_S = 20
+
+
+def settings(port: int, **gateways: str) -> DnsSettings:
+    hosts = {**GATEWAYS, **gateways}
+    regions = tuple(
+        NamedRegion(name, (f"10.{index}.0.0/16",), hosts[name], f"198.51.100.{index}")
+        for index, name in enumerate(REGIONS, start=1)
+    )
+    app = NamedApp(APP, "payments.example.com", Policy.LATENCY, 1, REGIONS, dict.fromkeys(REGIONS, 1), NEAREST)
+    return DnsSettings("example.com", "127.0.0.1", port, regions, (app,))
+
+
+class Clock:
+    def __init__(self, driven: Driven) -> None:
+        self._driven = driven
+
+    def now_s(self) -> float:
+        return self._driven.now_s
+
+    def unix_s(self) -> float:
+        return self._driven.now_s
+
+
+def knows(driven: Driven, **seen_by: dict[Region, Vantage]) -> None:
+    """Let the machine know what each region, itself included, sees of the others; all have pods."""
+    machine = driven.machine
+    machine.lease_until_s = driven.now_s + 1
+    for region in REGIONS:
+        others = {other: UP for other in REGIONS if other != region} | seen_by.get(region, {})
+        for other, vantage in others.items() if region == machine.me else ():
+            # Twice: one probe that failed is a hiccup.
+            driven.post(on.Probed(other, vantage))
+            driven.post(on.Probed(other, vantage))
+        machine.store.seen[region] = heard(region, driven.now_s, vantages=others, report_=report(pods_ready=2))
+
+
+@pytest.fixture
+def driven() -> Driven:
+    built = Driven(EU)
+    built.load(topology())
+    built.post(on.PodsChanged(APP, (Address("10.0.0.1", 8000),)))
+    knows(built)
+    return built
+
+
+@asynccontextmanager
+async def running(naming: Naming) -> AsyncIterator[None]:
+    task = asyncio.create_task(naming.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(port: int, near: str, expected: tuple[str, ...]) -> Reply:
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            with suppress(NoAnswerError):
+                reply = await ask("127.0.0.1", port, "payments.example.com", near=near, timeout_s=5)
+                if reply.addresses == expected:
+                    return reply
+            await asyncio.sleep(0.01)
+
+
+async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Driven, unused_tcp_port: int) -> None:
+    naming = Naming(settings(unused_tcp_port), driven.machine, Clock(driven))
+    async with running(naming):
+        assert (await until(unused_tcp_port, "10.1.0.0/24", ("192.0.2.1",))).ttl_s == 1
+        driven.now_s += 1
+        knows(driven, eu={US: DOWN}, ap={US: DOWN})
+        await until(unused_tcp_port, "10.1.0.0/24", ("192.0.2.2",))
+        assert naming.names()[APP].left_out == {US: "ap, eu cannot see us serving"}
+        driven.now_s += 1
+        knows(driven)
+        driven.post(on.Woke())
+        naming.look()
+        assert naming.names()[APP].left_out == {}
+        assert naming.names()[APP].leads_to[US] == (EU,), "it is held down"
+        driven.now_s += driven.machine.timers.hold_down_s + driven.machine.timers.ramp_s + 1
+        knows(driven)
+        await until(unused_tcp_port, "10.1.0.0/24", ("192.0.2.1",))
+
+
+async def test_hosts_that_are_names_are_looked_up(driven: Driven, unused_tcp_port: int) -> None:
+    naming = Naming(settings(unused_tcp_port, us="localhost"), driven.machine, Clock(driven))
+    async with running(naming):
+        await until(unused_tcp_port, "10.1.0.0/24", ("127.0.0.1",))
+
+
+async def test_a_taken_port_costs_nothing_but_the_answers(
+    driven: Driven, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LISTEN_AGAIN_S", 0.02)
+    taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", unused_tcp_port)
+    async with running(Naming(settings(unused_tcp_port), driven.machine, Clock(driven))):
+        with pytest.raises(NoAnswerError):
+            await ask("127.0.0.1", unused_tcp_port, "payments.example.com", near=None, timeout_s=5)
+        taken.close()
+        await taken.wait_closed()
+        await until(unused_tcp_port, "10.2.0.0/24", ("192.0.2.2",))
+
+
+def test_looking_again_changes_nothing(driven: Driven) -> None:
+    naming = Naming(settings(0), driven.machine, Clock(driven))
+    assert naming.look()
+    assert not naming.look()
+    driven.machine.lease_until_s = 0.0
+    assert naming.look()
+    assert naming.names()[APP].left_out == {EU: "eu has no lease: it cannot reach the quorum"}
+
+
+def test_reading_changes_nothing_in_the_machine(driven: Driven) -> None:
+    before = replace(driven.machine.view(driven.machine.apps[APP]))
+    naming = Naming(settings(0), driven.machine, Clock(driven))
+    naming.look()
+    naming.names()
+    assert driven.machine.view(driven.machine.apps[APP]) == before

@@ -1,0 +1,102 @@
+"""One region's part in exported services, on a cluster of which a namespace cannot be read."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from leeward.agent.machine.exports import Name, Offer, Offers
+from leeward.agent.machine.machine import Machine
+from leeward.agent.services import exports as module
+from leeward.agent.services.exports import Exporting
+from leeward.core import keys
+from leeward.core.codec import decode, encode
+from leeward.ports.clock import SystemClock
+from leeward.ports.cluster import ENDPOINTS, SERVICE_EXPORTS, KubeObject, RejectedError, Resource
+from leeward.ports.gateway import Exported
+from leeward.ports.quorum import Put
+from leeward.sim.quorum import MemoryQuorum, MemoryStore
+from tests.agent.machine.test_machine import FLEET, settings
+from tests.core.views import EU, REGIONS
+
+KEY = keys.offers(FLEET, EU)
+LEDGER, REPORTS = Name("bank", "ledger"), Name("shop", "reports")
+
+
+def _named(name: Name, **more: Any) -> KubeObject:
+    return {"metadata": {"name": name.name, "namespace": name.namespace, "resourceVersion": "1"}, **more}
+
+
+@dataclass
+class Cluster:
+    """Exports ``reports`` in ``shop``; whoever looks into ``bank``, or writes a status into ``slow``, is refused."""
+
+    written: list[str] = field(default_factory=list)
+
+    async def list(self, resource: Resource, *, namespace: str, timeout_s: float) -> Any:
+        if namespace == LEDGER.namespace:
+            raise RejectedError("forbidden")
+        subsets = [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 8000}]}]
+        name = Name(namespace, REPORTS.name)
+        items = {SERVICE_EXPORTS: [_named(name)], ENDPOINTS: [_named(name, subsets=subsets)]}
+        return SimpleNamespace(items=items.get(resource, []), resource_version="1")
+
+    async def watch(self, resource: Resource, **_: object) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+    async def patch(self, resource: Resource, name: str, body: KubeObject, *, namespace: str, **_: object) -> None:
+        if namespace == "slow":
+            raise RejectedError("forbidden")
+        self.written.append(namespace)
+
+
+@dataclass
+class Gateway:
+    serves: tuple[Exported, ...] = ()
+
+    def serve(self, services: tuple[Exported, ...]) -> None:
+        self.serves = services
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def store() -> MemoryQuorum:
+    return MemoryStore(REGIONS).member(EU)
+
+
+async def test_a_namespace_that_cannot_be_read_or_written_holds_up_no_other(
+    store: MemoryQuorum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REFUSED_RETRY_S", 600.0)
+    before = Offers((Offer(LEDGER, True),))
+    await store.transact((), (Put(KEY, encode(before)),), timeout_s=1)
+    cluster, gateway = Cluster(), Gateway()
+    namespaces = ("slow", LEDGER.namespace, REPORTS.namespace)
+    part: Any = (Machine(settings(EU), "a"), gateway, SystemClock(), cluster, store, namespaces)
+    exporting = Exporting(*part)
+    running = asyncio.create_task(exporting.run())
+    try:
+        await _until(lambda: len(gateway.serves) == 2)
+        await _until(lambda: REPORTS.namespace in cluster.written)
+        told = before
+        async with asyncio.timeout(20):
+            while told == before:
+                found = await store.snapshot(KEY, timeout_s=1)
+                told = decode(Offers, found.entries[KEY].value)
+                await asyncio.sleep(0.001)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert [each.name for each in gateway.serves] == [REPORTS.name, REPORTS.name]
+    assert {offer.service for offer in told.services} == {LEDGER, REPORTS, Name("slow", REPORTS.name)}
