@@ -1,13 +1,14 @@
 """What is written is what is read, in one form, by whichever writer."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import pytest
 
 from leeward.agent.machine.events import Woke
 from leeward.core.codec import DecodeError, decode, encode, plain
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import (
     App,
     Heartbeat,
@@ -46,12 +47,28 @@ HEARTBEAT = Heartbeat(US, "us-1", 7, 2, {EU: Vantage(True, "it serves"), AP: Van
 )
 def test_what_is_written_is_compact_json_and_is_read_back(value: object) -> None:
     text = encode(value)
-    assert text == json.dumps(plain(value), separators=(",", ":"))
+    assert text == json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False)
     assert decode(type(value), text) == value
 
 
-def test_numbers_that_json_does_not_have_are_written_as_python_does() -> None:
-    assert encode([1.5, float("inf"), True, None, 2]) == "[1.5,Infinity,true,null,2]"
+def test_a_number_that_json_does_not_have_is_null() -> None:
+    assert encode([1.5, float("inf"), True, None, 2]) == "[1.5,null,true,null,2]"
+
+
+@pytest.mark.parametrize(
+    ("number", "accepted"),
+    [(2**64 - 1, True), (-(2**64) + 1, True), (2**64, False), (-(2**64), False), (10**5000, False)],
+    ids=["largest", "smallest", "too large", "too small", "of 5,001 digits"],
+)
+def test_whole_numbers_have_64_bits(number: int, accepted: bool) -> None:
+    text = encode(WalPosition(1, 7)).replace("7", f"1{'0' * 5000}" if number == 10**5000 else str(number))
+    with nullcontext() if accepted else pytest.raises(DecodeError):
+        assert decode(WalPosition, text) == WalPosition(1, number)
+
+
+def test_long_digits_in_a_text_are_no_number() -> None:
+    unread = Unread("t" * 3 + "1" * 40, "locked")
+    assert decode(Unread, encode(unread)) == unread
 
 
 def test_values_of_one_field_and_of_none_are_written_too() -> None:
@@ -94,7 +111,7 @@ def test_only_what_needs_no_check_of_its_fields_is_made_quickly() -> None:
 
     for kind in (Checked, Open):
         with pytest.raises(TypeError, match="no frozen dataclass"):
-            quick(kind)
+            fast_frozen(kind)
 
 
 def test_values_that_are_made_quickly_compare_hash_and_default_as_frozen_ones_do() -> None:

@@ -1,11 +1,10 @@
 """What all runs together say, and how it is printed."""
 
-import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from leeward.core.timers import Budget
 from leeward.core.values import ReplicationMode
@@ -121,9 +120,7 @@ def test_our_own_targets_are_shown_and_do_not_count() -> None:
         ("switchover-gap-p99", 0.9, False),
     ]
     assert result.passed is True
-    printed = io.StringIO()
-    Console(width=100, file=printed).print(report.render(result))
-    assert printed.getvalue().count("no: only a target") == 2
+    assert report.render(result).count("no: only a target") == 2
     assert all(target.met for target in summary(replace(slow, rto_read_s=0.4, switchover_gap_s=0.7)).targets)
 
 
@@ -146,13 +143,29 @@ def test_a_gateway_told_early_takes_no_time_of_its_own() -> None:
 
 def test_the_table_for_people_names_what_was_missed() -> None:
     result = summary(replace(GOOD, lost=2), broken=("2 acknowledged writes were lost",), inconclusive=("run 2: no",))
-    printed = io.StringIO()
-    Console(width=100, file=printed).print(report.render(result))
-    text = printed.getvalue()
+    text = report.render(result)
     assert "region-loss of us, payments, sync, 1 run: failed" in text
     assert "broken: run 1: 2 acknowledged writes were lost" in text
     assert "inconclusive: run 2: no" in text
     assert [line.split() for line in text.splitlines() if line.startswith("lost ")] == [
         ["lost", "0", "writes", "2", "writes", "NO"],
         ["lost", "2"],
+    ]
+
+
+def test_colours_are_of_what_they_say_and_move_no_column() -> None:
+    result = summary(replace(GOOD, lost=2), broken=("2 acknowledged writes were lost",))
+    marked = report.render(result, lambda text, tone: f"«{tone}»{text}«/»")
+    assert "«bad»NO«/»" in marked
+    assert "«good»yes«/»" in marked
+    assert "«bad»broken: run 1: 2 acknowledged writes were lost«/»" in marked
+    assert re.sub("«[^»]*»", "", marked) == report.render(result)
+
+
+def test_numbers_stand_below_the_end_of_their_heading() -> None:
+    lines = report.render(summary(GOOD)).splitlines()
+    (head,) = [line for line in lines if line.startswith("IMPACT")]
+    (outage,) = [line for line in lines if line.startswith("write outage")]
+    assert [head.index(name) + len(name) for name in ("P50", "P99", "MAX")] == [
+        match.end() for match in re.finditer(r"\d+\.\d\d", outage)
     ]

@@ -46,11 +46,6 @@ class Console:
     colour: Colour = Colour.AUTO
     started_s: float = field(default_factory=time.monotonic)
 
-    @property
-    def colours_data(self) -> bool:
-        """Whether stdout gets colours."""
-        return _coloured(sys.stdout, self.colour)
-
     def data(self, text: str) -> None:
         """Print the answer."""
         sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -10,7 +10,6 @@ from leeward.cli.exits import ExitCode
 from leeward.cli.running import run
 from leeward.cli.running_worlds import places_of
 from leeward.cli.trials import Wish
-from leeward.drill.report import render
 from leeward.drill.summary import Result
 
 DRILL = "region-loss"
@@ -20,7 +19,7 @@ def demo(console: Console, directory: Path) -> ExitCode:
     """Do it, and return whether every objective was met."""
     name = f"demo-{os.getpid()}"
     result = run(_demo(console, directory, name), console, leftover=f"leeward down --world {name}")
-    console.data("\n" + trials.as_text(console, render(result)))
+    console.data("\n" + trials.as_text(console, result))
     return trials.code_of(result)
 
 

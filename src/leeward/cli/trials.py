@@ -10,12 +10,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from leeward.cli import start
 from leeward.cli.commands.steer import Mode
 from leeward.cli.commands.trials import EXAMPLE, DrillOutput
-from leeward.cli.console import Console
+from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose, cluster_in, identity_of, region_of
@@ -29,7 +28,7 @@ from leeward.drill.ending import kill_supervisor
 from leeward.drill.faults import FAULTS, SUPERVISOR_KILL
 from leeward.drill.names import Names
 from leeward.drill.pods import ClusterPods
-from leeward.drill.report import render, verdict
+from leeward.drill.report import Tone, render, verdict
 from leeward.drill.run import Plan, run_drill
 from leeward.drill.scene import SetupError
 from leeward.drill.summary import Result, Targets, document, exit_status
@@ -38,11 +37,13 @@ from leeward.spec.application import Application
 from leeward.world.client import World, list_worlds
 from leeward.world.model import GATEWAY_DOOR, WorldInfo, address, network
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
 START_TIMEOUT_S = 240.0
-REPORT_WIDTH = 100
+STYLES = {
+    Tone.HEADING: Style.STRONG,
+    Tone.GOOD: Style.GOOD,
+    Tone.BAD: Style.BAD,
+    Tone.WARNING: Style.WARNING,
+}
 POD_KILL = "pod-kill"
 POD_KILL_EVERY_S = 30.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
@@ -87,7 +88,7 @@ def drill(console: Console, world: str | None, directory: Path | None, wish: Wis
     if output is DrillOutput.JSON:
         console.data(json.dumps(document(result), indent=2))
     else:
-        console.data(as_text(console, render(result)))
+        console.data(as_text(console, result))
     return code_of(result)
 
 
@@ -96,22 +97,9 @@ def code_of(result: Result) -> ExitCode:
     return ExitCode(exit_status(result))
 
 
-def as_text(console: Console, report: "RenderableType") -> str:
-    """Return a report as text, coloured where stdout is to be."""
-    from io import StringIO
-
-    from rich.console import Console as Paper
-
-    paper = Paper(
-        file=StringIO(),
-        width=REPORT_WIDTH,
-        force_terminal=console.colours_data,
-        no_color=not console.colours_data,
-        highlight=False,
-    )
-    with paper.capture() as captured:
-        paper.print(report)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+def as_text(console: Console, result: Result) -> str:
+    """Return a result as text, coloured where stdout is to be."""
+    return render(result, lambda text, tone: console.mark(text, STYLES[tone]))
 
 
 def lasts_s(wish: Wish) -> float | None:

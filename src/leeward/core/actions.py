@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import Promise, Region, Tally, Topology
 
 
@@ -57,7 +57,7 @@ class RenewGeneration:
 Action = Propose | GivePromise | Count | RenewGeneration
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Why, and what is to be done about it; nothing at all is a decision too."""

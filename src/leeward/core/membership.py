@@ -8,7 +8,7 @@ receives WAL is a vantage on the database itself: it delays the verdict, for a b
 from dataclasses import dataclass
 
 from leeward.core import lease, timers
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import Region, ReplicationMode
 from leeward.core.view import View
 
@@ -18,7 +18,7 @@ SUSPICION_LEASES = 0.4
 FRESH_LEASES = 0.5
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether the region is lost, why, and when time alone may change the answer."""

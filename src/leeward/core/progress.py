@@ -13,7 +13,7 @@ Not here: what a primary wrote after its last record, which is at most a lease a
 import math
 from dataclasses import dataclass, replace
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import Region, WalPosition
 
 # Points are at most this share of the RPO apart, and this share of their age where that is more.
@@ -22,7 +22,7 @@ POINTS_PER_RPO = 6
 POINTS_KEPT = 16
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a primary's WAL was at ``at_s`` of write time."""

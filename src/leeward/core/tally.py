@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from leeward.core import election
 from leeward.core.actions import Count, Decision, Note
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import Phase, Region, ReplicationMode, Role, Topology
 from leeward.core.view import Seen, View
 
@@ -18,7 +18,7 @@ NEEDLESS_WITHIN_S = 60.0
 REJOIN_WITHIN_S = 120.0
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Deposed:
     """A primary that was deposed because it was silent, as it was heard last."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NewType
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 
 Region = NewType("Region", str)
 App = NewType("App", str)
@@ -48,7 +48,7 @@ class Phase(StrEnum):
     """A planned change: the primary drains, then hands over to ``target``."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class WalPosition:
     """How much of history a replica holds. Ordered like Raft's logs: see decision 15.
@@ -106,7 +106,7 @@ class Synchronous:
     members: tuple[Region, ...]
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Order:
     """What one instance must be. Level-triggered: it may be repeated; an older epoch is refused."""
@@ -138,7 +138,7 @@ class Order:
         return (self.epoch, self.role, self.upstream) == (epoch, role, upstream)
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What an order or a lease was decided on. One that arrives late is refused by it."""
@@ -151,7 +151,7 @@ class Basis:
     """How many orders the instance had accepted: an order replaces the last of them, and no later one."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Sender:
     """One replica streaming from this instance (a row of pg_stat_replication)."""
@@ -220,7 +220,7 @@ class Rejoin:
     """The first of them, with the reason."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Disk:
     """An instance's volume: what it holds at most, and what is free of it."""
@@ -229,7 +229,7 @@ class Disk:
     free_bytes: int
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class InstanceStatus:
     """What the instance manager knows of its PostgreSQL, at ``clock_s`` of its own boot clock."""
@@ -278,7 +278,7 @@ class InstanceStatus:
         return Basis(revision, self.incarnation, self.accepted)
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Vantage:
     """What one region sees of another one."""
@@ -288,7 +288,7 @@ class Vantage:
     because: str
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class InstanceReport:
     """The part of an instance's status that other regions decide with."""
@@ -320,7 +320,7 @@ class InstanceReport:
     """That order's, of the same set."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What a region's agent writes every beat. Committed only while the region's fence is unchanged."""

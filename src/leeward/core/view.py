@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.progress import Progress
-from leeward.core.quick import quick
 from leeward.core.settings import AppSettings, Timers
 from leeward.core.values import (
     Heartbeat,
@@ -18,7 +18,7 @@ from leeward.core.values import (
 )
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A heartbeat, the revision it was committed at, and when this agent first saw it (its own clock)."""
@@ -36,7 +36,7 @@ class Fence:
     revision: int = 0
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Facts, none of them guessed. ``*_at_s`` are on this agent's own boot clock."""

@@ -1,28 +1,42 @@
 """A drill's result for people. Rendering only; the numbers come from ``summary``."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 
 from leeward.drill.measure import RETRY_FOR_S
 from leeward.drill.summary import Objective, Percentiles, Result, Step
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
 BAR_WIDTH = 28
+GAP = "   "
 
 
-def render(result: Result) -> "RenderableType":
-    """Return the result as tables: objectives, what it cost, where the time went."""
-    from rich.console import Group
-    from rich.text import Text
+class Tone(StrEnum):
+    """What a piece of the report says about the result; whoever prints it chooses the colours."""
 
-    parts: list[RenderableType] = [Text(headline(result), style="bold"), _judged(result), _costs(result)]
+    HEADING = "heading"
+    GOOD = "good"
+    BAD = "bad"
+    WARNING = "warning"
+
+
+Mark = Callable[[str, Tone], str]
+"""Returns a text in the colour of a tone."""
+Row = Sequence[str]
+
+
+def unmarked(text: str, _tone: Tone) -> str:
+    """Return the text without colour."""
+    return text
+
+
+def render(result: Result, mark: Mark = unmarked) -> str:
+    """Return the result as tables: objectives, impact, where the time went."""
+    parts = [mark(headline(result), Tone.HEADING), _judged(result, mark), _impact(result)]
     if any(step.measured_s is not None for step in result.waterfall):
-        parts.append(_waterfall(result.waterfall))
-    parts += [Text(f"broken: {sentence}", style="red") for sentence in result.broken]
-    parts += [Text(f"inconclusive: {sentence}", style="yellow") for sentence in result.inconclusive]
-    return Group(*parts)
+        parts.append(_waterfall(result.waterfall, mark))
+    parts += [mark(f"broken: {sentence}", Tone.BAD) for sentence in result.broken]
+    parts += [mark(f"inconclusive: {sentence}", Tone.WARNING) for sentence in result.inconclusive]
+    return "\n".join(parts)
 
 
 def headline(result: Result) -> str:
@@ -36,13 +50,12 @@ def verdict(result: Result) -> str:
     return {True: "passed", False: "failed", None: "inconclusive"}[result.passed]
 
 
-def _judged(result: Result) -> "Table":
-    table = _table("OBJECTIVE", "TARGET", "MEASURED", "MET")
-    for objective in result.objectives:
-        table.add_row(*_row(objective), "[green]yes[/green]" if objective.met else "[red]NO[/red]")
-    for target in result.targets:
-        table.add_row(*_row(target), "[green]yes[/green]" if target.met else "[yellow]no: only a target[/yellow]")
-    return table
+def _judged(result: Result, mark: Mark) -> str:
+    rows = [(*_row(objective), "yes" if objective.met else "NO") for objective in result.objectives]
+    tones = [Tone.GOOD if objective.met else Tone.BAD for objective in result.objectives]
+    rows += [(*_row(target), "yes" if target.met else "no: only a target") for target in result.targets]
+    tones += [Tone.GOOD if target.met else Tone.WARNING for target in result.targets]
+    return _table(("OBJECTIVE", "TARGET", "MEASURED", "MET"), rows, tones, mark)
 
 
 def _row(objective: Objective) -> tuple[str, str, str]:
@@ -53,13 +66,11 @@ def _row(objective: Objective) -> tuple[str, str, str]:
     )
 
 
-def _costs(result: Result) -> "Table":
-    table = _table("IMPACT", "P50", "P99", "MAX")
-    _add(table, "write outage (s)", result.rto_write_s)
-    _add(table, "read outage (s)", result.rto_read_s)
+def _impact(result: Result) -> str:
+    rows = [_percentiles("write outage (s)", result.rto_write_s), _percentiles("read outage (s)", result.rto_read_s)]
     if any(run.dns_by_region for run in result.timeline):
-        _add(table, "removed from DNS after (s)", result.dns_s)
-    _add(table, "switchover write gap (s)", result.switchover_gap_s)
+        rows.append(_percentiles("removed from DNS after (s)", result.dns_s))
+    rows.append(_percentiles("switchover write gap (s)", result.switchover_gap_s))
     unknown = result.unknown_present + result.unknown_absent
     for name, count in (
         ("acknowledged writes", result.acknowledged),
@@ -71,33 +82,36 @@ def _costs(result: Result) -> "Table":
         ("failed in the switchover", result.switchover_failed_requests),
         ("failovers", result.failovers),
     ):
-        table.add_row(name, "", "", f"{count}")
-    return table
+        rows.append((name, "", "", f"{count}"))
+    return _table(("IMPACT", "P50", "P99", "MAX"), rows)
 
 
-def _waterfall(steps: tuple[Step, ...]) -> "Table":
-    table = _table("WHERE THE TIME WENT", "BUDGET", "MEASURED", "")
+def _waterfall(steps: tuple[Step, ...], mark: Mark) -> str:
     longest_s = max(max(step.budget_s or 0.0, step.measured_s or 0.0) for step in steps) or 1.0
+    rows, tones = [], []
     for step in steps:
         width = max(0, round((step.measured_s or 0.0) / longest_s * BAR_WIDTH))
         over = step.budget_s is not None and step.measured_s is not None and step.measured_s > step.budget_s
-        bar = f"[{'red' if over else 'green'}]{'█' * width}[/]"
-        table.add_row(step.name, _seconds(step.budget_s), _seconds(step.measured_s), bar)
-    return table
+        rows.append((step.name, _seconds(step.budget_s), _seconds(step.measured_s), "█" * width))
+        tones.append(Tone.BAD if over else Tone.GOOD)
+    return _table(("WHERE THE TIME WENT", "BUDGET", "MEASURED", ""), rows, tones, mark)
 
 
-def _table(first: str, *others: str) -> "Table":
-    from rich.table import Table
+def _table(head: Row, rows: Sequence[Row], tones: Sequence[Tone] = (), mark: Mark = unmarked) -> str:
+    """Return the rows below their head; numbers to the right. With tones, the last column is of words, in them."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = []
+    for number, row in enumerate((head, *rows)):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        if tones:
+            cells[-1] = row[-1] if number == 0 else mark(row[-1], tones[number - 1])
+        lines.append(GAP.join(cells).rstrip())
+    return "\n".join(lines)
 
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), title=None)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="left" if name in ("", "MET") else "right")
-    return table
 
-
-def _add(table: "Table", name: str, values: Percentiles) -> None:
-    table.add_row(name, *(_seconds(value) for value in (values.p50, values.p99, values.max)))
+def _percentiles(name: str, values: Percentiles) -> Row:
+    return (name, *(_seconds(value) for value in (values.p50, values.p99, values.max)))
 
 
 def _seconds(value: float | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import App, Region
 
 CLUSTER_SET = "svc.clusterset.local"
@@ -15,7 +15,7 @@ class GatewayUnavailableError(TimeoutError):
     """The gateway did not confirm in time. What was asked stands: it follows as soon as it can."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where something listens."""
@@ -24,7 +24,7 @@ class Address:
     port: int
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Route:
     """How this region's gateway treats one application.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 
 
 class QuorumUnavailableError(Exception):
@@ -23,7 +23,7 @@ class CompactedError(Exception):
     """The revision to watch from is gone: take a new snapshot."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A key's value and the revision of its last change."""
@@ -32,7 +32,7 @@ class Entry:
     revision: int
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Compare:
     """A condition of a transaction: the key is unchanged since ``revision`` (0: it does not exist)."""
@@ -41,7 +41,7 @@ class Compare:
     revision: int
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Put:
     """Set a key."""
@@ -65,7 +65,7 @@ class Snapshot:
     entries: Mapping[str, Entry]
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Change:
     """All that one revision changed under a prefix; a value of None is a deletion. Empty: progress only."""
@@ -74,7 +74,7 @@ class Change:
     entries: Mapping[str, str | None]
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a transaction ended: whether its conditions held, and the store's revision."""

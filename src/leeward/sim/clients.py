@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import App, Region, Role
 from leeward.sim.database import Instance
 from leeward.sim.network import Network
@@ -21,7 +21,7 @@ TRIES = 5
 READ_EVERY = 4
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     """A write that a client was told is done."""

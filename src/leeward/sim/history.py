@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import WalPosition
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class WalRecord:
     """One committed thing: a client's write, or (``key`` is None) the epoch's own record, or a replay's."""

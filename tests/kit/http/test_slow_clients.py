@@ -189,7 +189,7 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
     write_identity(tmp_path)
     may_end = asyncio.Event()
 
-    async def quick(request: web.Request) -> web.Response:
+    async def fast_frozen(request: web.Request) -> web.Response:
         return web.Response()
 
     async def slow(request: web.Request) -> web.Response:
@@ -197,7 +197,7 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
         return web.Response()
 
     app = web.Application()
-    app.add_routes([web.get("/quick", quick), web.get("/slow", slow)])
+    app.add_routes([web.get("/quick", fast_frozen), web.get("/slow", slow)])
     async with HttpServer(app, "127.0.0.1", 0, tls.server(tmp_path / EU), CONNECTIONS) as server:
         yield Serving(server, client_tls(tmp_path / AP), may_end)
         may_end.set()

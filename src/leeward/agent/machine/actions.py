@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.values import App, Basis, Order, Promise, Region
 from leeward.ports.gateway import Route
 from leeward.ports.quorum import Compare, Delete, Put
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Transact:
     """Run a transaction on the quorum store; answered by ``TransactionEnded``."""
@@ -28,7 +28,7 @@ class OrderInstance:
     basis: Basis
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class ExtendLease:
     """Let the local primary write until ``until_s`` of the instance's own clock."""

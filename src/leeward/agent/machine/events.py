@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leeward.core.quick import quick
+from leeward.core.fast_frozen import fast_frozen
 from leeward.core.store_members import StoreMember
 from leeward.core.values import App, Asked, InstanceStatus, Promise, Region, ReplicationMode, Vantage
 from leeward.ports.gateway import Address, Carried
@@ -24,7 +24,7 @@ class SnapshotTaken:
     """Why the store is another one than before, as far as the connection to it can tell."""
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class StoreChanged:
     """The watch brought one more revision."""
@@ -32,7 +32,7 @@ class StoreChanged:
     change: Change
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class TransactionEnded:
     """A transaction's outcome; None: it is unknown whether it took effect."""
@@ -41,7 +41,7 @@ class TransactionEnded:
     outcome: Outcome | None
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class InstanceReported:
     """The instance manager answered."""
@@ -66,7 +66,7 @@ class OrderEnded:
     accepted: bool
 
 
-@quick
+@fast_frozen
 @dataclass(frozen=True, slots=True)
 class Probed:
     """Another region's agent was asked whether it serves."""

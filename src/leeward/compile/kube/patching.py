@@ -9,6 +9,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jsonpatch
+
 from leeward.compile.kube.objects import KubeObject
 
 # By the list's field; the elements' own keys decide where two are possible, as in the API's types.
@@ -54,7 +56,13 @@ def json_patch(item: KubeObject, operations: Sequence[Mapping[str, Any]]) -> Kub
     """Return the object after the operations, in order. Raises PatchError."""
     result: Any = copy.deepcopy(item)
     for operation in operations:
-        result = _operate(result, operation)
+        path = operation["path"]
+        try:
+            result = jsonpatch.JsonPatch([copy.deepcopy(dict(operation))]).apply(result, in_place=True)
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise PatchError(f"{path} is not {operation.get('value')!r}") from error
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+            raise PatchError(f"there is no {operation.get('from', path)}") from error
     assert isinstance(result, dict)
     return result
 
@@ -100,72 +108,3 @@ def _merge_key(field: str, elements: list[Any]) -> str | None:
         if all(key in each or each == {"$patch": "replace"} for each in elements):
             return key
     return None
-
-
-def _operate(document: Any, operation: Mapping[str, Any]) -> Any:
-    kind, path = operation["op"], operation["path"]
-    if kind in ("move", "copy"):
-        value = copy.deepcopy(_look(document, operation["from"]))
-        if kind == "move":
-            document = _change(document, operation["from"], "remove", None)
-        return _change(document, path, "add", value)
-    if kind == "test":
-        if _look(document, path) != operation.get("value"):
-            raise PatchError(f"{path} is not {operation.get('value')!r}")
-        return document
-    return _change(document, path, kind, copy.deepcopy(operation.get("value")))
-
-
-def _steps(path: str) -> list[str]:
-    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
-
-
-def _look(document: Any, path: str) -> Any:
-    for step in _steps(path):
-        document = _child(document, step, path)
-    return document
-
-
-def _child(parent: Any, step: str, path: str) -> Any:
-    if isinstance(parent, list) and step.isdecimal() and int(step) < len(parent):
-        return parent[int(step)]
-    if isinstance(parent, dict) and step in parent:
-        return parent[step]
-    raise PatchError(f"there is no {path}")
-
-
-def _change(document: Any, path: str, kind: str, value: Any) -> Any:
-    steps = _steps(path)
-    if not steps:
-        return value
-    parent = document
-    for step in steps[:-1]:
-        parent = _child(parent, step, path)
-    last = steps[-1]
-    if isinstance(parent, list):
-        _change_list(parent, last, path, kind, value)
-    elif isinstance(parent, dict):
-        if kind != "add" and last not in parent:
-            raise PatchError(f"there is no {path}")
-        if kind == "remove":
-            del parent[last]
-        else:
-            parent[last] = value
-    else:
-        raise PatchError(f"{path} leads into a plain value")
-    return document
-
-
-def _change_list(parent: list[Any], last: str, path: str, kind: str, value: Any) -> None:
-    if last == "-" and kind == "add":
-        parent.append(value)
-        return
-    index = int(last) if last.isdecimal() else len(parent) + 1
-    if index > len(parent) or (kind != "add" and index == len(parent)):
-        raise PatchError(f"there is no {path}")
-    if kind == "add":
-        parent.insert(index, value)
-    elif kind == "remove":
-        del parent[index]
-    else:
-        parent[index] = value

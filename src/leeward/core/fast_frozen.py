@@ -14,7 +14,7 @@ T = TypeVar("T", bound=type[Any])
 _GUARDS = ("__setattr__", "__delattr__", "__getstate__", "__setstate__")
 
 
-def quick(kind: T) -> T:
+def fast_frozen(kind: T) -> T:
     """Let a frozen, slotted dataclass be filled without its guard. Raises TypeError for one that checks its fields."""
     if hasattr(kind, "__post_init__") or not kind.__dataclass_params__.frozen or not hasattr(kind, "__slots__"):
         raise TypeError(f"{kind.__name__} is no frozen dataclass with slots, or has a __post_init__ that would be lost")
