@@ -3,7 +3,7 @@
 An agent looks after several applications; what befalls one of them must not be felt by another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from leeward.core import keys
 from leeward.core.codec import decode
@@ -39,16 +39,19 @@ class Application:
         self._sites = sites
         self._key = keys.topology("simulated", fleet.app)
 
-    def committed(self, change: Change) -> None:
-        """Check a topology at the moment it is committed. Raises ViolationError."""
+    def committed(self, change: Change, replaced: Mapping[str, str]) -> None:
+        """Check a topology at the moment it is committed in place of another one. Raises ViolationError."""
         value = change.entries.get(self._key)
         if value is None:
             return
         topology = decode(Topology, value)
+        # A store that went back may hold another one than that which was committed last.
+        stored = replaced.get(self._key)
+        checkers.check_invariants(None if stored is None else decode(Topology, stored), topology)
         checkers.check_withheld(self.topology, topology, self.fleet.failover)
         checkers.check_deposed(self._sites, topology)
         checkers.check_steady(self._sites, self.topology, topology)
-        if self.topology is not None and topology.data_regions != self.topology.data_regions:
+        if self.topology is not None and set(topology.data_regions) != set(self.topology.data_regions):
             # What was acknowledged last is where WAL ends that elections must find.
             for found in self.acknowledgements[-1:]:
                 if found.key not in self.promises.lax:

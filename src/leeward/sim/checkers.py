@@ -3,7 +3,7 @@
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from leeward.core import progress, timers
+from leeward.core import invariants, progress, timers
 from leeward.core.values import App, FailoverPolicy, Phase, Region, ReplicationMode, Role, Topology
 from leeward.sim.clients import Acknowledged, Ledger
 from leeward.sim.fleet import Fleet
@@ -44,6 +44,13 @@ class Writers:
                 f"after a write under epoch {self.newest} was acknowledged"
             )
         self.newest = found.epoch
+
+
+def check_invariants(before: Topology | None, topology: Topology) -> None:
+    """Raise ViolationError for a step that no topology may take."""
+    text = invariants.broken(before, topology)
+    if text is not None:
+        raise ViolationError(f"a topology that may not be: {text}")
 
 
 def check_withheld(before: Topology | None, topology: Topology, policy: FailoverPolicy) -> None:
@@ -211,7 +218,9 @@ def pending(sites: dict[Region, Site], app: App, *, caught_up: bool = True) -> l
     if found.requested_mode is not None:
         waiting.append(f"the change to {found.requested_mode} is not done")
     named = {each.data_regions for site in sites.values() for each in site.settings.apps if each.name == app}
-    if named != {found.data_regions}:
+    # A primary that is to leave stays while an operator forbids to move it.
+    stays = found.paused and any(found.primary not in each for each in named)
+    if named != {found.data_regions} and not stays:
         files = " or ".join(", ".join(each) for each in sorted(named))
         waiting.append(f"the data regions are {', '.join(found.data_regions)}, and the files name {files}")
     if found.joining is not None or found.leaving is not None:

@@ -31,17 +31,23 @@ class Losses:
         self.asked: set[str] = set()
         """What elections lost that an operator asked for."""
         self._epoch = 0
+        self._disk_lost: int | None = None
+        """The epoch of an election whose winner lost its disk after it had promised."""
         self._planned = 0
         """The epoch under which the last planned change hands over."""
 
     def committed(self, topology: Topology) -> None:
         """Measure what an election or a planned change loses. Raises ViolationError."""
         self._check_handover(topology)
-        elected = topology.phase is Phase.PROMOTING and topology.handover_lsn is None and topology.epoch > 1
-        if not elected or topology.primary is None or topology.epoch <= self._epoch:
+        if topology.primary is None or not self._decides(topology):
+            return
+        instance = self._sites[topology.primary].instances[topology.app]
+        if topology.phase is Phase.PROMOTING and not instance.hands.has_data:
+            # It cannot serve without data. What it serves with in the end, if it does, is what the election lost.
+            self._disk_lost = topology.epoch
             return
         self._epoch = topology.epoch
-        history = self._sites[topology.primary].instances[topology.app].postgres.history
+        history = instance.postgres.history
         spans_s: dict[int, tuple[float, float]] = {}
         relaxed = topology.mode is ReplicationMode.ASYNC
         for found in self._acknowledged:
@@ -70,6 +76,14 @@ class Losses:
                 f"{topology.primary} was elected under epoch {topology.epoch} and lacks {lost_s:.1f} s of acknowledged "
                 f"writes; {bound_s:.1f} s are allowed (RPO {self._rpo_s:g} s)"
             )
+
+    def _decides(self, topology: Topology) -> bool:
+        """Return whether an election ends with this topology, so that what it lost can be measured."""
+        if topology.epoch <= self._epoch:
+            return False
+        if topology.phase is Phase.STEADY:
+            return topology.epoch == self._disk_lost
+        return topology.phase is Phase.PROMOTING and topology.handover_lsn is None and topology.epoch > 1
 
     def _check_handover(self, topology: Topology) -> None:
         """A planned change loses nothing in any mode: its target is steady with all that was acknowledged before."""

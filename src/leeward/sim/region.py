@@ -290,6 +290,8 @@ class Site:
                 self._tell(self.name, f"replied: {action.because or 'accepted'}")
             case do.LogDecision(because=because):
                 self._tell(self.name, because)
+            case do.ReportDefect(because=because):
+                raise ViolationError(f"{self.name} decided on a topology that may not be: {because}")
             case _:
                 assert_never(action)
 

@@ -1,6 +1,6 @@
 """One simulated fleet under one seed: the shipped machines in virtual time, with clients and checkers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -136,9 +136,9 @@ class Simulation:
             every_s=self._write_every_s,
         )
 
-    def _committed(self, change: Change) -> None:
+    def _committed(self, change: Change, replaced: Mapping[str, str]) -> None:
         for application in self.applications:
-            application.committed(change)
+            application.committed(change, replaced)
 
     def _promised(self, promise: Promise) -> None:
         (application,) = (each for each in self.applications if each.app == promise.app)

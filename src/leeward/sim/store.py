@@ -6,7 +6,7 @@ a watch is served by the local member, as far as it has got; linearizable reads 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from leeward.core import keys
@@ -60,7 +60,8 @@ class Store:
         self.leader: Region | None = regions[0]
         self.revision = 1
         self.entries: dict[str, Entry] = {}
-        self.on_commit: Callable[[Change], None] = lambda change: None
+        self.on_commit: Callable[[Change, Mapping[str, str]], None] = lambda change, replaced: None
+        """Called with every change that is committed, and the values that it replaces."""
         self.disk_s = dict.fromkeys(regions, FSYNC_S)
         self._first = 2
         """The revision of the first change that is not compacted."""
@@ -207,6 +208,7 @@ class Store:
                 return Outcome(False, self.revision)
         self.revision += 1
         changed: dict[str, str | None] = {}
+        replaced = {change.key: self.entries[change.key].value for change in changes if change.key in self.entries}
         for change in changes:
             if isinstance(change, Put):
                 self.entries[change.key] = Entry(change.value, self.revision)
@@ -215,7 +217,7 @@ class Store:
                 changed[change.key] = None
         change_made = Change(self.revision, changed)
         self._log.append(change_made)
-        self.on_commit(change_made)
+        self.on_commit(change_made, replaced)
         if self.leader is not None:
             self._tell_members(self.leader)
         return Outcome(True, self.revision)

@@ -101,6 +101,14 @@ class LogDecision:
     because: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReportDefect:
+    """A decision of ours that breaks an invariant: it was not proposed. A fault in Leeward, whatever led to it."""
+
+    app: App
+    because: str
+
+
 Action = (
     Transact
     | OrderInstance
@@ -113,4 +121,5 @@ Action = (
     | ReportStoreRestored
     | Reply
     | LogDecision
+    | ReportDefect
 )

@@ -347,6 +347,8 @@ class Machine:
             since_unix_s = self.store.generation_at_unix_s
             refused = asked.refused(accepted, request.asked, self._out.unix_s, since_unix_s=since_unix_s)
             answer = answer if refused is None else requests.Answer(False, refused)
+        if isinstance(answer, Propose) and not self._proposals.sound(app, answer):
+            answer = requests.Answer(False, "the agent's decision breaks an invariant; see its log")
         if isinstance(answer, Propose):
             self._requests[self._proposals.propose(app, answer, request.asked)] = request.request
         else:

@@ -7,7 +7,7 @@ from leeward.agent.machine.application import Application
 from leeward.agent.machine.generations import Generations
 from leeward.agent.machine.outbox import RETRY_S, Outbox
 from leeward.agent.machine.store import StoreCopy
-from leeward.core import keys
+from leeward.core import invariants, keys
 from leeward.core.actions import Action, Count, GivePromise, Propose, RenewGeneration
 from leeward.core.asked import accept
 from leeward.core.codec import encode
@@ -38,13 +38,14 @@ class Proposals:
         self._out = out
 
     def perform(self, app: Application, actions: tuple[Action, ...]) -> None:
-        """Do what was decided about an application, as far as nothing of it is under way."""
+        """Do what was decided about an application, as far as nothing of it is under way and it breaks no invariant."""
         for action in actions:
             match action:
                 case Propose():
                     caught_up = self._store.revision >= app.propose_after_revision
                     if app.proposing is None and caught_up and self._out.now_s >= app.propose_after_s:
-                        self.propose(app, action)
+                        if self.sound(app, action):
+                            self.propose(app, action)
                     elif app.proposing is None:
                         self._out.wake_by(max(app.propose_after_s, self._out.now_s + RETRY_S))
                 case GivePromise():
@@ -55,6 +56,14 @@ class Proposals:
                     self._generations.renew(because)
                 case _:
                     assert_never(action)
+
+    def sound(self, app: Application, proposal: Propose) -> bool:
+        """Return whether a proposal keeps every invariant of the topology; report one that does not."""
+        stored = self._store.topologies.get(app.settings.name)
+        broken = invariants.broken(stored.topology if stored is not None else None, proposal.topology)
+        if broken is not None:
+            self._out.actions.append(do.ReportDefect(app.settings.name, broken))
+        return broken is None
 
     def propose(self, app: Application, proposal: Propose, asked: Asked | None = None) -> int:
         """Propose a topology; return the transaction's number. What an operator asked for takes effect once."""

@@ -218,6 +218,8 @@ class Runtime:
                     future.set_result(action)
             case do.LogDecision(app=app, because=because):
                 log.info("decided", app=app, because=because)
+            case do.ReportDefect(app=app, because=because):
+                log.error("refused to propose a topology that breaks an invariant", app=app, because=because)
             case _:
                 assert_never(action)
 

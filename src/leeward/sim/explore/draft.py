@@ -19,6 +19,7 @@ from leeward.sim.explore.managers import CLOCK_BEHIND_S, Instance
 from leeward.sim.explore.server import common
 from leeward.sim.explore.setting import Setting
 from leeward.sim.explore.world import FLEET, Changed, Flight, Held, World, put
+from leeward.sim.violation import ViolationError
 
 UP, DOWN = Vantage(True, ""), Vantage(False, "")
 FLIGHTS_MAX = 2
@@ -134,6 +135,8 @@ class Draft:
                     self.post(other, on.PromiseReceived(promise))
             case do.ApplyRoutes() | do.MoveLeader() | do.Reply() | do.LogDecision():
                 pass
+            case do.ReportDefect(because=because):
+                raise ViolationError(f"a topology that may not be: {because}")
             case do.ReadStore() | do.ReportStoreRestored():
                 raise AssertionError("the store of a search never goes back")
             case _:
