@@ -32,7 +32,10 @@ APP = (
     + f"""\
     replicas: 2
   sidecars: {{envoy: {{}}}}
-  traffic: {{rateLimit: {{perMinute: {2 * LIMIT}, perHour: 1000}}}}
+  traffic:
+    rateLimit: {{perMinute: {2 * LIMIT}, perHour: 1000}}
+    # How long one try takes is not what is tested: Envoy's own limit of a request counts.
+    retries: {{timeout: 60s}}
 """
 )
 

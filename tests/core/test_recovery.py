@@ -96,6 +96,15 @@ def test_then_an_epoch_above_all_that_was_seen_is_opened_without_a_primary() -> 
     assert opened.recovering
 
 
+def test_two_histories_that_know_of_the_same_epoch_do_not_open_the_same_one() -> None:
+    """The store was lost twice, and who took part in the first recovery is not heard in the second (seed 950063)."""
+    opened = {
+        reopened(lost_store(EU, instance=status(epoch=1), generation=generation)).topology.epoch
+        for generation in ("us-1-1-17", "ap-1-3-17", "eu-2-1-48")
+    }
+    assert len(opened) == 3
+
+
 def test_founding_is_refused_where_an_instance_has_an_epoch_and_an_election_follows_in_any_region() -> None:
     for me in REGIONS:
         given = lost_store(me, generation="g", seen=heard(us=FRESH, eu=report(epoch=4), ap=FRESH))

@@ -14,6 +14,7 @@ holders (``failover.old_primary_stopped``).
 """
 
 from collections.abc import Iterator
+from zlib import crc32
 
 from leeward.core import data_regions
 from leeward.core.actions import Decision, Note, Propose, RenewGeneration
@@ -22,6 +23,9 @@ from leeward.core.view import View
 
 # Epochs that were opened after the backup, and that no instance which answers has seen, must not be opened twice.
 RECOVERY_EPOCHS = 1000
+# A store may be lost again before a region that knows of the first recovery is heard. Were the same epoch opened in
+# both histories, its instance would take the second one's orders for late ones: so each history leaves room of its own.
+RECOVERIES = 1000
 # How long an application waits, in leases, for the instances of its other regions before it is founded without them.
 FOUNDING_WAIT_LEASES = 5
 
@@ -103,7 +107,7 @@ def reopen(view: View, because: str, *, kind: str = "StoreRestored") -> Propose:
     regions = tuple(dict.fromkeys((*(region for each in sets for region in each), *stored)))
     opened = Topology(
         app=app.name,
-        epoch=next_epoch(view) + RECOVERY_EPOCHS,
+        epoch=next_epoch(view) + _room(view.generation),
         phase=Phase.ELECTING,
         primary=None,
         data_regions=regions,
@@ -117,6 +121,11 @@ def reopen(view: View, because: str, *, kind: str = "StoreRestored") -> Propose:
     prepared = f"epoch {opened.epoch} is open; replicas cut from every primary and promise what they hold"
     notes = (Note(kind, because), Note("FailoverPrepared", prepared))
     return Propose(opened, view.topology_revision, notes)
+
+
+def _room(generation: str) -> int:
+    """Return how many epochs a history of the store leaves out, for those that no answering region has seen."""
+    return RECOVERY_EPOCHS * (1 + crc32(generation.encode()) % RECOVERIES)
 
 
 def _obeyed(view: View) -> dict[tuple[Region, ...], int]:

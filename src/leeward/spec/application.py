@@ -128,7 +128,7 @@ class Database(Model):
     """Which part of the free volume may hold WAL for replicas that are away, in percent. A replica that lacks more is
     copied again, and writes go on. With 100 WAL is kept until the volume is full, and writes stop."""
     operator: Operator = Operator.LEEWARD
-    """Leeward's instance manager, or CloudNativePG's replica clusters (on Kubernetes; Leeward promotes them)."""
+    """Leeward's instance manager, or CloudNativePG's replica clusters (on Kubernetes; promoting one is up to you)."""
     instances: Annotated[int, Field(ge=1, le=9)] = 3
     """With cloudnative-pg or cockroachdb: members in each region."""
     storage_class: str | None = None

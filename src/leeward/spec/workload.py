@@ -178,28 +178,28 @@ class AppNetwork(Model):
 
 
 class Canary(Model):
-    """A new version gets a little traffic first, and more as long as it does well."""
+    """A new version gets a little traffic first."""
 
     by: Annotated[str, Field(pattern="^(leeward|flagger)$")] = "leeward"
-    """Who moves the weights: Leeward, region by region, or Flagger within each cluster."""
+    """``leeward``: the new version gets the fixed ``weight``. ``flagger``: Flagger moves its share in each cluster."""
     image: Image | None = None
     """With leeward: the new version's image. Left out: there is none at the moment."""
     weight: Annotated[int, Field(ge=0, le=100)] = 10
     """With leeward: percent of the requests that the new version gets."""
     interval_s: Annotated[Seconds, Field(alias="interval")] = 30.0
-    """How often it is judged."""
+    """With flagger: how often it is judged."""
     deadline_s: Annotated[Seconds, Field(alias="deadline")] = 300.0
-    """How long its pods may take to become ready before it is given up."""
+    """With flagger: how long its pods may take to become ready before it is given up."""
     threshold: Annotated[int, Field(ge=1, le=100)] = 5
-    """So many bad judgements send everything back to the old version."""
+    """With flagger: so many bad judgements send everything back to the old version."""
     step: Annotated[int, Field(ge=1, le=100)] = 5
-    """Percent more after each good judgement."""
+    """With flagger: percent more after each good judgement."""
     max: Annotated[int, Field(ge=1, le=100)] = 50
-    """Percent at which it has won."""
+    """With flagger: percent at which it has won."""
     success: Annotated[float, Field(gt=0, le=100)] = 99.0
-    """Percent of its requests that must succeed."""
+    """With flagger: percent of its requests that must succeed."""
     duration_s: Annotated[Seconds, Field(alias="duration")] = 0.5
-    """How long all but one of a hundred of its requests may take."""
+    """With flagger: how long all but one of a hundred of its requests may take."""
 
 
 class Rollout(Model):
@@ -207,5 +207,3 @@ class Rollout(Model):
 
     canary: Canary | None = None
     """Judge a new version on a little traffic. Left out: pods are replaced one by one."""
-    bake_s: Annotated[Seconds, Field(alias="bake")] = 600.0
-    """How long a change must do well in one region before the next one gets it."""

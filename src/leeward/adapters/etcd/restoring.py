@@ -8,6 +8,9 @@ every region is restored from.
 
 import asyncio
 import contextlib
+import errno
+import itertools
+import random
 import socket
 import tempfile
 from collections.abc import AsyncIterator
@@ -28,6 +31,8 @@ NAME = "restoring"
 READY_S = 60.0
 POLL_S = 0.1
 CALL_S = 10.0
+PORTS = range(20_000, 32_000)
+"""Of the member: below those that the kernel deals, or another program may have them before the member starts."""
 
 
 async def mark(
@@ -101,8 +106,19 @@ async def _ready(gateway: Gateway, endpoint: Endpoint) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports that were free a moment ago. Raises OSError."""
+    first = random.randrange(len(PORTS))
+    tried = itertools.chain(PORTS[first:], PORTS[:first])
+    found = list(itertools.islice(filter(_is_free, tried), count))
+    if len(found) < count:
+        raise OSError(errno.EADDRINUSE, f"no free port on 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1}")
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,7 +1,7 @@
 """A new version beside the old one: who runs it and who judges it.
 
-By ``leeward`` there is a second deployment, and the weights are the mesh's or the gateway's; Leeward moves them region
-by region. By ``flagger`` there is a Canary, and Flagger makes the rest inside the cluster.
+By ``leeward`` there is a second deployment, and the mesh or the gateway gives it the fixed weight of the file. By
+``flagger`` there is a Canary, and Flagger makes the rest inside the cluster.
 """
 
 import copy
