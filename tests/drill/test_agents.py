@@ -25,7 +25,7 @@ RECORDS = [(5, Record(1.0, US, APP, 2, "PrimaryElected", "a")), (9, Record(2.0, 
 
 
 class Agent:
-    """Answers as agent/api.py does, for one region."""
+    """Answers as agent/runtime/api.py does, for one region."""
 
     def __init__(self, region: str, revision: int, *, accepts: bool = True) -> None:
         self.region = region

@@ -2,10 +2,11 @@
 
 import pytest
 
+from leeward.base.units import lsn_text, parse_lsn
 from leeward.instance.machine.lineage import Compatible, Diverged, Foreign, Lineage, Undecided, compare
 from leeward.instance.orphans.wal import Changes, began_later, ranges, users_files
 from leeward.instance.postgres.data import record_end
-from leeward.instance.postgres.lineage import format_lsn, parse_history, parse_lsn
+from leeward.instance.postgres.lineage import parse_history
 
 MEGABYTE = 1024 * 1024
 
@@ -101,7 +102,7 @@ def test_orphaned_stretches_follow_our_own_timelines() -> None:
 
 def test_positions_are_read_and_written_as_postgres_does() -> None:
     assert parse_lsn("1/2A") == (1 << 32) + 42
-    assert format_lsn((1 << 32) + 42) == "1/2A"
+    assert lsn_text((1 << 32) + 42) == "1/2A"
     assert parse_history("1\t0/3000000\tno recovery target specified\n\n2\t0/40000A0\tx\n") == (
         (1, 0x3000000),
         (2, 0x40000A0),

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from leeward.base.units import duration_cell
 from leeward.cli.commands.checks import Kind
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
-from leeward.cli.render import duration
 from leeward.core.delays import needless_per_year
 from leeward.spec import ProblemsError, Spec, json_schema, load
 from leeward.spec.application import Application
@@ -34,7 +34,7 @@ def validate(console: Console, directory: Path) -> ExitCode:
 def _fleet(spec: Spec) -> str:
     witnesses = sum(region.witness for region in spec.regions)
     kinds = f"{len(spec.regions)} regions" + (f" ({witnesses} of them witness)" if witnesses else "")
-    return f"fleet/{spec.fleet.metadata.name} valid: {kinds}, round trips up to {duration(spec.rtt_max_s)}"
+    return f"fleet/{spec.fleet.metadata.name} valid: {kinds}, round trips up to {duration_cell(spec.rtt_max_s)}"
 
 
 def _application(spec: Spec, application: Application) -> str:
@@ -43,7 +43,7 @@ def _application(spec: Spec, application: Application) -> str:
     return (
         f"application/{application.metadata.name} valid: {wanted.database.replication}, "
         f"primary {primary}, standbys {', '.join(standbys) or 'none'}\n"
-        f"  RTO {duration(wanted.objectives.rto_s)}, predicted: {spec.budget(application).arithmetic()}\n"
+        f"  RTO {duration_cell(wanted.objectives.rto_s)}, predicted: {spec.budget(application).arithmetic()}\n"
         f"  {_patience(spec, application)}"
     )
 
@@ -52,7 +52,8 @@ def _patience(spec: Spec, application: Application) -> str:
     """Say how long a silent primary is waited for, and what of the freezes that the fleet's file gives fails over."""
     patience, heartbeat_s = spec.patience(application), spec.timers.heartbeat_s
     waits = (
-        f"a silent primary may write for {duration(patience.lease_s)} and is waited for {duration(patience.takeover_s)}"
+        f"a silent primary may write for {duration_cell(patience.lease_s)} "
+        f"and is waited for {duration_cell(patience.takeover_s)}"
     )
     if not spec.freezes:
         return waits

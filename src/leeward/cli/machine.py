@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from leeward.base.problem import ProblemsError
-from leeward.cli.render import size
+from leeward.base.units import size_text
 from leeward.world import engines, places
 from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation
@@ -133,8 +133,8 @@ def _resources() -> Iterator[Check]:
         "Resources",
         "disk",
         Outcome.OK if enough else Outcome.FAILED,
-        f"{size(free)} free below {existing}",
-        None if enough else f"free {size(places.DISK_FREE_MIN)} there, or set LEEWARD_HOME",
+        f"{size_text(free)} free below {existing}",
+        None if enough else f"free {size_text(places.DISK_FREE_MIN)} there, or set LEEWARD_HOME",
     )
     available = psutil.virtual_memory().available
     enough = available >= MEMORY_MIN
@@ -142,7 +142,7 @@ def _resources() -> Iterator[Check]:
         "Resources",
         "memory",
         Outcome.OK if enough else Outcome.WARNING,
-        f"{size(available)} available; three regions take up to {size(MEMORY_MIN)}",
+        f"{size_text(available)} available; three regions take up to {size_text(MEMORY_MIN)}",
         None if enough else "stop other programs, or expect the kernel to end processes",
     )
     yield _home(home)

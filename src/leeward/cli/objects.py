@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from leeward.cli.render import NOTHING, duration, facts, table
+from leeward.base.units import duration_cell
+from leeward.cli.render import NOTHING, facts, table
 from leeward.ports.cluster import (
     BUILT_IN,
     DEPLOYMENTS,
@@ -148,7 +149,7 @@ def age(created: str | None, now: datetime) -> str:
     """Return how long ago a Kubernetes timestamp was."""
     if created is None:
         return NOTHING
-    return duration(max(0.0, (now - datetime.fromisoformat(created).astimezone(UTC)).total_seconds()))
+    return duration_cell(max(0.0, (now - datetime.fromisoformat(created).astimezone(UTC)).total_seconds()))
 
 
 def names(kind: Resource, items: Iterable[KubeObject]) -> str:

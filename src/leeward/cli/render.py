@@ -63,30 +63,5 @@ def as_yaml(document: Mapping[str, object]) -> str:
     return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True)
 
 
-def duration(seconds: float) -> str:
-    """Return ``340ms``, ``3.2s``, ``12m5s`` or ``4h2m``: one word, for cells."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f}".removesuffix(".0") + "s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60}s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60}m"
-    return f"{whole // 86400}d"
-
-
-def size(octets: float) -> str:
-    """Return a size in binary units: ``0B``, ``4.0KiB``, ``1.2GiB``."""
-    if octets < 1024:
-        return f"{octets:.0f}B"
-    for unit in ("KiB", "MiB", "GiB"):
-        octets /= 1024
-        if octets < 1024:
-            return f"{octets:.1f}{unit}"
-    return f"{octets / 1024:.1f}TiB"
-
-
 def _cell(value: object) -> str:
     return NOTHING if value is None or value == "" else str(value)

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from leeward.base.problem import ProblemsError
+from leeward.base.units import duration_cell
 from leeward.cli.commands.worlds import ListOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
-from leeward.cli.render import as_json, duration, facts, table
+from leeward.cli.render import as_json, facts, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose
 from leeward.world import engines, places
@@ -39,7 +40,7 @@ def listing(console: Console, output: ListOutput) -> None:
             table(
                 ("NAME", "FLEET", "REGIONS", "DIRECTORY", "AGE"),
                 [
-                    (info.name, info.fleet, states(info), info.directory, duration(now_s - info.started_at_unix_s))
+                    (info.name, info.fleet, states(info), info.directory, duration_cell(now_s - info.started_at_unix_s))
                     for info in infos
                 ],
             )

@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from leeward.base.units import duration_cell, size_text
 from leeward.cli import jsonpath
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.render import API_VERSION, Form, Output, as_json, as_yaml, duration, size, table
+from leeward.cli.render import API_VERSION, Form, Output, as_json, as_yaml, table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import front_doors
 from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
@@ -140,7 +141,7 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
     if view.revision is None:
         state = console.mark("no agent knows the quorum's state", Style.BAD)
     else:
-        age = duration(view.age_s or 0.0)
+        age = duration_cell(view.age_s or 0.0)
         state = f"revision {view.revision}, {age} old, by {view.source}"
     lines = [f"world {info.name}, fleet {info.fleet}: {state}; {answered}"]
     known = {region.name: region for region in info.regions}
@@ -170,7 +171,7 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
         ]
     lines += [
         console.mark(f"{each.application}: deep health fails in {each.region}", Style.WARNING)
-        + f", because {each.deep['because']} ({duration(each.deep['age_s'])} ago)"
+        + f", because {each.deep['because']} ({duration_cell(each.deep['age_s'])} ago)"
         for each in view.regions
         if each.deep is not None and not each.deep["healthy"]
     ]
@@ -192,7 +193,7 @@ def _conditions(row: ApplicationRow, now_s: float) -> str:
             each["type"],
             each["status"],
             each["reason"],
-            duration(max(0.0, now_s - datetime.fromisoformat(each["lastTransitionTime"]).timestamp())),
+            duration_cell(max(0.0, now_s - datetime.fromisoformat(each["lastTransitionTime"]).timestamp())),
             each["message"],
         )
         for each in row.conditions
@@ -221,7 +222,7 @@ def _applications(
             _rpo(row, rpo_s.get(row.name)),
             drills[row.name].verdict if row.name in drills else None,
             row.needless_failovers,
-            duration(age_s),
+            duration_cell(age_s),
         ]
         for row in view.applications
     ]
@@ -242,22 +243,22 @@ def _applications(
 
 
 def _lag(row: ApplicationRow | RegionRow) -> str | None:
-    return None if row.lag_bytes is None else size(row.lag_bytes)
+    return None if row.lag_bytes is None else size_text(row.lag_bytes)
 
 
 def _rpo(row: ApplicationRow, objective_s: float | None) -> str | None:
     """Return what the loss of the primary's region would cost now; the objective while it is not measured."""
     if row.mode != "async":
         return "0"
-    return _objective(objective_s) if row.rpo_s is None else duration(row.rpo_s)
+    return _objective(objective_s) if row.rpo_s is None else duration_cell(row.rpo_s)
 
 
 def _objective(objective_s: float | None) -> str | None:
-    return None if objective_s is None else f"<={duration(objective_s)}"
+    return None if objective_s is None else f"<={duration_cell(objective_s)}"
 
 
 def _last(drill: LastDrill | None, now_s: float) -> str | None:
-    return None if drill is None else f"{drill.drill}, {duration(now_s - drill.at_unix_s)} ago"
+    return None if drill is None else f"{drill.drill}, {duration_cell(now_s - drill.at_unix_s)} ago"
 
 
 def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
@@ -271,7 +272,7 @@ def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
             "primary, writable" if row.writable else row.role,
             row.pods_ready,
             _lag(row),
-            None if row.heartbeat_age_s is None else f"{duration(row.heartbeat_age_s)} ago",
+            None if row.heartbeat_age_s is None else f"{duration_cell(row.heartbeat_age_s)} ago",
         ]
         for row in view.regions
     ]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from leeward.base.units import parse_duration_s
 from leeward.cli import start
 from leeward.cli.commands.steer import Mode
 from leeward.cli.commands.trials import EXAMPLE, DrillOutput
@@ -46,8 +46,6 @@ STYLES = {
 }
 POD_KILL = "pod-kill"
 POD_KILL_EVERY_S = 30.0
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +114,13 @@ def every_s(wish: Wish) -> float:
 def _seconds(wish: Wish, option: str, text: str | None, drills: Sequence[str]) -> float | None:
     if text is None:
         return None
-    found = _DURATION.fullmatch(text)
-    if found is None or float(found[1]) == 0 or wish.drill not in drills:
+    try:
+        seconds = parse_duration_s(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds == 0 or wish.drill not in drills:
         raise CommandError(_no_duration(wish, option, text, drills))
-    return float(found[1]) * _UNITS_S[found[2]]
+    return seconds
 
 
 async def _drill(console: Console, world: str | None, directory: Path | None, wish: Wish, *, temporary: str) -> Result:

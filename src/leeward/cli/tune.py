@@ -5,12 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from leeward.base.units import duration_cell
 from leeward.cli.agents import Answer, newest
 from leeward.cli.commands.state import RecordsOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.history import no_such_application, nobody_answers
-from leeward.cli.render import as_json, duration, table
+from leeward.cli.render import as_json, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import agents_of, choose
 from leeward.core.codec import from_plain
@@ -100,20 +101,20 @@ def _tables(document: dict[str, Any]) -> str:
     rows = [
         (
             each["name"],
-            duration(each["rto_s"]),
-            duration(each["waits_s"]),
+            duration_cell(each["rto_s"]),
+            duration_cell(each["waits_s"]),
             each["tally"]["needless"],
             each["tally"]["needless_lost"],
-            duration(each["tally"]["needless_gap_s"]),
+            duration_cell(each["tally"]["needless_gap_s"]),
             each["tally"]["withheld"],
             _per_year(each["proposal"]["needless_per_year"]),
-            None if each["proposal"]["rto_s"] is None else duration(each["proposal"]["rto_s"]),
+            None if each["proposal"]["rto_s"] is None else duration_cell(each["proposal"]["rto_s"]),
             each["proposal"]["because"],
         )
         for each in document["applications"]
     ]
     silences = [
-        (each["name"], duration(each["observed_s"]), *(each["counts"] or [None] * (len(BOUNDS_S) + 1)))
+        (each["name"], duration_cell(each["observed_s"]), *(each["counts"] or [None] * (len(BOUNDS_S) + 1)))
         for each in document["regions"]
     ]
     head = ("REGION:SILENT-FOR", "OBSERVED", *(f"<={bound_s:g}s" for bound_s in BOUNDS_S), f">{BOUNDS_S[-1]:g}s")

@@ -1,8 +1,8 @@
 """Choose who becomes primary, from what the replicas promised.
 
 In the synchronous modes an acknowledged write is on the primary and on W standbys: on W + 1 of the D
-data regions. P promises therefore reach every such write when P + W + 1 > D (that is R + W > N of
-DESIGN.md, section 6, with N = D - 1), and then the most advanced promise holds them all: promises are ordered
+data regions. P promises therefore reach every such write when P + W + 1 > D (R + W > N with
+N = D - 1), and then the most advanced promise holds them all: promises are ordered
 by the last epoch in the WAL, then by timeline, then by LSN, much as Raft orders logs (decision 15 has the proof and
 where the analogy ends). The same rule holds across epochs, because a new primary acknowledges nothing before the
 record of its own epoch is acknowledged.
@@ -19,6 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from leeward.base.units import lsn_text
 from leeward.core import progress
 from leeward.core.routing import has_pods
 from leeward.core.values import Promise, Region, ReplicationMode, Topology, WalPosition
@@ -41,23 +42,9 @@ def choose(view: View, topology: Topology) -> Choice:
     data_regions = topology.data_regions
     promises = _comparable({region: promise for region, promise in view.promises.items() if region in data_regions})
     missing = [region for region in data_regions if region not in promises]
-    if topology.mode is ReplicationMode.ASYNC:
-        expected = [region for region in missing if region != topology.deposed and view.alive(region)]
-        give_up_at_s = view.topology_seen_at_s + view.timers.promise_wait_s
-        if expected and view.now_s < give_up_at_s:
-            return Choice(None, f"waiting for {', '.join(expected)} to promise", give_up_at_s)
-    elif (
-        len(promises) + topology.acks_required + 1 <= len(data_regions)
-        and not _holds_all(promises, topology)
-        and not _all_there_is(view, topology, missing)
-    ):
-        needed = len(data_regions) - topology.acks_required
-        return Choice(
-            None,
-            f"only {len(promises)} of {len(data_regions)} replicas answered ({', '.join(missing)} did not); an "
-            f"acknowledged write may be missing from these: {needed} are needed ({topology.mode}, "
-            f"{topology.acks_required} acknowledgement(s) per write)",
-        )
+    awaited = _await_promises(view, topology, promises, missing)
+    if awaited is not None:
+        return awaited
     if not promises:
         return Choice(None, "no replica has promised yet")
     most = max(promise.wal for promise in promises.values())
@@ -80,20 +67,53 @@ def choose(view: View, topology: Topology) -> Choice:
                 f"--to {best.region}",
             )
     if wanted is not None:
-        behind_s = estimated_loss_s(view, wanted)
-        bearable = topology.mode is ReplicationMode.ASYNC and behind_s <= view.app.rpo_s
-        if wanted.wal == most or bearable:
-            behind = f" ({seconds_text(behind_s)} behind)" if topology.mode is ReplicationMode.ASYNC else ""
-            return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it{behind}")
-        return Choice(best.region, f"{best.region} is elected: it holds more than {wanted.region}, which was asked for")
+        return _choose_wanted(view, topology, wanted, best, most)
+    why = _why_best(promises, best)
+    return Choice(best.region, f"{best.region} is elected: {why}{_lost_with(view, topology, best)}")
+
+
+def _await_promises(
+    view: View, topology: Topology, promises: Mapping[Region, Promise], missing: Sequence[Region]
+) -> Choice | None:
+    """Return for which promises the election waits; None: those that are there suffice.
+
+    In async it waits a while for each replica that is heard from; in the other modes until every acknowledged write is
+    in at least one promise.
+    """
+    if topology.mode is ReplicationMode.ASYNC:
+        expected = [region for region in missing if region != topology.deposed and view.alive(region)]
+        give_up_at_s = view.topology_seen_at_s + view.timers.promise_wait_s
+        if expected and view.now_s < give_up_at_s:
+            return Choice(None, f"waiting for {', '.join(expected)} to promise", give_up_at_s)
+        return None
+    count, acks = len(topology.data_regions), topology.acks_required
+    enough = len(promises) + acks + 1 > count
+    if enough or _holds_all(promises, topology) or _all_there_is(view, topology, missing):
+        return None
+    return Choice(
+        None,
+        f"only {len(promises)} of {count} replicas answered ({', '.join(missing)} did not); an acknowledged write may "
+        f"be missing from these: {count - acks} are needed ({topology.mode}, {acks} acknowledgement(s) per write)",
+    )
+
+
+def _choose_wanted(view: View, topology: Topology, wanted: Promise, best: Promise, most: WalPosition) -> Choice:
+    """Choose the replica that an operator named, unless it would lose more than it may; then the best one."""
+    behind_s = estimated_loss_s(view, wanted)
+    bearable = topology.mode is ReplicationMode.ASYNC and behind_s <= view.app.rpo_s
+    if wanted.wal == most or bearable:
+        behind = f" ({seconds_text(behind_s)} behind)" if topology.mode is ReplicationMode.ASYNC else ""
+        return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it{behind}")
+    return Choice(best.region, f"{best.region} is elected: it holds more than {wanted.region}, which was asked for")
+
+
+def _why_best(promises: Mapping[Region, Promise], best: Promise) -> str:
     others = [promise.region for promise in promises.values() if promise.region != best.region]
     if not others:
-        why = "it is the only replica left"
-    elif all(promises[region].wal < best.wal for region in others):
-        why = f"it holds the most: LSN {lsn_text(best.wal.lsn)}, ahead of {', '.join(sorted(others))}"
-    else:
-        why = f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and the tie is broken by placement order"
-    return Choice(best.region, f"{best.region} is elected: {why}{_lost_with(view, topology, best)}")
+        return "it is the only replica left"
+    if all(promises[region].wal < best.wal for region in others):
+        return f"it holds the most: LSN {lsn_text(best.wal.lsn)}, ahead of {', '.join(sorted(others))}"
+    return f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and the tie is broken by placement order"
 
 
 def _lost_with(view: View, topology: Topology, elected: Promise) -> str:
@@ -223,11 +243,6 @@ def _nothing_better(view: View, topology: Topology, most: WalPosition, best: Pro
 def seconds_text(loss_s: float) -> str:
     """Return a loss in words."""
     return "more than the recorded history covers" if math.isinf(loss_s) else f"about {loss_s:.1f} s"
-
-
-def lsn_text(lsn: int) -> str:
-    """Return an LSN as PostgreSQL writes it."""
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:08X}"
 
 
 def _preference(view: View, topology: Topology, region: Region) -> tuple[bool, bool, int]:

@@ -2,7 +2,7 @@
 
 The holder counts from when it *sent* its last heartbeat that committed; an observer counts from when it
 *saw* that heartbeat, waits at least as long, and a margin longer. A heartbeat is sent before it is seen, so the holder
-has stopped first, whatever the store's leader did in between. (DESIGN.md, section 6; the idea is that of
+has stopped first, whatever the store's leader did in between. (The idea is that of
 Gray and Cheriton, "Leases", SOSP 1989, with the store's revisions in place of a file server.)
 
 Each application has a lease of its own (``timers.patience``). A heartbeat states how long the leases are that rest on

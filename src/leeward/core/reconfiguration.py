@@ -8,7 +8,7 @@ the old one by compare-and-swap. *Leave* is the same without a learner.
 
 Always true: elections go by the set in force, and every acknowledged write is within their reach. Whoever prepares an
 election rolls the change back in the same transaction. Decision 18 has the proof.
-Not here: what a learner does (``replication``) and what is read from files (``agent.declaration``).
+Not here: what a learner does (``replication``) and what is read from files (``agent.machine.declaration``).
 """
 
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 RTO = detection (lease + patience + margin, less the age of the last heartbeat) + prepare + promote + route, plus
 the DNS TTL for clients that know nothing but DNS. Lease >= max(2 s, 8 x the fleet's largest round trip): below
-that, an ordinary hiccup would look like an outage (DESIGN.md, section 6).
+that, an ordinary hiccup would look like an outage.
 
 Patience is what the RTO leaves: a failover may take half of it, so that a second one still fits (an elected region
 that is lost in turn, or a database that is first waited for and whose lease then has to run out). A machine that
@@ -20,7 +20,7 @@ HEARTBEATS_PER_LEASE = 8
 # Two clocks that drift apart by 0.5 % over a lease, and the time the kernel takes to end a PostgreSQL.
 DRIFT_BOUND = 0.005
 STOP_S = 0.05
-# Measured: promotion of a PostgreSQL under load to its first write, with room (ENGINES.md).
+# Measured: promotion of a PostgreSQL under load to its first write, with room.
 PROMOTE_S = 0.1
 ROUTE_S = 0.1
 # How many round trips the two-phase election costs: prepare, see it and promise, elect; and in the

@@ -183,7 +183,7 @@ def summarise(
 
 
 def exit_status(result: Result) -> int:
-    """Return 0 passed, 1 an objective missed or a rule broken, 4 inconclusive (CONVENTIONS)."""
+    """Return 0 passed, 1 an objective missed or a rule broken, 4 inconclusive."""
     if result.passed is False:
         return EXIT_MISSED
     return EXIT_INCONCLUSIVE if result.passed is None or result.inconclusive else EXIT_PASSED

@@ -181,6 +181,7 @@ class Instance:
         """Change the duty of a running PostgreSQL without a restart; effective when this returns."""
         if duty == self.duty:
             return
+        opens = duty.admits and (self.duty is None or not self.duty.admits)
         # Interrupted half-way, neither the old one nor the new one may be relied on.
         self.duty = None
         self.closed = self.closed and not duty.admits
@@ -194,7 +195,8 @@ class Instance:
                     "SELECT pg_catalog.current_setting('synchronous_standby_names'),"
                     " pg_catalog.current_setting('primary_conninfo')"
                 )
-                if rows == [(names, conninfo)]:
+                # The postmaster has its sessions reload before it loads pg_hba.conf itself.
+                if rows == [(names, conninfo)] and not (opens and await self.session.owner_is_rejected()):
                     break
                 await asyncio.sleep(POLL_S)
         self.duty = duty

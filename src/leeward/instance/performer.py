@@ -38,10 +38,33 @@ class Performer:
             return do.Failed(str(error).strip() or type(error).__name__)
 
     async def _perform(self, step: do.Step) -> do.Outcome:
-        instance = self._instance
         match step:
             case do.AskNeighbours():
                 return do.NeighboursAnswered(await self._who_has_data())
+            case do.Compare(upstream=upstream):
+                return await self._compare(upstream)
+            case do.ReadEnd():
+                return do.EndRead(await self._instance.data.clean_end_lsn())
+            case do.SaveOrphans():
+                return await self._save_orphans(step)
+            case do.Rewind() | do.Copy():
+                return await self._transfer(step)
+            case do.KeepData(epoch=epoch):
+                self._keep_data(epoch)
+            case do.Initialise() | do.Start() | do.Kill() | do.Stop() | do.Checkpoint() | do.Promote():
+                await self._run_server(step)
+            case do.Configure() | do.Cut() | do.CloseAdmission() | do.FreeReplay() | do.ProvideSlots():
+                await self._adjust_server(step)
+            case _:
+                assert_never(step)
+        return do.Done()
+
+    async def _run_server(
+        self, step: do.Initialise | do.Start | do.Kill | do.Stop | do.Checkpoint | do.Promote
+    ) -> None:
+        """Create, start, promote or end PostgreSQL."""
+        instance = self._instance
+        match step:
             case do.Initialise():
                 with instance.stage("initdb"):
                     await instance.data.bootstrap(instance.server)
@@ -55,8 +78,15 @@ class Performer:
             case do.Checkpoint():
                 with instance.stage("checkpoint"):
                     await instance.session.query("CHECKPOINT", timeout_s=_CHECKPOINT_TIMEOUT_S)
-            case do.ReadEnd():
-                return do.EndRead(await instance.data.clean_end_lsn())
+            case do.Promote():
+                await self._promote()
+
+    async def _adjust_server(
+        self, step: do.Configure | do.Cut | do.CloseAdmission | do.FreeReplay | do.ProvideSlots
+    ) -> None:
+        """Change what a running PostgreSQL does, and for whom."""
+        instance = self._instance
+        match step:
             case do.Configure(duty=duty):
                 await instance.adopt(duty)
             case do.CloseAdmission():
@@ -68,27 +98,19 @@ class Performer:
                 await instance.free_replay()
             case do.ProvideSlots(regions=regions, stale=stale):
                 await instance.provide_slots(regions, stale)
-            case do.Promote():
-                await self._promote()
-            case do.Compare(upstream=upstream):
-                return await self._compare(upstream)
-            case do.SaveOrphans():
-                return await self._save_orphans(step)
-            case do.KeepData(epoch=epoch):
-                self._keep_data(epoch)
+
+    async def _transfer(self, step: do.Rewind | do.Copy) -> do.Copied:
+        """Give the data directory the upstream's history."""
+        instance = self._instance
+        match step:
             case do.Rewind(upstream=upstream):
                 with instance.stage("rewind"):
-                    rewound = do.Copied(await instance.data.rewind_to(upstream))
-                instance.walrelay.forget(upstream)
-                return rewound
+                    copied = await instance.data.rewind_to(upstream)
             case do.Copy(upstream=upstream):
                 with instance.stage("copy"):
-                    copied = do.Copied(await instance.data.copy_from(upstream))
-                instance.walrelay.forget(upstream)
-                return copied
-            case _:
-                assert_never(step)
-        return do.Done()
+                    copied = await instance.data.copy_from(upstream)
+        instance.walrelay.forget(step.upstream)
+        return do.Copied(copied)
 
     async def _start(self, step: do.Start) -> None:
         instance = self._instance

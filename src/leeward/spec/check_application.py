@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from leeward.base.problem import Problem
+from leeward.base.units import duration_text
 from leeward.core import timers
 from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application, Engine
@@ -11,7 +12,6 @@ from leeward.spec.loaded import Loaded
 from leeward.spec.source import Place
 from leeward.spec.spec import is_synchronous, placement, rtt_max_s, shortest_budget
 from leeward.spec.validate import suggestion
-from leeward.spec.values import duration_text
 
 RESERVED_NAMESPACES = ("default", "leeward-system")
 RESERVED_PREFIX = "kube-"

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from leeward.base.units import duration_text
 from leeward.spec.schema import KINDS
 from leeward.spec.validate import models_in
-from leeward.spec.values import Model, Quantity, duration_text
+from leeward.spec.values import Model, Quantity
 
 HEADER = """\
 # The files you write

@@ -15,24 +15,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from leeward.base import units
+from leeward.base.units import DURATION_PATTERN, duration_text
 from leeward.spec import dns_names
 
-SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION_MAX_S = 8760 * 3600.0
-DURATION_PATTERN = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
-
-FACTOR_PER_SUFFIX = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    "k": Decimal(10**3),
-    "M": Decimal(10**6),
-    "G": Decimal(10**9),
-    "T": Decimal(10**12),
-    "Ki": Decimal(2**10),
-    "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30),
-    "Ti": Decimal(2**40),
-}
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 # Room for what is appended to a name (-postgres-0, hashes of pods) within Kubernetes' 63 characters.
@@ -83,16 +70,15 @@ class Quantity:
 
 def parse_duration_s(raw: object) -> float:
     """Return seconds. A unit is required: a bare 5 could be anything."""
-    match = re.fullmatch(DURATION_PATTERN, raw) if isinstance(raw, str) else None
-    if match is None or not isinstance(raw, str):
+    try:
+        seconds = units.parse_duration_s(raw if isinstance(raw, str) else "")
+    except ValueError:
         raise invalid(
             "bad-duration",
             f"{shown(raw)} is not a duration",
             why="a duration is a number and a unit, so that nobody has to guess the unit",
             fix="write it as 500ms, 5s, 2m or 1h",
-        )
-    unit = match.group(2)
-    seconds = float(raw.removesuffix(unit)) * SECONDS_PER_UNIT[unit]
+        ) from None
     if seconds > DURATION_MAX_S:
         raise invalid(
             "bad-duration",
@@ -116,8 +102,7 @@ def parse_quantity(raw: object) -> Quantity:
             why="amounts are written as Kubernetes writes them: a number, and a suffix for its scale",
             fix="write CPUs as 500m or 2, memory and storage as 512Mi or 10Gi",
         )
-    suffix = match.group(2) or ""
-    return Quantity(text, Decimal(text.removesuffix(suffix)) * FACTOR_PER_SUFFIX[suffix])
+    return Quantity(text, units.parse_quantity(text))
 
 
 def parse_name(raw: object) -> str:
@@ -211,11 +196,6 @@ def shown(raw: object) -> str:
     if isinstance(raw, bool) or raw is None:
         return {True: "true", False: "false", None: "null"}[raw]
     return f'"{raw}"' if isinstance(raw, str) else str(raw)
-
-
-def duration_text(seconds: float) -> str:
-    """Return seconds as a person writes them in the files."""
-    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
 
 
 def _schema(pattern: str, *examples: str) -> WithJsonSchema:

@@ -1,7 +1,7 @@
 """The agent's API: for operators, for the other agents, for Prometheus. mTLS: no request without a certificate.
 
 Other regions' agents may probe and promise. Whatever changes the fleet must be signed by an operator, also when another
-agent passes it on (``agent.authorization``).
+agent passes it on (``agent.runtime.authorization``).
 """
 
 from collections.abc import Mapping

@@ -208,20 +208,20 @@ class Runtime:
                 self._routes_set.set()
             case do.ReadStore():
                 self._read_again.set()
-            case do.ReportStoreRestored(because=because):
-                log.warning("quorum store went back; lease given up", because=because)
             case do.MoveLeader(to=to):
                 self._start("move leader", partial(self._move_leader, to), to=to)
-            case do.Reply(request=request):
-                future = self._replies.get(request)
-                if future is not None and not future.done():
-                    future.set_result(action)
-            case do.LogDecision(app=app, because=because):
-                log.info("decided", app=app, because=because)
-            case do.ReportDefect(app=app, because=because):
-                log.error("refused to propose a topology that breaks an invariant", app=app, because=because)
+            case do.Reply():
+                self._reply(action)
+            case do.ReportStoreRestored() | do.LogDecision() | do.ReportDefect():
+                _write_to_log(action)
             case _:
                 assert_never(action)
+
+    def _reply(self, reply: do.Reply) -> None:
+        """Answer the operator who waits for this, if one still does."""
+        future = self._replies.get(reply.request)
+        if future is not None and not future.done():
+            future.set_result(reply)
 
     # -- owning tasks -----------------------------------------------------------------------------
 
@@ -402,3 +402,13 @@ class Runtime:
     async def _watch_pods(self, app: App) -> None:
         async for pods in self._pods.ready(app):
             self.post(on.PodsChanged(app, pods))
+
+
+def _write_to_log(action: do.ReportStoreRestored | do.LogDecision | do.ReportDefect) -> None:
+    match action:
+        case do.ReportStoreRestored(because=because):
+            log.warning("quorum store went back; lease given up", because=because)
+        case do.LogDecision(app=app, because=because):
+            log.info("decided", app=app, because=because)
+        case do.ReportDefect(app=app, because=because):
+            log.error("refused to propose a topology that breaks an invariant", app=app, because=because)

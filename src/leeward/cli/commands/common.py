@@ -1,17 +1,16 @@
 """Options that many verbs share, and the way from a context to its console."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from leeward.base.units import parse_duration_s
 from leeward.cli import jsonpath
 from leeward.cli.console import Console
 from leeward.cli.render import Form, Output
 
 FORMS = "table|wide|json|yaml|name|jsonpath=TEMPLATE"
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def console(context: typer.Context) -> Console:
@@ -25,10 +24,10 @@ def seconds(text: str | float) -> float:
     """Return the seconds that ``30s``, ``500ms`` or ``2m`` mean; a number without a unit is refused."""
     if isinstance(text, float):
         return text
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no duration; write a number and its unit, such as 30s")
-    return float(match[1]) * _UNITS_S[match[2]]
+    try:
+        return parse_duration_s(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a valid duration; write a number and a unit, such as 30s") from None
 
 
 World = Annotated[

@@ -3,11 +3,11 @@
 Every command stands in a block of its own so that a test can run them all.
 """
 
+from leeward.base.units import duration_text
 from leeward.compile.kube.kustomize import Files
 from leeward.compile.observe.alerts import alerts_of
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
-from leeward.spec.values import duration_text
 
 
 def runbooks(spec: Spec, application: Application) -> Files:

@@ -1,5 +1,6 @@
 """How a mesh treats an application's requests and pods: the parts that Istio's objects and Flagger's Canary share."""
 
+from leeward.base.units import duration_text
 from leeward.compile.kube.objects import KubeObject
 from leeward.compile.site import Site
 from leeward.spec.application import Application
@@ -19,7 +20,7 @@ def traffic_policy(site: Site, application: Application) -> KubeObject:
     balancer: KubeObject = (
         {"consistentHash": {"httpCookie": {"name": f"{application.metadata.name}-pod", "ttl": "0s"}}}
         if traffic.affinity
-        else {"simple": "LEAST_REQUEST", "warmup": {"duration": _duration(traffic.warmup_s)}}
+        else {"simple": "LEAST_REQUEST", "warmup": {"duration": duration_text(traffic.warmup_s)}}
     )
     pairs = failover_pairs(site, application)
     balancer["localityLbSetting"] = {
@@ -34,8 +35,8 @@ def traffic_policy(site: Site, application: Application) -> KubeObject:
         "loadBalancer": balancer,
         "outlierDetection": {
             "consecutive5xxErrors": breaker.errors,
-            "interval": _duration(breaker.interval_s),
-            "baseEjectionTime": _duration(breaker.ejection_s),
+            "interval": duration_text(breaker.interval_s),
+            "baseEjectionTime": duration_text(breaker.ejection_s),
             "maxEjectionPercent": breaker.ejected_max,
         },
         "tls": {"mode": "ISTIO_MUTUAL"},
@@ -65,10 +66,6 @@ def retries_of(application: Application) -> KubeObject:
     retries = application.spec.traffic.retries
     return {
         "attempts": retries.attempts,
-        "perTryTimeout": _duration(retries.timeout_s),
+        "perTryTimeout": duration_text(retries.timeout_s),
         "retryOn": "connect-failure,refused-stream,reset-before-request",
     }
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from leeward.base.units import duration_text
 from leeward.compile.app.images import by_tag
 from leeward.compile.part import Part
 from leeward.compile.platform.nodes import saving
@@ -9,7 +10,6 @@ from leeward.compile.site import all_clusters
 from leeward.spec.application import Application
 from leeward.spec.platform import MeshKind, SecretsBy
 from leeward.spec.spec import Spec
-from leeward.spec.values import duration_text
 
 SECRET_NAME_KEYS = (
     "secretName",

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 import psycopg
 
+from leeward.base.units import parse_lsn
 from leeward.core.values import Region
 from leeward.instance.machine.values import Duty
 from leeward.instance.postgres import configuration, founding
 from leeward.instance.postgres.configuration import OWN_DATABASE, SUPERUSER
 from leeward.instance.postgres.connection import as_superuser
-from leeward.instance.postgres.lineage import parse_history, parse_lsn
+from leeward.instance.postgres.lineage import parse_history
 from leeward.instance.postgres.pinned import options
 from leeward.instance.postgres.server import CommandError, Server, run
 from leeward.instance.postgres.waldump import SEGMENT_BYTES, record_command

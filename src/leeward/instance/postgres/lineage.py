@@ -4,20 +4,10 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from leeward.base.units import parse_lsn
 from leeward.instance.machine.lineage import Lineage
 from leeward.instance.postgres.connection import for_replication
 from leeward.instance.settings import Endpoint, ManagerSettings
-
-
-def parse_lsn(text: str) -> int:
-    """Return PostgreSQL's ``X/Y`` as an integer."""
-    high, _, low = text.partition("/")
-    return (int(high, 16) << 32) | int(low, 16)
-
-
-def format_lsn(lsn: int) -> str:
-    """Return an integer as PostgreSQL's ``X/Y``."""
-    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 
 def parse_history(text: str) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ written yet: all of its bytes are zero.
 from collections.abc import Iterable
 from pathlib import Path
 
-from leeward.instance.postgres.lineage import format_lsn
+from leeward.base.units import lsn_text
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 
@@ -32,8 +32,8 @@ def stretch_command(binaries: Path, directory: Path, stretch: Stretch) -> tuple[
     return (
         str(binaries / "pg_waldump"),
         f"--path={directory}",
-        f"--start={format_lsn(start_lsn)}",
-        f"--end={format_lsn(end_lsn)}",
+        f"--start={lsn_text(start_lsn)}",
+        f"--end={lsn_text(end_lsn)}",
         names[0],
         names[-1],
     )
@@ -43,4 +43,4 @@ def record_command(binaries: Path, directory: Path, timeline: int, lsn: int) -> 
     """Return what prints the record at ``lsn``. It may go on in the next segment, if there is one."""
     first, following = segment_names(((timeline, lsn, lsn + SEGMENT_BYTES + 1),))[:2]
     names = [first, following] if (directory / following).exists() else [first]
-    return (str(binaries / "pg_waldump"), f"--path={directory}", f"--start={format_lsn(lsn)}", "--limit=1", *names)
+    return (str(binaries / "pg_waldump"), f"--path={directory}", f"--start={lsn_text(lsn)}", "--limit=1", *names)

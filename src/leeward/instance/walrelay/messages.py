@@ -7,6 +7,8 @@ import re
 import struct
 from dataclasses import dataclass, replace
 
+from leeward.base.units import parse_lsn
+
 FRAME_MAX_BYTES = 64 * 1024 * 1024
 COPY_DONE = b"c\x00\x00\x00\x04"
 GOODBYE = b"X\x00\x00\x00\x04"
@@ -40,7 +42,7 @@ class Fork:
         """Return what the row says that answers the end of a stream. Raises UnforeseenError."""
         columns = _columns(row)
         if len(columns) == 2 and _TIMELINE.fullmatch(columns[0]) and _LSN.fullmatch(columns[1]):
-            return cls(int(columns[0]), _lsn(columns[1]))
+            return cls(int(columns[0]), parse_lsn(columns[1].decode()))
         raise UnforeseenError(f"{row[:60]!r} does not say where the timeline has ended")
 
 
@@ -58,7 +60,7 @@ class Start:
         match = _START.fullmatch(query)
         if match is None:
             return None
-        return cls(match["slot"], _lsn(match["lsn"]), int(match["timeline"]))
+        return cls(match["slot"], parse_lsn(match["lsn"].decode()), int(match["timeline"]))
 
     def query(self) -> bytes:
         """Return the query that makes it."""
@@ -129,11 +131,6 @@ class Wal:
         """Return the message."""
         body = b"w" + _WAL.pack(self.at_lsn, self.server_end_lsn, self.sent_at) + self.payload
         return b"d" + struct.pack("!I", len(body) + 4) + body
-
-
-def _lsn(text: bytes) -> int:
-    high, low = (int(part, 16) for part in text.split(b"/"))
-    return (high << 32) + low
 
 
 def _columns(row: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from leeward.base.units import parse_quantity
 from leeward.ports.cluster import HORIZONTAL_POD_AUTOSCALERS, PODS, KubeObject
 from leeward.world.kubernetes import proctree
 from leeward.world.kubernetes.pods import condition, is_ready
@@ -162,8 +163,7 @@ class Autoscaler:
 
 def cores_of(quantity: Any) -> float:
     """Return a CPU quantity (``250m``, ``1``, ``0.5``) in cores."""
-    text = str(quantity)
-    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    return float(parse_quantity(str(quantity)))
 
 
 def _requested_cores(pod: KubeObject) -> float:
