@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.world.running import copied, patient
+
 from .worlds import PAYMENTS, START_S, Leeward, at_home, primary, until
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(700)]
@@ -18,9 +20,10 @@ def leeward() -> Iterator[Leeward]:
 
 
 @pytest.fixture(scope="module")
-def world(leeward: Leeward) -> Iterator[Leeward]:
-    """A world that is ready; what `up` printed was checked."""
-    result = leeward("up", str(PAYMENTS), "--timeout", START_S)
+def world(leeward: Leeward, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leeward]:
+    """A world that is ready, and where nothing moves by itself; what `up` printed was checked."""
+    files = copied(tmp_path_factory.mktemp("files"), patient)
+    result = leeward("up", str(files), "--timeout", START_S)
     assert result.returncode == 0, result.stderr
     assert "everything is ready" in result.stderr
     for shown in ("http://127.0.0.1:", str(leeward.home / "default" / "operator"), "leeward switchover payments"):
@@ -91,7 +94,7 @@ def test_danger_must_be_confirmed_by_name(world: Leeward) -> None:
 def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
     result = world.done("switchover", "payments", "--to", "europe-west1", "--timeout", START_S)
     assert (result.returncode, result.stdout) == (0, "application/payments switched-over\n"), result.stderr
-    assert primary(world) == "europe-west1"
+    until(lambda: primary(world) == "europe-west1", lambda: world("status").stdout)
 
     def told() -> list[dict[str, Any]]:
         decisions = [json.loads(line) for line in world("records", "payments", "-o", "json").stdout.splitlines()]

@@ -2,21 +2,24 @@
 
 import asyncio
 import importlib.util
+import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import psycopg
 import pytest
 import yaml
+
+from tests.instance.instances import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "payments"
 # Found, not imported: importing it starts to look for servers.
@@ -25,27 +28,34 @@ assert PACKAGE is not None
 assert PACKAGE.origin is not None
 BINARIES = Path(PACKAGE.origin).parent / "pginstall18" / "bin"
 STARTUP_TIMEOUT_S = 90.0
+REQUEST_TIMEOUT_S = 180.0
+AS_IT_IS: Mapping[str, int] = {}
+PATIENT: Mapping[str, int] = {
+    "pool.CONNECT_TIMEOUT_S": 20,
+    "pool.STATEMENT_TIMEOUT_MS": 20,
+    "pool.CANCEL_TIMEOUT_S": 20,
+    "pool.WAIT_TIMEOUT_S": 20,
+    "store.STATEMENT_TIMEOUT_S": 20,
+    "store.COMMIT_TIMEOUT_S": 20,
+}
+"""How many times longer the service waits: on a loaded machine answers are late, and it would give up by itself."""
+QUICK_TO_DOUBT: Mapping[str, int] = {**PATIENT, "store.COMMIT_TIMEOUT_S": 1}
+"""Where it is tested that a COMMIT is given up."""
+# Its modules are those that uvicorn serves from afterwards.
+LONGER = """
+import importlib, json, runpy, sys
+times = json.loads(sys.argv.pop(1))
+sys.path.insert(0, sys.argv[sys.argv.index("--app-dir") + 1])
+for name, factor in times.items():
+    module, constant = name.split(".")
+    found = importlib.import_module(module)
+    setattr(found, constant, getattr(found, constant) * factor)
+runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+"""
 
 
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """Return a port nobody listens on, below the ephemeral range, another one each time."""
-    for port in range(21000 + os.getpid() % 5000, 32000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port
-    raise AssertionError("no free port")
-
-
-def command(port: int) -> list[str]:
-    """Return the command of application.yaml, as a pod runs it, but for the port."""
+def command(port: int, times: Mapping[str, int] = AS_IT_IS) -> list[str]:
+    """Return the command of application.yaml, as a pod runs it, but for the port, and for how long it waits."""
     application = yaml.safe_load((EXAMPLE / "application.yaml").read_text())
     values = {"$(EXAMPLE_DIR)": str(EXAMPLE), "$(POD_IP)": "127.0.0.1"}
     arguments = list[str]()
@@ -53,7 +63,9 @@ def command(port: int) -> list[str]:
         for name, value in values.items():
             argument = argument.replace(name, value)
         arguments.append(str(port) if argument == "8000" else argument)
-    assert arguments[0] == "python"
+    assert arguments[:3] == ["python", "-m", "uvicorn"]
+    if times:
+        return [sys.executable, "-c", LONGER, json.dumps(dict(times)), *arguments[3:]]
     return [sys.executable, *arguments[1:]]
 
 
@@ -71,7 +83,6 @@ class PostgreSQL:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="leeward-test-", dir="/tmp"))
-        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._user: dict[str, object] = {}
         if os.geteuid() == 0:
@@ -82,6 +93,8 @@ class PostgreSQL:
              "--locale=C.utf8"],
             check=True, capture_output=True, cwd="/", **self._user,  # type: ignore[call-overload]
         )  # fmt: skip
+        # Late: until it listens, the port is anybody's.
+        self.port = free_port()
 
     def start(self) -> None:
         """Start, and return when it accepts connections."""
@@ -137,11 +150,17 @@ class PostgreSQL:
 class Service:
     """One pod of the payments service, and a client of it."""
 
-    def __init__(self, primary_port: int, local_port: int, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        primary_port: int,
+        local_port: int,
+        environment: Mapping[str, str] | None = None,
+        times: Mapping[str, int] = AS_IT_IS,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen(
-            command(self.port),
+            command(self.port, times),
             env={
                 "PATH": os.environ["PATH"],
                 "DATABASE_HOST": "127.0.0.1",
@@ -156,7 +175,7 @@ class Service:
                 **(environment or {}),
             },
         )
-        self.client = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=60))
+        self.client = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
 
     async def pay(self, key: str, amount_cents: object = 100) -> tuple[int, dict[str, object]]:
         """POST a payment; return the status and the answer."""
@@ -189,6 +208,12 @@ class Service:
                 assert self.process.poll() is None, "the service ended"
                 assert time.monotonic() < deadline_s, "the service does not answer"
 
+    async def ready(self) -> None:
+        """Return when it says that some database answers."""
+        async with asyncio.timeout(STARTUP_TIMEOUT_S):
+            while (await self.get("/readyz"))[0] != 200:
+                pass
+
     def resident_kib(self) -> int:
         """Return the memory it takes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -199,6 +224,22 @@ class Service:
         await self.client.close()
         self.process.terminate()
         self.process.wait(60)
+
+
+@asynccontextmanager
+async def serving(
+    primary_port: int,
+    local_port: int,
+    environment: Mapping[str, str] | None = None,
+    times: Mapping[str, int] = PATIENT,
+) -> AsyncIterator[Service]:
+    """Yield a pod that answers."""
+    pod = Service(primary_port, local_port, environment, times)
+    try:
+        await pod.started()
+        yield pod
+    finally:
+        await pod.close()
 
 
 @pytest.fixture(scope="session")
@@ -225,9 +266,5 @@ def postgres(cluster: PostgreSQL) -> PostgreSQL:
 @pytest.fixture
 async def service(postgres: PostgreSQL) -> AsyncIterator[Service]:
     """A pod whose primary and local database are the same server."""
-    pod = Service(postgres.port, postgres.port)
-    try:
-        await pod.started()
+    async with serving(postgres.port, postgres.port) as pod:
         yield pod
-    finally:
-        await pod.close()

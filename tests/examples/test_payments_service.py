@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import STARTUP_TIMEOUT_S, PostgreSQL, Service, free_port, until
+from tests.instance.instances import free_port
+
+from .conftest import AS_IT_IS, PATIENT, QUICK_TO_DOUBT, STARTUP_TIMEOUT_S, PostgreSQL, Service, serving, until
 
 pytestmark = pytest.mark.engine
+
+WAITING = "from pg_stat_activity where wait_event = 'SyncRep'"
 
 
 async def test_the_same_key_gives_the_same_answer(service: Service) -> None:
@@ -83,25 +87,28 @@ async def test_the_list_has_every_payment_of_a_prefix(service: Service) -> None:
 
 async def test_a_commit_that_no_standby_confirms_is_unknown(service: Service, postgres: PostgreSQL) -> None:
     await service.paid("warm")
-    postgres.set("synchronous_standby_names", "nobody")
-    status, document = await service.pay("key-5")
-    assert (status, document["code"]) == (504, "unknown")
-    # The row is visible now, but still nobody holds it: a repetition may not promise it either.
-    status, document = await service.pay("key-5")
-    assert (status, document["code"]) == (504, "unknown")
+    async with serving(postgres.port, postgres.port, times=QUICK_TO_DOUBT) as doubting:
+        postgres.set("synchronous_standby_names", "nobody")
+        status, document = await doubting.pay("key-5")
+        assert (status, document["code"]) == (504, "unknown")
+        await until(lambda: not postgres.run(f"select 1 {WAITING}"))
+        # The row is visible now, but still nobody holds it: a repetition may not promise it either.
+        status, document = await doubting.pay("key-5")
+        assert (status, document["code"]) == (504, "unknown")
     postgres.set("synchronous_standby_names", "")
     status, document = await service.pay("key-5")
     assert status == 200
     assert postgres.run("select count(*) from payments where key = 'key-5'") == [(1,)]
 
 
-async def test_a_cancelled_wait_for_a_standby_is_unknown(service: Service, postgres: PostgreSQL) -> None:
-    await service.paid("warm")
-    postgres.set("synchronous_standby_names", "nobody")
-    paying = asyncio.create_task(service.pay("key-6"))
-    cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep' and query = 'commit'"
-    await until(lambda: postgres.run(cancel))
-    status, document = await paying
+async def test_a_cancelled_wait_for_a_standby_is_unknown(postgres: PostgreSQL) -> None:
+    # The cancellation is ours: a minute is left for it, and the service does not give up before.
+    async with serving(postgres.port, postgres.port, times={**PATIENT, "store.COMMIT_TIMEOUT_S": 40}) as service:
+        await service.paid("warm")
+        postgres.set("synchronous_standby_names", "nobody")
+        paying = asyncio.create_task(service.pay("key-6"))
+        await until(lambda: postgres.run(f"select pg_cancel_backend(pid) {WAITING} and query = 'commit'"))
+        status, document = await paying
     assert (status, document["code"]) == (504, "unknown")
     assert "synchronous replication" in str(document["why"])
     assert postgres.run("select count(*) from payments where key = 'key-6'") == [(1,)]
@@ -154,41 +161,32 @@ async def test_a_black_hole_never_hangs_a_request(postgres: PostgreSQL) -> None:
 
     hole_port = free_port()
     hole = await asyncio.start_server(silent, "127.0.0.1", hole_port)
-    pod = Service(hole_port, postgres.port)
     try:
-        await pod.started()
-        began_s = time.monotonic()
-        status, document = await pod.pay("key-11")
-        assert (status, document["code"]) == (503, "failed")
-        assert time.monotonic() - began_s < 40
-        assert (await pod.get("/readyz"))[0] == 200, "the local database answers"
+        async with serving(hole_port, postgres.port, times=AS_IT_IS) as pod:
+            began_s = time.monotonic()
+            status, document = await pod.pay("key-11")
+            assert (status, document["code"]) == (503, "failed")
+            assert time.monotonic() - began_s < 40
+            # The local database answers, though within this pod's second not always.
+            await pod.ready()
     finally:
-        await pod.close()
         hole.close()
 
 
 async def test_reads_go_on_through_the_primary_without_a_local_database(postgres: PostgreSQL) -> None:
-    pod = Service(postgres.port, free_port())
-    try:
-        await pod.started()
+    async with serving(postgres.port, free_port()) as pod:
         payment = await pod.paid("key-12")
         assert await pod.get(f"/api/payments/{payment['id']}") == (200, payment)
         assert (await pod.get("/readyz"))[0] == 200
-    finally:
-        await pod.close()
 
 
 async def test_deep_health_looks_at_the_certificate(postgres: PostgreSQL, tmp_path: Path) -> None:
-    pod = Service(postgres.port, postgres.port, {"IDENTITY_DIR": str(tmp_path)})
-    try:
-        await pod.started()
+    async with serving(postgres.port, postgres.port, {"IDENTITY_DIR": str(tmp_path)}) as pod:
         await pod.paid("key-13")
         status, document = await pod.get("/healthz/deep")
         assert status == 503
         (reason,) = document["reasons"]  # type: ignore[misc]
         assert "tls.crt" in reason
-    finally:
-        await pod.close()
 
 
 async def test_deep_health_and_metrics_of_a_sound_pod(service: Service) -> None:

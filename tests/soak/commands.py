@@ -1,6 +1,7 @@
 """Commands on the world that soaks."""
 
 import asyncio
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,17 +10,27 @@ WORLD = "soak"
 LEEWARD = Path(sys.executable).parent / "leeward"
 
 
-async def leeward(*arguments: str, timeout_s: float) -> tuple[int, str]:
-    """Run a command; return its exit status and output."""
+async def leeward(*arguments: str, timeout_s: float) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end; what it tells meanwhile is told on."""
     process = await asyncio.create_subprocess_exec(
-        LEEWARD, *arguments, "--world", WORLD, stdout=asyncio.subprocess.PIPE
+        LEEWARD, *arguments, "--world", WORLD, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         async with asyncio.timeout(timeout_s):
-            output, _ = await process.communicate()
+            output, told = await asyncio.gather(process.stdout.read(), _told_on(process.stderr))
+            status = await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    return subprocess.CompletedProcess(arguments, status, output.decode(), told)
+
+
+async def _told_on(stream: asyncio.StreamReader) -> str:
+    told = ""
+    async for line in stream:
+        told += line.decode()
+        sys.stderr.write(line.decode())
+    return told

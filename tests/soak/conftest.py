@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.world.drilled import pytest_terminal_summary, undecided
+
+__all__ = ["home", "pytest_terminal_summary", "undecided"]
+
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -8,6 +8,7 @@ The world is tethered to this process: however this ends, nothing of the world i
 import asyncio
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.soak.commands import PAYMENTS, WORLD, leeward
 from tests.soak.questions import Questions
 from tests.soak.sampling import Sampler
 from tests.soak.slopes import Sample, judge, report
+from tests.world.drilled import TRIES, Result, Trials, outcome
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(0)]
 
@@ -29,10 +31,10 @@ SETTLE_S = min(240.0, SOAK_S / 5)
 EVERY_S = 10.0
 START_TIMEOUT_S = 240.0
 SEED = 9
-FAILOVERS, FAILOVER_TIMEOUT_S = "3", 900.0
+FAILOVERS, FAILOVER_TIMEOUT_S = 3, 900.0
 
 
-async def test_a_world_that_nobody_uses_stays_as_it_is(home: Path) -> None:
+async def test_a_world_that_nobody_uses_stays_as_it_is(home: Path, undecided: list[str]) -> None:
     spec = load(PAYMENTS)
     _, world = await start(Console(), PAYMENTS, WORLD, START_TIMEOUT_S)
     async with world:
@@ -47,18 +49,41 @@ async def test_a_world_that_nobody_uses_stays_as_it_is(home: Path) -> None:
         trends = judge(samples)
         print(f"\n{len(trends)} gauges over {samples[-1].at_s - samples[0].at_s:.0f} s:\n{report(trends)}")
         # The primary's region is lost and returns; all follow in the end.
-        _, output = await leeward(
-            "drill", "region-loss", "--runs", FAILOVERS, "-o", "json", timeout_s=FAILOVER_TIMEOUT_S
-        )
-        drill = json.loads(output)
-        print(f"failover after that: {json.dumps(drill['objectives'])}; broken: {drill['broken']}")
+        failovers = [await _failover(undecided) for _ in range(FAILOVERS)]
         await world.down()
     assert [each.name for each in trends if not each.flat] == []
     judged = {each.name for each in trends}
     assert {f"{region.name} latency_ms" for region in info.regions} <= judged, "every request was answered"
-    assert drill["broken"] == []
-    assert [run["run"] for run in drill["timeline"] if run["first_write"] is None] == []
-    assert [each for each in drill["objectives"] if each["name"] in ("lost", "duplicated") and not each["met"]] == []
+    drills = [drill for each in failovers for drill in each.results]
+    assert [sentence for drill in drills for sentence in drill["broken"]] == []
+    objectives = [each for drill in drills for each in drill["objectives"]]
+    assert [each for each in objectives if each["name"] in ("lost", "duplicated") and not each["met"]] == []
+    assert [each.why for each in failovers if each.why is not None] == []
+    runs = [run for each in failovers for run in each.results[-1]["timeline"]]
+    assert [run for run in runs if run["first_write"] is None] == []
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """The tries of losing the primary's region once."""
+
+    results: list[Result]
+    why: str | None
+    """Why none of them tells how it went; None: the last one does, or the machine is to blame."""
+
+
+async def _failover(undecided: list[str]) -> Failover:
+    trials, results = Trials("region-loss after the soak", undecided), list[Result]()
+    for _ in range(TRIES):
+        drill = await leeward("drill", "region-loss", "--runs", "1", "-o", "json", timeout_s=FAILOVER_TIMEOUT_S)
+        result = outcome(drill)
+        if not isinstance(result, str):
+            print(f"failover after that: {json.dumps(result['objectives'])}; broken: {result['broken']}")
+            results.append(result)
+        # Aside: it may wait until the machine is calm.
+        if await asyncio.to_thread(trials.ended_with, result):
+            return Failover(results, None)
+    return Failover(results, trials.why)
 
 
 async def _soaked(sampler: Sampler, questions: Questions) -> list[Sample]:

@@ -81,7 +81,7 @@ async def test_a_world_under_load_with_a_fault_a_minute_needs_no_restart(home: P
         trends = judge(samples, BUSY, share=SHARE)
         print(f"\nseed {SEED}: {sum(verdicts.values())} faults in {SOAK_S:.0f} s: {dict(verdicts)}")
         print(f"{len(trends)} gauges over {samples[-1].at_s - samples[0].at_s:.0f} s:\n{report(trends)}")
-        status, _ = await leeward("wait", app, "--timeout", READY_TIMEOUT, timeout_s=DRILL_TIMEOUT_S)
+        waited = await leeward("wait", app, "--timeout", READY_TIMEOUT, timeout_s=DRILL_TIMEOUT_S)
         await world.down()
     assert broken == []
     assert verdicts["did not begin"] == 0
@@ -90,7 +90,7 @@ async def test_a_world_under_load_with_a_fault_a_minute_needs_no_restart(home: P
     for region in spec.fleet.spec.regions:
         assert {f"{region.name} {each}" for each in ("disk_bytes", "store_bytes", "latency_ms")} <= judged
         assert [name for name in judged if name.startswith(region.name) and name.endswith("all anonymous_bytes")]
-    assert status == 0, "everything is ready in the end"
+    assert waited.returncode == 0, "everything is ready in the end"
     assert [each.name for each in trends if not each.flat] == []
 
 
@@ -103,12 +103,12 @@ async def _faults(chance: random.Random, verdicts: Counter[str]) -> list[str]:
         pending = pending or chance.sample(FAULTS, len(FAULTS))
         began_s, fault, mode = loop.time(), pending.pop(), chance.choice(MODES)
         how = ("--replication", mode, *OPTIONS.get(fault, ()), "-o", "json")
-        status, output = await leeward("drill", fault, *how, timeout_s=DRILL_TIMEOUT_S)
-        verdict = {0: "passed", 1: "missed an objective", 4: "inconclusive"}.get(status, "did not begin")
+        drill = await leeward("drill", fault, *how, timeout_s=DRILL_TIMEOUT_S)
+        verdict = {0: "passed", 1: "missed an objective", 4: "inconclusive"}.get(drill.returncode, "did not begin")
         verdicts[verdict] += 1
         print(f"{fault}, {mode}: {verdict}")
         if verdict != "did not begin":
-            result: dict[str, Any] = json.loads(output)
+            result: dict[str, Any] = json.loads(drill.stdout)
             broken += [f"{fault}, {mode}: {each}" for each in result["broken"]]
         await asyncio.sleep(max(0.0, began_s + FAULT_EVERY_S - loop.time()))
     return broken

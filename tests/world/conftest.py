@@ -7,26 +7,9 @@ import pytest
 
 from leeward.world.client import World, launch
 from tests.world import support
+from tests.world.drilled import pytest_terminal_summary, undecided
 
-UNDECIDED = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[UNDECIDED] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which drills this machine could not decide."""
-    if config.stash[UNDECIDED]:
-        terminalreporter.section("drills that could not be decided: run them again on a quiet machine", yellow=True)
-        for sentence in config.stash[UNDECIDED]:
-            terminalreporter.write_line(sentence)
-
-
-@pytest.fixture
-def undecided(pytestconfig: pytest.Config) -> list[str]:
-    """What is told at the end of the drills that were safe, and of which no more can be said on this machine."""
-    return pytestconfig.stash[UNDECIDED]
+__all__ = ["home", "pytest_terminal_summary", "undecided", "world"]
 
 
 @pytest.fixture

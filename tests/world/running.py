@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,17 +24,32 @@ PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 UP_TIMEOUT_S = 250
 PATIENCE_S = 120.0
 REQUEST_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 15
+LONGER = {"rto: 5s": "rto: 60s", "rpo: 5s": "rpo: 20s"}
+NOT_CONNECTED = 75
 T = TypeVar("T")
-_CONNECT = """
+_CONNECT = f"""
 import itertools, json, sys, time
 import psycopg
+def not_connected(error):
+    print(error, file=sys.stderr)
+    sys.exit({NOT_CONNECTED})
 settings, statement = json.loads(sys.stdin.readline())
-connection = psycopg.connect(**settings, connect_timeout=5, autocommit=True)
+try:
+    connection = psycopg.connect(**settings, connect_timeout={CONNECT_TIMEOUT_S}, autocommit=True)
+except psycopg.OperationalError as error:
+    not_connected(error)
 """
 _ONCE = """
-cursor = connection.execute(statement)
-while cursor.nextset():
-    pass
+try:
+    cursor = connection.execute(statement)
+    while cursor.nextset():
+        pass
+except psycopg.OperationalError as error:
+    # The server ends the session, or the line is cut.
+    if connection.closed or (error.sqlstate or "").startswith("57P"):
+        not_connected(error)
+    raise
 print(json.dumps(cursor.fetchall() if cursor.description else [], default=str))
 """
 _OPEN = """
@@ -48,6 +63,29 @@ for number in itertools.count():
     print(number, flush=True)
     time.sleep(0.02)
 """
+
+
+class NotConnectedError(AssertionError):
+    """PostgreSQL could not be asked, or did not answer: not what it thinks of the statement."""
+
+
+def patient(application: str) -> str:
+    """Return an Application file whose primary may stand still for 10 s, and is replaced after 28 s.
+
+    For tests in which nothing may move by itself. The file's own 2 s are what a busy machine takes.
+    """
+    for given, longer in LONGER.items():
+        assert given in application
+        application = application.replace(given, longer, 1)
+    return application
+
+
+def copied(files: Path, changed: Callable[[str], str] = str) -> Path:
+    """Copy examples/payments into a directory, its Application file changed; return the directory."""
+    shutil.copytree(PAYMENTS, files, dirs_exist_ok=True)
+    application = files / "application.yaml"
+    application.write_text(changed(application.read_text("utf-8")), "utf-8")
+    return files
 
 
 class Running:
@@ -92,11 +130,14 @@ class Running:
         return [record["reason"] for record in self.records() if "reason" in record]
 
     def until(self, condition: Callable[[], T], what: str) -> T:
+        """Return what the condition returns, once it holds; a database that cannot be asked may be so later."""
         give_up_s = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
+        while True:
+            with suppress(NotConnectedError):
+                if found := condition():
+                    return found
             assert time.monotonic() < give_up_s, f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}"
             time.sleep(0.3)
-        return found
 
     def settled(self) -> dict[str, Any]:
         """Return the row once the primary accepts writes and every standby streams from it."""
@@ -114,24 +155,32 @@ class Running:
         return {each["name"]: each[kind] for each in info["regions"]}
 
     def metrics(self, region: str) -> str:
-        """Return what a region's agent exports."""
+        """Return what a region's agent exports; nothing when it does not answer in time."""
         operator = self.directory / "operator"
         tls = ssl.create_default_context(cafile=operator / "ca.crt")
         tls.check_hostname = False
         tls.load_cert_chain(operator / "tls.crt", operator / "tls.key")
-        with urllib.request.urlopen(
-            f"{self.urls('agent_url')[region]}/metrics", context=tls, timeout=REQUEST_TIMEOUT_S
-        ) as answer:
-            return str(answer.read().decode())
+        url = f"{self.urls('agent_url')[region]}/metrics"
+        try:
+            with urllib.request.urlopen(url, context=tls, timeout=REQUEST_TIMEOUT_S) as answer:
+                return str(answer.read().decode())
+        except (OSError, http.client.HTTPException):
+            return ""
 
     def sql(self, region: str, statement: str, *, host: str = "gateway", options: str = "") -> list[tuple[Any, ...]]:
         """Run statements as the application's role, from inside a region; return what the last one returns.
 
         ``host``: ``gateway`` leads to the primary, ``local`` is the region's own PostgreSQL.
-        Raises AssertionError with PostgreSQL's words.
+        Raises NotConnectedError, and AssertionError with PostgreSQL's words.
         """
         with self._session(region, statement, _ONCE, host, options) as session:
-            out, error = session.communicate(timeout=REQUEST_TIMEOUT_S)
+            try:
+                out, error = session.communicate(timeout=REQUEST_TIMEOUT_S)
+            except subprocess.TimeoutExpired as late:
+                session.kill()
+                raise NotConnectedError(f"no answer within {REQUEST_TIMEOUT_S:g} s") from late
+        if session.returncode == NOT_CONNECTED:
+            raise NotConnectedError(error)
         assert session.returncode == 0, error
         rows: list[list[Any]] = json.loads(out)
         return [tuple(row) for row in rows]
@@ -239,10 +288,7 @@ def running(name: str, changed: Callable[[str], str] = str) -> Iterator[Running]
     """Yield a world of examples/payments whose Application file was changed first."""
     home = Path(tempfile.mkdtemp(prefix="lw-", dir="/tmp"))
     files = Path(tempfile.mkdtemp(prefix="lw-files-", dir="/tmp"))
-    shutil.copytree(PAYMENTS, files, dirs_exist_ok=True)
-    application = files / "application.yaml"
-    application.write_text(changed(application.read_text("utf-8")), "utf-8")
-    world = Running(name, home, files)
+    world = Running(name, home, copied(files, changed))
     try:
         world.done("up", str(files), "--timeout", f"{UP_TIMEOUT_S}s")
         yield world

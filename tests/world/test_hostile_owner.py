@@ -4,10 +4,11 @@ moves all the same, none of it runs as another role, and what async loses is kep
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.world.running import Running, running
+from tests.world.running import Running, patient, running
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(600)]
 
@@ -33,8 +34,13 @@ AMOUNT = "12345678901234567890.123456789"
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Running]:
-    with running("hostile") as found:
+    with running("hostile", patient) as found:
         yield found
+
+
+def orphans(world: Running, region: str) -> list[dict[str, Any]]:
+    lines = world.run("orphans", "payments", "-o", "json").stdout.splitlines()
+    return [each for each in map(json.loads, lines) if each["region"] == region]
 
 
 def test_what_an_owner_plants_and_sets_neither_runs_nor_stops_a_switchover(world: Running) -> None:
@@ -44,14 +50,16 @@ def test_what_an_owner_plants_and_sets_neither_runs_nor_stops_a_switchover(world
         world.sql(US, f"ALTER DATABASE payments SET {setting}", options=WRITES)
     weakened = ("False", "SynchronousCommitOff")
     world.until(lambda: world.conditions().get("DurabilityAsPromised") == weakened, "the condition shows it")
-    assert "database payments has synchronous_commit = off" in world.run("status").stdout
-    world.done("switchover", "payments", "--to", EU, "--timeout", "60s")
+    told = "database payments has synchronous_commit = off"
+    world.until(lambda: told in world.run("status").stdout, "the status tells of it")
+    switchover = ("switchover", "payments", "--to", EU, "--timeout", "60s")
+    world.until(lambda: world.run(*switchover).returncode == 0, "the primary moves")
     assert world.settled()["primary"] == EU
     assert world.sql(US, "SELECT who, what FROM public.ran", options=WRITES) == []
     assert world.sql(US, "SHOW default_transaction_read_only") == [("on",)]
     world.sql(US, "ALTER DATABASE payments RESET ALL", options=WRITES)
     world.until(lambda: world.pay(US, "k-after"), "the service writes again")
-    world.until(lambda: world.conditions()["DurabilityAsPromised"][0] == "True", "the condition is True again")
+    world.until(lambda: world.conditions().get("DurabilityAsPromised", weakened)[0] == "True", "it is True again")
 
 
 def test_a_region_with_a_locked_table_and_odd_columns_rejoins_and_keeps_its_orphans(world: Running) -> None:
@@ -68,8 +76,7 @@ def test_a_region_with_a_locked_table_and_odd_columns_rejoins_and_keeps_its_orph
     world.done("fault", "heal", "--region", EU)
     world.settled()
 
-    kept = [json.loads(line) for line in world.done("orphans", "payments", "-o", "json").splitlines()]
-    (found,) = (each for each in kept if each["region"] == EU)
+    (found,) = world.until(lambda: orphans(world, EU), "what the cut region kept is listed")
     assert (found["unread"], found["unread_tables"]) == ([], 0)
     with open(found["path"], encoding="utf-8") as lines:
         rows = [row["row"] for row in map(json.loads, lines) if "row" in row and row["table"] == "public.w"]

@@ -13,7 +13,7 @@ from leeward.core.identities import CA, CERTIFICATE, KEY, PEER_CA, PEER_CERTIFIC
 from leeward.world import identity
 from leeward.world.identity import Files
 from leeward.world.model import WorldConfig
-from tests.world.running import Running, running
+from tests.world.running import Running, patient, running
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(600)]
 
@@ -108,7 +108,7 @@ ANSWERED = {
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[Running]:
-    with running("identities") as found:
+    with running("identities", patient) as found:
         yield found
 
 

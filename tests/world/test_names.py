@@ -76,12 +76,21 @@ class World:
         assert result.returncode == 0, result.stderr
         return int(result.stdout)
 
+    def admin_socket(self, region: str) -> Path:
+        (path,) = (self._directory / "regions" / region / "pods").glob("*/gateway/admin.sock")
+        return path
+
+    def gateway(self, region: str) -> tuple[Path, int, int]:
+        """Return which process it is: each has made its own socket."""
+        path = self.admin_socket(region)
+        made = path.stat()
+        return path, made.st_ino, made.st_mtime_ns
+
     def drain(self, region: str) -> None:
         """Stop every listener of a region's gateway for good, as only its own pod can."""
-        (path,) = (self._directory / "regions" / region / "pods").glob("*/gateway/admin.sock")
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(60)
-            admin.connect(str(path))
+            admin.connect(str(self.admin_socket(region)))
             admin.sendall(b"POST /drain_listeners HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\r\n")
             response = http.client.HTTPResponse(admin)
             response.begin()
@@ -144,10 +153,12 @@ def test_a_lost_region_is_left_out_and_returns(world: World) -> None:
 def test_a_drained_gateway_is_noticed_and_replaced_and_its_region_is_left_out_meanwhile(world: World) -> None:
     home = {region: [region] for region in (LOST, NEXT, OTHER)}
     until(world.led_to, home, RETURNS_WITHIN_S)
+    before = world.gateway(OTHER)
     for method, path in (("POST", "/drain_listeners"), ("POST", "/quitquitquit"), ("GET", "/config_dump")):
         assert world.asked_inside(OTHER, method, path) == 403
     assert world.asked_inside(OTHER, "GET", "/ready") == 200
-    assert world.led_to() == home
+    until(world.led_to, home, RETURNS_WITHIN_S)
+    assert world.gateway(OTHER) == before, "it was neither drained nor replaced"
 
     world.drain(OTHER)
     until(lambda: "does not answer users" in world.resolve()["left_out"].get(OTHER, ""), True, LEAVES_WITHIN_S)

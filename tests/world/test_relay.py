@@ -88,8 +88,9 @@ async def call(path: Route) -> Streams:
 
 async def test_each_direction_takes_its_delay() -> None:
     async with path_to(echo) as path:
-        reader, writer = await call(path)
+        # The handshake goes on while the caller is already connected.
         started_s = time.monotonic()
+        reader, writer = await call(path)
         writer.write(b"x")
         await reader.readexactly(1)
         assert time.monotonic() - started_s >= 4 * DELAY_S, "the handshake and the byte"

@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ LEEWARD = str(Path(sys.executable).parent / "leeward")
 ROOT = Path(__file__).parents[2]
 PAYMENTS = ROOT / "examples" / "payments"
 APP, FLEET, HOST = "payments", "atlas", "payments.payments.example.com"
-LOST, ASKED = "us-east-1", "europe-west1"
+LOST, ASKED, FAR = "us-east-1", "europe-west1", "japaneast"
 PATIENCE_S = 240
 REQUEST_TIMEOUT_S = 20
 T = TypeVar("T")
@@ -95,6 +96,17 @@ class World:
         each = [backup for claim in claims for backup in kept(claim)]
         return [backup.path for backup in sorted(each, key=lambda backup: backup.revision)]
 
+    @contextmanager
+    def standing_still(self, region: str) -> Iterator[None]:
+        """Stop a region's API server, and nothing else of it, until the block ends."""
+        info = json.loads((self.home / "restored" / "world.json").read_text("utf-8"))
+        (pid,) = (each["pid"] for each in info["regions"] if each["name"] == region)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def until(self, condition: Callable[[], T], what: str) -> T:
         give_up_s = time.monotonic() + PATIENCE_S
         while not (found := condition()):
@@ -137,14 +149,15 @@ def documented(**values: str) -> list[list[str]]:
 
 
 def interrupt_while_stopping(world: World, backup: Path) -> None:
-    """Begin a restore, and press Ctrl-C as soon as the members are being stopped."""
+    """Begin a restore, and press Ctrl-C while the members are being stopped: one region does not answer meanwhile."""
     command = [LEEWARD, "restore-store", str(backup), "--confirm", FLEET]
     with subprocess.Popen(command, env=world.environment, stderr=subprocess.PIPE, text=True) as restoring:
         assert restoring.stderr is not None
-        for line in restoring.stderr:
-            if "stopping every member" in line:
-                restoring.send_signal(signal.SIGINT)
-                break
+        with world.standing_still(FAR):
+            for line in restoring.stderr:
+                if "stopping every member" in line:
+                    restoring.send_signal(signal.SIGINT)
+                    break
         rest = restoring.stderr.read()
     assert restoring.returncode == 130, rest
     assert "putting the members' data back" in rest

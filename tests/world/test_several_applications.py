@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.world.running import copied, patient
+
 pytestmark = [pytest.mark.world, pytest.mark.timeout(1500)]
 
 LEEWARD = str(Path(sys.executable).parent / "leeward")
-PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
 LOST, ASKED, FAR = "us-east-1", "europe-west1", "japaneast"
 AMOUNTS = {"payments": 100, "orders": 200}
 PATIENCE_S = 240
@@ -103,8 +104,8 @@ def moved_from(region: str, primaries: dict[str, str | None]) -> dict[str, str |
 def world() -> Iterator[World]:
     home = Path(tempfile.mkdtemp(prefix="lw-", dir="/tmp"))
     files = Path(tempfile.mkdtemp(prefix="lw-files-", dir="/tmp"))
-    shutil.copytree(PAYMENTS, files, dirs_exist_ok=True)
-    other = (PAYMENTS / "application.yaml").read_text("utf-8").replace("name: payments", "name: orders", 1)
+    copied(files, patient)
+    other = (files / "application.yaml").read_text("utf-8").replace("name: payments", "name: orders", 1)
     placed = other.replace(f"[{LOST}, {ASKED}, {FAR}]", f"[{LOST}, {FAR}]")
     assert placed != other
     (files / "orders.yaml").write_text(placed, "utf-8")

@@ -9,8 +9,8 @@ application is opened again by an election: promises say who holds what, nothing
 Always true: an epoch that is opened is above every epoch that any instance reported and any replica promised, and a
 recovery leaves room for those that no answering region has seen. While a topology is in doubt, no lease is given and
 no order follows from it.
-Not here: how an agent notices that the history was replaced (``agent.machine.generations``), the wait for leases of unknown
-holders (``failover.old_primary_stopped``).
+Not here: how an agent notices that the history was replaced (``agent.machine.generations``), the wait for leases of
+unknown holders (``failover.old_primary_stopped``).
 """
 
 from collections.abc import Iterator
