@@ -96,6 +96,21 @@ def test_then_an_epoch_above_all_that_was_seen_is_opened_without_a_primary() -> 
     assert opened.recovering
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        lost_store(instance=status(Role.STOPPED, epoch=0, wal=None, has_data=True)),
+        lost_store(seen=heard(us=FRESH, eu=replace(FRESH, has_data=True), ap=FRESH)),
+    ],
+    ids=["its own", "another region's"],
+)
+def test_an_instance_with_data_and_without_an_epoch_is_not_founded_over(given: View) -> None:
+    """Its state file was lost, and then the store: its epoch is in its WAL (seed 960618)."""
+    (action,) = failover.decide(given).actions
+    assert isinstance(action, RenewGeneration)
+    assert reopened(replace(given, generation="g")).topology.recovering
+
+
 def test_two_histories_that_know_of_the_same_epoch_do_not_open_the_same_one() -> None:
     """The store was lost twice, and who took part in the first recovery is not heard in the second (seed 950063)."""
     opened = {

@@ -38,7 +38,7 @@ def recover(view: View) -> Decision | None:
     topology = view.topology
     if view.unreadable is not None:
         return Decision(because)
-    if topology is None and _lived(view)[0] <= view.removed_epoch:
+    if topology is None and 0 < view.removed_epoch >= _lived(view)[0]:
         return Decision(because, (reopen(view, because, kind="ApplicationReopened"),))
     renewed = bool(view.generation) if topology is None else topology.generation != view.generation
     if not renewed:
@@ -54,7 +54,9 @@ def doubt(view: View) -> str | None:
     if topology is None:
         epoch, region = _lived(view)
         if epoch == 0:
-            return None
+            holder = _holder(view)
+            # Its epoch was lost with its state file, and is in its WAL: once it has started it says so.
+            return None if holder is None else f"{holder} has data of {view.app.name}, and the store does not know it"
         if epoch <= view.removed_epoch:
             return (
                 f"{view.app.name} was removed at epoch {view.removed_epoch} and is named again; {region} has its data"
@@ -145,6 +147,13 @@ def _reports(view: View) -> Iterator[tuple[Region, InstanceReport]]:
         report = view.report(region)
         if report is not None:
             yield region, report
+
+
+def _holder(view: View) -> Region | None:
+    """Return a region whose instance has data."""
+    if view.instance is not None and view.instance.has_data:
+        return view.me
+    return next((region for region, report in _reports(view) if report.has_data), None)
 
 
 def _lived(view: View) -> tuple[int, Region]:

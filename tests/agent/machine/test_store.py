@@ -18,3 +18,13 @@ def test_reading_the_store_again_does_not_restart_the_wait_for_the_old_primary()
     copy.take(Snapshot(6, entries), 12.0)  # the watch broke, as when the store's leader is lost
     assert copy.topologies[APP].seen_at_s == 10.0
     assert copy.seen_under[US, 0].at_s == 10.0
+
+
+def test_a_history_is_read_first_when_its_first_snapshot_is_taken() -> None:
+    """Who waits for the regions that know more counts from there, also when the store was lost again."""
+    store = StoreCopy("fleet")
+    store.take(Snapshot(5, {}), 100.0)
+    store.take(Snapshot(6, {}), 110.0)
+    assert store.read_at_s == 100.0
+    store.take(Snapshot(2, {}), 120.0, replaced=True)
+    assert store.read_at_s == 120.0

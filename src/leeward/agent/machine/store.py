@@ -5,6 +5,7 @@ topology written before that fence, and a heartbeat that compares the fence's re
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -84,7 +85,7 @@ class StoreCopy:
     revision: int = 0
     heard_at_s: float = 0.0
     read_at_s: float = 0.0
-    """When its first snapshot was taken."""
+    """When the first snapshot of the history in force was taken."""
     generation: str = ""
     """The store's generation; empty: the first."""
     generation_revision: int = 0
@@ -127,7 +128,7 @@ class StoreCopy:
         if replaced:
             self.seen.clear()
             self.seen_under.clear()
-        if not self.revision:
+        if not self.revision or replaced:
             self.read_at_s = now_s
         self.generation, self.generation_revision, self.generation_at_unix_s = "", 0, 0.0
         self.removed.clear()
@@ -197,29 +198,10 @@ class StoreCopy:
                     self.generation, self.generation_revision = self.identity_of(value), revision
                     self.generation_at_unix_s = _began_at_unix_s(value)
                     self.revisions[key] = revision
-                case ["regions", name, "fence"]:
-                    self.revisions[key] = revision
-                    self.fences[Region(name)] = Fence(int(value), revision)
-                case ["regions", name, "declared"]:
-                    self.declared[Region(name)] = decode(Declared, value)
-                    self.declared_at[Region(name)] = revision
-                case ["apps", name, "topology"]:
-                    self._take_topology(App(name), decode(Topology, value), revision, now_s)
-                case ["apps", name, "promises", region]:
-                    self.promises[(App(name), Region(region))] = decode(Promise, value)
-                case ["apps", name, "progress"]:
-                    record = decode(ProgressRecord, value)
-                    self.progress[App(name)] = StoredProgress(record, record.points())
-                case ["apps", name, "drill"]:
-                    self.drills[App(name)] = decode(LastDrill, value)
-                case ["apps", name, "accepted"]:
-                    self.accepted[App(name)] = (decode(Accepted, value), revision)
-                case ["regions", name, "delays"]:
-                    self.delays[Region(name)] = decode(Delays, value)
-                case ["apps", name, "removed"]:
-                    self.removed[App(name)] = decode(Removed, value).epoch
-                case ["apps", name, "tally"]:
-                    self.tallies[App(name)] = (decode(Tally, value), revision)
+                case ["regions", name, what]:
+                    self._set_of_region(Region(name), what, key, value, revision)
+                case ["apps", name, *what]:
+                    self._set_of_app(App(name), what, value, revision, now_s)
                 # One that is told again is the same one.
                 case ["decisions", _] if key not in self.decision_keys:
                     self.decision_keys.append(key)
@@ -227,6 +209,35 @@ class StoreCopy:
         except (DecodeError, ValueError) as error:
             # A newer writer's value: keep what was known, and show it.
             self.undecodable[key] = str(error)
+
+    def _set_of_region(self, region: Region, what: str, key: str, value: str, revision: int) -> None:
+        match what:
+            case "fence":
+                self.revisions[key] = revision
+                self.fences[region] = Fence(int(value), revision)
+            case "declared":
+                self.declared[region] = decode(Declared, value)
+                self.declared_at[region] = revision
+            case "delays":
+                self.delays[region] = decode(Delays, value)
+
+    def _set_of_app(self, app: App, what: Sequence[str], value: str, revision: int, now_s: float) -> None:
+        match what:
+            case ["topology"]:
+                self._take_topology(app, decode(Topology, value), revision, now_s)
+            case ["promises", region]:
+                self.promises[(app, Region(region))] = decode(Promise, value)
+            case ["progress"]:
+                record = decode(ProgressRecord, value)
+                self.progress[app] = StoredProgress(record, record.points())
+            case ["drill"]:
+                self.drills[app] = decode(LastDrill, value)
+            case ["accepted"]:
+                self.accepted[app] = (decode(Accepted, value), revision)
+            case ["removed"]:
+                self.removed[app] = decode(Removed, value).epoch
+            case ["tally"]:
+                self.tallies[app] = (decode(Tally, value), revision)
 
     def _take_topology(self, app: App, topology: Topology, revision: int, now_s: float) -> None:
         known = self.topologies.get(app)
