@@ -159,11 +159,13 @@ async def test_writable_only_under_a_lease_of_its_epoch(deployment: Deployment) 
         status = await until(eu, lambda status, ends_s=until_s: status.writable or status.clock_s >= ends_s)
     assert status.lease_until_s == until_s
     assert status.epoch == 3
-    status = await until(eu, lambda status: not status.writable)
-    assert status.clock_s >= until_s
+    # It may say so before, when a busy machine keeps its queries from being answered. And the first status past the end
+    # may be of just before it: the clock is read last.
+    for _ in range(2):
+        status = await until(eu, lambda status: status.clock_s >= until_s)
+    assert not status.writable
     await lease(eu, 3, 600.0)
-    status = await until(eu, lambda status: status.settled)
-    assert status.writable
+    status = await until(eu, lambda status: status.settled and status.writable)
     assert status.proved
 
 
@@ -200,8 +202,10 @@ async def test_a_cut_standby_promises_all_it_holds_and_is_promoted(deployment: D
     await lease(us, 2, 600.0)
     last = promise.wal
     # What it says of its WAL may be from a look just before the record of the epoch was committed.
-    status = await until(us, lambda status: status.settled and status.wal is not None and status.wal > last)
-    assert status.writable
+    status = await until(
+        us,
+        lambda status: status.settled and status.writable and status.wal is not None and status.wal > last,
+    )
     assert status.proved
     await settle(eu, Order(2, Role.STANDBY, US))
     assert not (await eu.status(timeout_s=CALL_S)).writable

@@ -49,7 +49,11 @@ class Fleet:
 @pytest.fixture(params=[pytest.param("envoy", marks=pytest.mark.engine)])
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     make_identities(tmp_path / "identity", (US, EU))
-    async with aiohttp.ClientSession() as session, node(US, tmp_path, session) as us, node(EU, tmp_path, session) as eu:
+    async with (
+        aiohttp.ClientSession() as session,
+        node(US, tmp_path, session, over_link=False) as us,
+        node(EU, tmp_path, session, over_link=False) as eu,
+    ):
         both = Fleet(Site(us.gateway, us), Site(eu.gateway, eu))
         await both.apply(US)
         for each in (us, eu):

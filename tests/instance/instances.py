@@ -326,7 +326,7 @@ class Node:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def connect(self, timeout_s: int = 5) -> psycopg.AsyncConnection[tuple[object, ...]]:
+    async def connect(self, timeout_s: int = 30) -> psycopg.AsyncConnection[tuple[object, ...]]:
         """Connect as the application does."""
         return await psycopg.AsyncConnection.connect(
             host="127.0.0.1",
@@ -340,11 +340,11 @@ class Node:
         )
 
     async def execute(self, text: str) -> None:
-        async with asyncio.timeout(60), await self.connect(timeout_s=30) as connection:
+        async with asyncio.timeout(60), await self.connect() as connection:
             await connection.execute(text.encode())
 
     async def column(self, text: str) -> list[object]:
-        async with asyncio.timeout(60), await self.connect(timeout_s=30) as connection:
+        async with asyncio.timeout(60), await self.connect() as connection:
             cursor = await connection.execute(text.encode())
             return [row[0] for row in await cursor.fetchall()]
 

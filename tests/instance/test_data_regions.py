@@ -99,6 +99,7 @@ def slots(*regions: Region) -> list[tuple[object, ...]]:
 SLOTS = "SELECT slot_name FROM pg_replication_slots ORDER BY 1"
 
 
+@pytest.mark.timeout(600)
 async def test_a_third_region_joins_and_is_counted_and_then_one_leaves(start_fleet: StartFleet) -> None:
     nodes = a, b, c = await start_fleet(A, B, C)
     founded = Topology(SETTINGS.name, 1, Phase.PROMOTING, A, (A, B), ReplicationMode.QUORUM, 1, "founded")

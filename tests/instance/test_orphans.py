@@ -467,6 +467,7 @@ def measured(path: str) -> tuple[int, int]:
     return Path(path).stat().st_size, count
 
 
+@pytest.mark.timeout(600)
 async def test_many_orphans_are_read_piece_by_piece(start_fleet: StartFleet) -> None:
     a, b = await start_fleet(A, B)
     many = 100_000

@@ -21,11 +21,20 @@ VACUUM = ("DELETE FROM payment WHERE id < 500", "VACUUM payment")
 FREEZE = ("VACUUM (FREEZE) payment",)
 
 
+# What a vacuum has to leave because somebody may still see it, replay does not wait for.
+NOBODY_LOOKS_BACK = """NOT EXISTS (
+    SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+)"""
+
+
 async def blocked_replay(
     a: Node, b: Node, read: Sequence[str], write: Sequence[str]
 ) -> psycopg.AsyncConnection[tuple[object, ...]]:
     """Have a session on ``b`` read so that replay of what ``a`` writes waits for it."""
     await first_pair(a, b)
+    # Only the vacuum here cleans up.
+    await a.execute("ALTER TABLE payment SET (autovacuum_enabled = off)")
     await a.execute("CREATE TABLE other (id int)")
     await a.execute("INSERT INTO payment SELECT generate_series(2, 1000)")
     await caught_up(b, 1000)
@@ -33,6 +42,7 @@ async def blocked_replay(
     for text in read:
         await reader.execute(text.encode())
     for text in write:
+        await comes_true(a, NOBODY_LOOKS_BACK)
         await a.execute(text)
     await pay(a, 5000)
     await comes_true(

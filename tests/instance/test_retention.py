@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from leeward.core.values import Order, RejoinMethod, Role
+from leeward.core.values import InstanceStatus, Order, RejoinMethod, Role
 from leeward.instance.postgres.configuration import configured_mb
 from tests.instance.conftest import StartFleet
 from tests.instance.instances import CALL_S, Node, lead
@@ -27,6 +27,7 @@ async def push(node: Node) -> None:
     await ask(node, "CHECKPOINT")
 
 
+@pytest.mark.timeout(600)
 async def test_a_standby_that_was_away_too_long_copies_again_by_itself(start_fleet: StartFleet) -> None:
     a, b = await start_fleet(A, B)
     for node in (a, b):
@@ -44,6 +45,7 @@ async def test_a_standby_that_was_away_too_long_copies_again_by_itself(start_fle
         await a.until(lambda status: streaming(status) == {B})
 
 
+@pytest.mark.timeout(600)
 async def test_a_primary_that_was_away_too_long_saves_its_orphans_and_copies_again(start_fleet: StartFleet) -> None:
     a, b = await start_fleet(A, B)
     for node in (a, b):
@@ -123,9 +125,10 @@ async def test_until_wal_arrives_a_standby_is_not_settled(start_fleet: StartFlee
         await push(a)
         await b.start()
         seen: list[bool] = []
-        async with asyncio.timeout(120):
-            async for status in b.client.changes():
-                seen.append(status.settled)
-                if status.activity.startswith("copying"):
-                    break
+
+        def copies(status: InstanceStatus) -> bool:
+            seen.append(status.settled)
+            return status.activity.startswith("copying")
+
+        await b.until(copies, timeout_s=120)
         assert not any(seen), "until it copies, it has not been settled for a moment"

@@ -1,6 +1,7 @@
 """A primary whose commits do not end, as on a disk that stands still, does not say that it accepts writes."""
 
 import asyncio
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -15,19 +16,21 @@ pytestmark = pytest.mark.engine
 _CHECKER = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_logical_emit_message%' AND pid <> pg_backend_pid()"
 
 
-def inner_pid(process: psutil.Process) -> int:
-    """The id of a process in its own pid namespace, which is what PostgreSQL knows."""
-    with open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as status:
-        return next(int(line.split()[-1]) for line in status if line.startswith("NSpid:"))
+def inner_pid(process: psutil.Process) -> int | None:
+    """The id of a process in its own pid namespace, which is what PostgreSQL knows; None of one that has ended."""
+    with suppress(OSError), open(f"/proc/{process.pid}/status", encoding="ascii", errors="replace") as status:
+        return next((int(line.split()[-1]) for line in status if line.startswith("NSpid:")), None)
+    return None
 
 
 async def checking_backend(node: Node) -> psutil.Process:
     """The backend that commits for the manager's check of writes."""
     async with asyncio.timeout(60):
         while True:
-            found = [pid for (pid,) in await ask(node, _CHECKER)]
-            if found:
-                return next(process for process in node.postgres() if inner_pid(process) == found[0])
+            found = [pid for (pid,) in await ask(node, _CHECKER)][:1]
+            backend = next((process for process in node.postgres() if inner_pid(process) in found), None)
+            if backend is not None:
+                return backend
             await asyncio.sleep(0.05)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from leeward.cli import machine
-from leeward.cli.commands.checks import DoctorOutput
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import ExitCode
+from leeward.cli.forms import DoctorOutput
 from leeward.cli.machine import Check, Outcome
 from leeward.cli.render import as_json
 

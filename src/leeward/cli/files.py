@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from leeward.base.units import duration_cell
-from leeward.cli.commands.checks import Kind
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
+from leeward.cli.forms import Kind
 from leeward.core.delays import needless_per_year
 from leeward.spec import ProblemsError, Spec, json_schema, load
 from leeward.spec.application import Application

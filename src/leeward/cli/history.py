@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from leeward.base.problem import Problem
 from leeward.cli.agents import Answer, newest
-from leeward.cli.commands.state import RecordsOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.forms import TableOutput
 from leeward.cli.render import as_line, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import agents_of, choose
@@ -15,10 +15,10 @@ from leeward.core.codec import from_plain
 from leeward.core.values import App, Heartbeat, Orphans, Record
 
 
-def records(console: Console, world: str | None, app: str | None, output: RecordsOutput) -> ExitCode:
+def records(console: Console, world: str | None, app: str | None, output: TableOutput) -> ExitCode:
     """Print the decision log, oldest first."""
     found = [record for record in run(_records(world), console) if app is None or record.app == app]
-    if output is RecordsOutput.JSON:
+    if output is TableOutput.JSON:
         console.data("".join(as_line("Decision", _decision(record)) + "\n" for record in found))
     elif found:
         console.data(record_table(found))
@@ -53,7 +53,7 @@ def clock(at_unix_s: float) -> str:
     return f"{datetime.fromtimestamp(at_unix_s, UTC):%H:%M:%S.%f}"[:-3] + "Z"
 
 
-def orphans(console: Console, world: str | None, app: str, output: RecordsOutput) -> ExitCode:
+def orphans(console: Console, world: str | None, app: str, output: TableOutput) -> ExitCode:
     """Print what each region's database keeps of writes that the new history does not have."""
     body = run(_newest(world), console).body
     if app not in body["topologies"]:
@@ -62,7 +62,7 @@ def orphans(console: Console, world: str | None, app: str, output: RecordsOutput
     for region, raw in body["heartbeats"].items():
         report = from_plain(Heartbeat, raw).apps.get(App(app))
         found += [(region, each) for each in (report.orphans if report else ())]
-    if output is RecordsOutput.JSON:
+    if output is TableOutput.JSON:
         lines = (as_line("Orphans", {"region": region, **asdict(each)}) for region, each in found)
         console.data("".join(line + "\n" for line in lines))
     elif found:

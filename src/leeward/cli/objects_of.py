@@ -9,7 +9,7 @@ from leeward.base.problem import Problem
 from leeward.cli import jsonpath, objects, render
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.render import Form, Output
+from leeward.cli.forms import Form, Output
 from leeward.cli.running import run
 from leeward.cli.worlds_here import cluster_of
 from leeward.ports.cluster import (

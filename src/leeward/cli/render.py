@@ -2,32 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 API_VERSION = "leeward.dev/v1alpha1"
 NOTHING = "-"
 _GAP = "   "
-
-
-class Output(StrEnum):
-    """The forms most commands can answer in."""
-
-    TABLE = "table"
-    WIDE = "wide"
-    JSON = "json"
-    YAML = "yaml"
-    NAME = "name"
-    JSONPATH = "jsonpath"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What ``-o`` asks for."""
-
-    output: Output
-    template: str = ""
-    """Of ``jsonpath=TEMPLATE``."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from leeward.adapters.dns.client import NoAnswerError, ask
 from leeward.base.problem import Problem
 from leeward.cli.agents import newest
-from leeward.cli.commands.state import RecordsOutput
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.forms import TableOutput
 from leeward.cli.render import as_json, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import agents_of, choose, region_of
@@ -46,10 +46,10 @@ class Resolution:
     """Regions that are not named, and why, as the agent knows that knows most."""
 
 
-def show(console: Console, name: str | None, app: str, near: str | None, output: RecordsOutput) -> ExitCode:
+def show(console: Console, name: str | None, app: str, near: str | None, output: TableOutput) -> ExitCode:
     """Print what each region's server answers."""
     resolution = run(_resolve(name, app, near), console)
-    if output is RecordsOutput.JSON:
+    if output is TableOutput.JSON:
         console.data(as_json("Resolution", asdict(resolution)))
     else:
         console.data(render(console, resolution))

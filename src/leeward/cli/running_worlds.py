@@ -8,9 +8,9 @@ from typing import Any
 
 from leeward.base.problem import ProblemsError
 from leeward.base.units import duration_cell
-from leeward.cli.commands.worlds import ListOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
+from leeward.cli.forms import TableOutput
 from leeward.cli.render import as_json, facts, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose
@@ -27,10 +27,10 @@ def down(console: Console, name: str | None) -> ExitCode:
     return ExitCode.DONE
 
 
-def listing(console: Console, output: ListOutput) -> None:
+def listing(console: Console, output: TableOutput) -> None:
     """Print every world that runs."""
     infos = run(_infos(), console)
-    if output is ListOutput.JSON:
+    if output is TableOutput.JSON:
         console.data(as_json("WorldList", {"worlds": [asdict(info) for info in infos]}))
     elif not infos:
         console.note("no world is running; start one: leeward up examples/payments")
@@ -52,7 +52,7 @@ def states(info: WorldInfo) -> str:
     return f"{sum(region.state == 'running' for region in info.regions)}/{len(info.regions)}"
 
 
-def info(console: Console, name: str | None, output: ListOutput) -> None:
+def info(console: Console, name: str | None, output: TableOutput) -> None:
     """Print versions and places; of a world too, when one runs."""
     general: dict[str, Any] = {
         "version": importlib.metadata.version("leeward"),
@@ -62,7 +62,7 @@ def info(console: Console, name: str | None, output: ListOutput) -> None:
         "worlds": list(list_worlds()),
     }
     world = run(_info(choose(name)), console) if name or len(general["worlds"]) == 1 else None
-    if output is ListOutput.JSON:
+    if output is TableOutput.JSON:
         console.data(as_json("Info", {**general, "world": None if world is None else asdict(world)}))
         return
     lines = [

@@ -13,10 +13,9 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from leeward.cli.commands.simulate import SimulateOutput
-from leeward.cli.commands.steer import Mode
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode, InterruptedByUserError
+from leeward.cli.forms import Mode, TableOutput
 from leeward.core import timers
 from leeward.core.delays import fails_over, needless_per_year
 from leeward.core.values import ReplicationMode
@@ -63,7 +62,7 @@ def names(console: Console) -> None:
     console.data("\n".join(kind + ("" if kind in INCIDENTS else "  (only when named)") for kind in Kind))
 
 
-def predict(console: Console, wish: Wish, output: SimulateOutput) -> ExitCode:
+def predict(console: Console, wish: Wish, output: TableOutput) -> ExitCode:
     """Run what the user wants and print it."""
     spec = load(wish.directory)
     application = _application(spec, wish)
@@ -78,7 +77,7 @@ def predict(console: Console, wish: Wish, output: SimulateOutput) -> ExitCode:
     telling = story(Question(fleet, kinds, wish.hours, worst[0].seed))
     document = _document(fleet, runs, worst, telling, took_s)
     document |= {"hours": wish.hours, "capacity": capacity(spec, application)}
-    console.data(json.dumps(document, indent=2) if output is SimulateOutput.JSON else _table(document))
+    console.data(json.dumps(document, indent=2) if output is TableOutput.JSON else _table(document))
     return ExitCode.DONE if document["passed"] else ExitCode.NO
 
 

@@ -14,7 +14,8 @@ from leeward.base.units import duration_cell, size_text
 from leeward.cli import jsonpath
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.render import API_VERSION, Form, Output, as_json, as_yaml, table
+from leeward.cli.forms import Form, Output
+from leeward.cli.render import API_VERSION, as_json, as_yaml, table
 from leeward.cli.running import run
 from leeward.cli.running_worlds import front_doors
 from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation

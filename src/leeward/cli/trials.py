@@ -12,10 +12,9 @@ from pathlib import Path
 
 from leeward.base.units import parse_duration_s
 from leeward.cli import start
-from leeward.cli.commands.steer import Mode
-from leeward.cli.commands.trials import EXAMPLE, DrillOutput
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.forms import EXAMPLE, Mode, TableOutput
 from leeward.cli.running import run
 from leeward.cli.worlds_here import choose, cluster_in, identity_of, region_of
 from leeward.compile.names import host_of
@@ -74,7 +73,7 @@ def names(console: Console) -> None:
     console.data("\n".join(f"{name}\n  does: {summary}\n  must: {must}" for name, summary, must in drills))
 
 
-def drill(console: Console, world: str | None, directory: Path | None, wish: Wish, output: DrillOutput) -> ExitCode:
+def drill(console: Console, world: str | None, directory: Path | None, wish: Wish, output: TableOutput) -> ExitCode:
     """Run the drill and print its result."""
     if wish.drill not in FAULTS and wish.drill != SUPERVISOR_KILL:
         raise CommandError(_unknown(wish.drill))
@@ -83,7 +82,7 @@ def drill(console: Console, world: str | None, directory: Path | None, wish: Wis
     name = f"drill-{os.getpid()}"
     work = _drill(console, world, directory, wish, temporary=name)
     result = run(work, console, leftover=f"leeward down --world {name}")
-    if output is DrillOutput.JSON:
+    if output is TableOutput.JSON:
         console.data(json.dumps(document(result), indent=2))
     else:
         console.data(as_text(console, result))

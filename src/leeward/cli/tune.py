@@ -7,9 +7,9 @@ from typing import Any
 
 from leeward.base.units import duration_cell
 from leeward.cli.agents import Answer, newest
-from leeward.cli.commands.state import RecordsOutput
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
+from leeward.cli.forms import TableOutput
 from leeward.cli.history import no_such_application, nobody_answers
 from leeward.cli.render import as_json, table
 from leeward.cli.running import run
@@ -24,11 +24,11 @@ from leeward.spec.spec import Spec, is_synchronous
 HEAD = ("NAME", "RTO", "WAITS", "NEEDLESS", "LOST", "GAP", "WITHHELD", "EXPECTED", "PROPOSED-RTO", "BECAUSE")
 
 
-def show(console: Console, world: str | None, app: str | None, output: RecordsOutput) -> ExitCode:
+def show(console: Console, world: str | None, app: str | None, output: TableOutput) -> ExitCode:
     """Print what the fleet measured and what to change; nothing is changed."""
     spec, answers = run(_ask(world), console)
     document = report(spec, answers, app)
-    console.data(as_json("Tuning", document) if output is RecordsOutput.JSON else _tables(document))
+    console.data(as_json("Tuning", document) if output is TableOutput.JSON else _tables(document))
     return ExitCode.DONE
 
 

@@ -71,6 +71,8 @@ class Instance:
         self.seen: Observation | None = None
         self.duty: Duty | None = None
         """What PostgreSQL is configured for; None while that is uncertain."""
+        self.admits = False
+        """PostgreSQL lets the application log in: its rules are in force, not only decided."""
         self.may_write = False
         """PostgreSQL is, or may any moment become, a primary: only its end makes this false again."""
         self.closed = False
@@ -107,7 +109,7 @@ class Instance:
             settled=self._settled and self.memory.settled,
             problem=self._problem,
             proved_epoch=self.memory.proved_epoch,
-            admitted_epoch=None if self.memory.stalled else self.memory.admitted_epoch,
+            admitted_epoch=self.memory.admitted_epoch if self.admits and not self.memory.stalled else None,
             orphans=self.orphans,
             rejoined=self.memory.rejoined,
             has_data=self.data.exists,
@@ -137,6 +139,7 @@ class Instance:
         self.duty = None
         configuration.write(self.settings, duty, self.replication_password)
         self.duty = duty
+        self.admits = duty.admits
         self.closed = not duty.admits
         self.server.start(self.settings.layout.data)
 
@@ -185,6 +188,7 @@ class Instance:
         # Interrupted half-way, neither the old one nor the new one may be relied on.
         self.duty = None
         self.closed = self.closed and not duty.admits
+        self.admits = self.admits and duty.admits
         configuration.write(self.settings, duty, self.replication_password)
         self.server.signal(signal.SIGHUP)
         names = configuration.synchronous_names(duty.synchronous)
@@ -199,7 +203,7 @@ class Instance:
                 if rows == [(names, conninfo)] and not (opens and await self.session.owner_is_rejected()):
                     break
                 await asyncio.sleep(POLL_S)
-        self.duty = duty
+        self.duty, self.admits = duty, duty.admits
 
     async def close_admission(self) -> None:
         """End every session of the application, once no new one can begin. The duty must not admit it.

@@ -33,6 +33,8 @@ from tests.core.dns.zones import ALL, APP, EU, HOST, US, settings
 from tests.guided import lines_of
 
 TIMEOUT_S = 60
+LISTEN = "127.0.53.1"
+"""Our own address: elsewhere another program may hold the UDP port with the number that was free for TCP."""
 
 
 @dataclass
@@ -56,16 +58,16 @@ class Running:
     server: DnsServer | DnsServerAside
 
     async def udp(self, query: dns.message.Message) -> dns.message.Message:
-        return await dns.asyncquery.udp(query, "127.0.0.1", timeout=TIMEOUT_S, port=self.server.port)
+        return await dns.asyncquery.udp(query, LISTEN, timeout=TIMEOUT_S, port=self.server.port)
 
     async def tcp(self, query: dns.message.Message) -> dns.message.Message:
-        return await dns.asyncquery.tcp(query, "127.0.0.1", timeout=TIMEOUT_S, port=self.server.port)
+        return await dns.asyncquery.tcp(query, LISTEN, timeout=TIMEOUT_S, port=self.server.port)
 
 
 @pytest.fixture(params=[DnsServer, DnsServerAside])
 async def running(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     names = Names()
-    async with request.param("127.0.0.1", 0, names.answer) as server:
+    async with request.param(LISTEN, 0, names.answer) as server:
         yield Running(names, server)
 
 
@@ -90,7 +92,7 @@ async def test_both_ways_say_the_same(running: Running) -> None:
 
 async def test_an_ordinary_resolver_is_content(running: Running) -> None:
     resolver = dns.asyncresolver.Resolver(configure=False)
-    resolver.nameservers, resolver.port, resolver.lifetime = ["127.0.0.1"], running.server.port, TIMEOUT_S
+    resolver.nameservers, resolver.port, resolver.lifetime = [LISTEN], running.server.port, TIMEOUT_S
     assert [rdata.to_text() for rdata in await resolver.resolve(HOST, "A")] == ["192.0.2.2"]
     assert len((await resolver.resolve("example.com", "NS")).rrset or ()) == 3
     with pytest.raises(dns.resolver.NXDOMAIN):
@@ -191,7 +193,7 @@ async def test_anything_is_next_to_nothing(running: Running) -> None:
 
 
 async def test_one_connection_asks_again_and_again(running: Running) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
+    reader, writer = await asyncio.open_connection(LISTEN, running.server.port)
     for _ in range(3):
         query = dns.message.make_query(HOST, "A")
         wire = query.to_wire()
@@ -213,7 +215,7 @@ async def test_the_slow_are_hung_up_on(
     running: Running, monkeypatch: pytest.MonkeyPatch, limit: str, sent: bytes
 ) -> None:
     monkeypatch.setattr(server, limit, 0.05)
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
+    reader, writer = await asyncio.open_connection(LISTEN, running.server.port)
     writer.write(sent)
     assert await gone(reader)
     writer.close()
@@ -228,7 +230,7 @@ async def test_who_asks_nothing_more_is_hung_up_on(running: Running, monkeypatch
 
 async def test_who_takes_no_answers_is_hung_up_on(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MESSAGE_S", 0.2)
-    writer = (await asyncio.open_connection("127.0.0.1", running.server.port, limit=1))[1]
+    writer = (await asyncio.open_connection(LISTEN, running.server.port, limit=1))[1]
     wire = dns.message.make_query("many.example.com", "A").to_wire()
 
     async def flood() -> None:
@@ -245,7 +247,7 @@ async def test_who_takes_no_answers_is_hung_up_on(running: Running, monkeypatch:
 async def open_and_ask(
     running: Running, address: str = "127.0.0.1"
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port, local_addr=(address, 0))
+    reader, writer = await asyncio.open_connection(LISTEN, running.server.port, local_addr=(address, 0))
     await ask_again(reader, writer)
     return reader, writer
 
@@ -264,15 +266,14 @@ async def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
     monkeypatch.setattr(server, "PER_CLIENT_MAX", 2)
     names = Names()
-    async with request.param("127.0.0.1", 0, names.answer) as started:
+    async with request.param(LISTEN, 0, names.answer) as started:
         yield Running(names, started)
 
 
 async def test_silent_connections_do_not_shut_others_out(small: Running) -> None:
     port = small.server.port
     silent = [
-        await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{2 + number}", 0))
-        for number in range(128)
+        await asyncio.open_connection(LISTEN, port, local_addr=(f"127.0.0.{2 + number}", 0)) for number in range(128)
     ]
     query = dns.message.make_query(HOST, "A")
     assert addresses(await small.tcp(query)) == ["192.0.2.2"]
@@ -283,7 +284,7 @@ async def test_silent_connections_do_not_shut_others_out(small: Running) -> None
 
 async def test_the_idlest_goes_first(small: Running) -> None:
     first, second, third = [await open_and_ask(small, f"127.0.0.{number}") for number in (2, 3, 4)]
-    silent = await asyncio.open_connection("127.0.0.1", small.server.port, local_addr=("127.0.0.5", 0))
+    silent = await asyncio.open_connection(LISTEN, small.server.port, local_addr=("127.0.0.5", 0))
     await ask_again(*first)
     fourth = await open_and_ask(small, "127.0.0.6")
     assert await gone(silent[0]), "it never asked"
@@ -307,21 +308,21 @@ async def test_a_client_has_its_share(small: Running) -> None:
 
 async def test_a_port_that_is_taken_is_said(running: Running) -> None:
     with pytest.raises(OSError, match="in use"):
-        async with type(running.server)("127.0.0.1", running.server.port, running.names.answer):
+        async with type(running.server)(LISTEN, running.server.port, running.names.answer):
             pass
 
 
 async def test_the_client(running: Running) -> None:
     port = running.server.port
-    reply = await client.ask("127.0.0.1", port, HOST, near="10.1.0.0/16", timeout_s=TIMEOUT_S)
+    reply = await client.ask(LISTEN, port, HOST, near="10.1.0.0/16", timeout_s=TIMEOUT_S)
     assert (reply.code, reply.addresses, reply.ttl_s) == ("NOERROR", ("192.0.2.1",), 5)
-    reply = await client.ask("127.0.0.1", port, "no.example.com", near=None, timeout_s=TIMEOUT_S)
+    reply = await client.ask(LISTEN, port, "no.example.com", near=None, timeout_s=TIMEOUT_S)
     assert (reply.code, reply.addresses, reply.ttl_s) == ("NXDOMAIN", (), None)
 
 
 async def test_the_client_of_nobody(unused_tcp_port: int) -> None:
     with pytest.raises(NoAnswerError):
-        await client.ask("127.0.0.1", unused_tcp_port, HOST, near=None, timeout_s=TIMEOUT_S)
+        await client.ask(LISTEN, unused_tcp_port, HOST, near=None, timeout_s=TIMEOUT_S)
 
 
 # -- bytes ------------------------------------------------------------------------------------------

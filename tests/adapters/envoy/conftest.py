@@ -1,6 +1,7 @@
 """Real gateways for the tests of this folder."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,25 @@ class Pair:
 
 @pytest.fixture
 async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    identities = tmp_path / "identity"
+    """Regions with a link between them that can misbehave, and does when a busy machine pauses this process."""
+    async with pair_in(tmp_path, over_link=True) as pair:
+        yield pair
+
+
+@pytest.fixture
+async def direct(tmp_path: Path) -> AsyncIterator[Pair]:
+    """Regions with nothing between them, for what may be sent once only."""
+    async with pair_in(tmp_path, over_link=False) as pair:
+        yield pair
+
+
+@asynccontextmanager
+async def pair_in(directory: Path, *, over_link: bool) -> AsyncIterator[Pair]:
+    identities = directory / "identity"
     make_identities(identities, ("us", "eu", "stranger"))
-    async with aiohttp.ClientSession() as session, node(US, tmp_path, session) as us, node(EU, tmp_path, session) as eu:
+    async with (
+        aiohttp.ClientSession() as session,
+        node(US, directory, session, over_link=over_link) as us,
+        node(EU, directory, session, over_link=over_link) as eu,
+    ):
         yield Pair(us, eu, identities)

@@ -18,12 +18,14 @@ from tests.soak.sampling import envoy_gauges
 pytestmark = pytest.mark.engine
 ASK_TIMEOUT_S = 0.5
 FEW = 3
+IDLE_S = 20.0
+"""Enough to find the gateway full of idle connections on a busy machine."""
 
 
 @pytest.fixture
 async def us(tmp_path: Path) -> AsyncIterator[Node]:
     make_identities(tmp_path / "identity", ("us", "eu"))
-    limits = Limits(connections_max=FEW, idle_s=2)
+    limits = Limits(connections_max=FEW, idle_s=IDLE_S)
     async with aiohttp.ClientSession() as session, node(US, tmp_path, session, limits) as us:
         await us.apply(US)
         yield us

@@ -54,8 +54,8 @@ def test_the_fullest_cluster_counts() -> None:
     assert carried(replace(BOTH, apps=BOTH.apps[:1]), stats(**found)) == {PAY: Carried({}, 0, 0.5)}
 
 
-async def looked(node: Node) -> Carried:
-    return (await node.gateway.carried(timeout_s=PROBE_TIMEOUT_S))[PAY]
+async def looked(node: Node, timeout_s: float = PROBE_TIMEOUT_S) -> Carried:
+    return (await node.gateway.carried(timeout_s=timeout_s))[PAY]
 
 
 @pytest.mark.engine
@@ -70,7 +70,7 @@ async def test_paths_that_work_are_not_broken(pair: Pair) -> None:
         return not (await looked(pair.us)).broken
 
     await eventually(well)
-    assert 20 / 1024 <= (await looked(pair.us)).limit_used < 0.1
+    assert 20 / 1024 <= (await looked(pair.us, TIMEOUT_S)).limit_used < 0.1
 
 
 @pytest.mark.engine

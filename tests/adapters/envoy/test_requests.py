@@ -14,11 +14,11 @@ from tests.adapters.envoy.rig import EU, LONG_PATH, TIMEOUT_S, US, Node, eventua
 pytestmark = pytest.mark.engine
 
 
-async def test_reads_stay_and_writes_go_to_the_primary_region(pair: Pair) -> None:
-    await pair.us.apply(US, fallbacks=(EU,))
-    await pair.eu.apply(US, fallbacks=(US,))
-    await pair.eu.warm("http")
-    for node, method, region in ((pair.us, "POST", US), (pair.eu, "POST", US), (pair.eu, "GET", EU)):
+async def test_reads_stay_and_writes_go_to_the_primary_region(direct: Pair) -> None:
+    await direct.us.apply(US, fallbacks=(EU,))
+    await direct.eu.apply(US, fallbacks=(US,))
+    await direct.eu.warm("http")
+    for node, method, region in ((direct.us, "POST", US), (direct.eu, "POST", US), (direct.eu, "GET", EU)):
         answer = await node.request(method)
         assert (answer.status, answer.region) == (200, region)
         assert answer.headers["x-leeward-region"] == region
@@ -34,24 +34,24 @@ async def test_no_primary_is_said_at_once_and_reads_go_on(pair: Pair) -> None:
     assert (await pair.us.request("GET")).region == US
 
 
-async def test_a_peer_that_is_not_primary_refuses_a_forwarded_write(pair: Pair) -> None:
-    await pair.us.apply(EU)
-    await pair.eu.apply(US)
-    await pair.eu.warm("http")
-    answer = await pair.eu.request("POST")
+async def test_a_peer_that_is_not_primary_refuses_a_forwarded_write(direct: Pair) -> None:
+    await direct.us.apply(EU)
+    await direct.eu.apply(US)
+    await direct.eu.warm("http")
+    answer = await direct.eu.request("POST")
     assert (answer.status, json.loads(answer.text)["code"]) == (503, "wrong-region")
     assert answer.headers["x-leeward-region"] == US
-    assert not [line for pod in pair.us.pods for line in pod.seen]
+    assert not [line for pod in direct.us.pods for line in pod.seen]
 
 
-async def test_reads_fall_back_while_no_pod_is_ready_here(pair: Pair) -> None:
-    await pair.us.apply(US, pods=(), fallbacks=(EU,))
-    await pair.eu.apply(US)
-    await pair.us.warm("http")
-    answer = await pair.us.request("GET")
+async def test_reads_fall_back_while_no_pod_is_ready_here(direct: Pair) -> None:
+    await direct.us.apply(US, pods=(), fallbacks=(EU,))
+    await direct.eu.apply(US)
+    await direct.us.warm("http")
+    answer = await direct.us.request("GET")
     assert (answer.region, answer.headers["x-leeward-region"]) == (EU, EU)
-    await pair.us.apply(US, fallbacks=(EU,))
-    assert (await pair.us.request("GET")).region == US
+    await direct.us.apply(US, fallbacks=(EU,))
+    assert (await direct.us.request("GET")).region == US
 
 
 async def test_reads_survive_a_pod_that_is_gone(pair: Pair) -> None:
@@ -145,11 +145,11 @@ async def test_only_peers_get_in(pair: Pair, who: str, name: str) -> None:
     assert bool(received) is (who == "peer")
 
 
-async def test_http2_and_large_bodies(pair: Pair) -> None:
-    await pair.us.apply(US)
-    await pair.eu.apply(US)
-    await pair.eu.warm("http")
-    answer = await pair.eu.request("POST", data=b"x" * 900_000)
+async def test_http2_and_large_bodies(direct: Pair) -> None:
+    await direct.us.apply(US)
+    await direct.eu.apply(US)
+    await direct.eu.warm("http")
+    answer = await direct.eu.request("POST", data=b"x" * 900_000)
     assert answer.region == US
 
 

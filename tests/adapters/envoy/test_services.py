@@ -6,7 +6,7 @@ import pytest
 
 from leeward.ports.gateway import Address, Exported
 from tests.adapters.envoy.conftest import Pair
-from tests.adapters.envoy.rig import EU, TIMEOUT_S, US, Answer, Node, Region
+from tests.adapters.envoy.rig import EU, TIMEOUT_S, US, Answer, Node, Region, eventually
 
 pytestmark = pytest.mark.engine
 
@@ -26,20 +26,30 @@ async def ask(node: Node, method: str = "GET", host: str = HOST, port: int | Non
     return await node.request(method, headers={"Host": host}, port=port or node.settings.services_port)
 
 
-async def test_a_service_is_served_by_its_own_region_and_by_another_one_without(pair: Pair) -> None:
-    await serve(pair.us, export(pair.us, EU))
-    await serve(pair.eu, export(pair.eu, US))
-    for node in (pair.us, pair.eu):
+async def arrives(node: Node, region: Region) -> None:
+    """Wait until a read of the service is answered by another region: nothing keeps a connection there open before."""
+
+    async def answered_there() -> bool:
+        return (await ask(node)).headers.get("x-leeward-region") == region
+
+    await eventually(answered_there)
+
+
+async def test_a_service_is_served_by_its_own_region_and_by_another_one_without(direct: Pair) -> None:
+    await serve(direct.us, export(direct.us, EU))
+    await serve(direct.eu, export(direct.eu, US))
+    for node in (direct.us, direct.eu):
         for method in ("GET", "POST"):
             answer = await ask(node, method)
             assert (answer.status, answer.region) == (200, node.region)
             assert answer.headers["x-leeward-region"] == node.region
-    await serve(pair.us, export(pair.us, EU, ready=False))
+    await serve(direct.us, export(direct.us, EU, ready=False))
+    await arrives(direct.us, EU)
     for method in ("GET", "POST"):
-        answer = await ask(pair.us, method)
+        answer = await ask(direct.us, method)
         assert (answer.status, answer.region, answer.headers["x-leeward-region"]) == (200, EU, EU)
-    await serve(pair.us, export(pair.us, EU))
-    assert (await ask(pair.us)).region == US
+    await serve(direct.us, export(direct.us, EU))
+    assert (await ask(direct.us)).region == US
 
 
 async def test_services_that_are_not_known_stay_as_they_are(pair: Pair) -> None:
@@ -51,22 +61,24 @@ async def test_services_that_are_not_known_stay_as_they_are(pair: Pair) -> None:
     assert (await ask(pair.us)).status == 404, "none were known before"
 
 
-async def test_a_service_has_its_name_on_every_port(pair: Pair) -> None:
-    await serve(pair.us, export(pair.us, EU, ready=False))
-    await serve(pair.eu, export(pair.eu, US))
-    assert (await ask(pair.us, host=f"{HOST}:8000")).region == EU
+async def test_a_service_has_its_name_on_every_port(direct: Pair) -> None:
+    await serve(direct.us, export(direct.us, EU, ready=False))
+    await serve(direct.eu, export(direct.eu, US))
+    await arrives(direct.us, EU)
+    assert (await ask(direct.us, host=f"{HOST}:8000")).region == EU
 
 
-async def test_a_region_that_does_not_export_it_answers_nobody(pair: Pair) -> None:
+async def test_a_region_that_does_not_export_it_answers_nobody(direct: Pair) -> None:
     """Its gateway was asked in vain: the other one had not heard yet."""
-    await serve(pair.us, export(pair.us, EU, ready=False))
-    await serve(pair.eu)
+    await serve(direct.us, export(direct.us, EU, ready=False))
+    await serve(direct.eu)
+    await arrives(direct.us, EU)
     for method in ("GET", "POST"):
-        answer = await ask(pair.us, method)
+        answer = await ask(direct.us, method)
         assert (answer.status, json.loads(answer.text)["code"]) == (503, "not-exported")
-    await serve(pair.eu, export(pair.eu, ready=False))
-    assert (await ask(pair.us)).status == 503
-    assert not [line for node in (pair.us, pair.eu) for pod in node.pods for line in pod.seen]
+    await serve(direct.eu, export(direct.eu, ready=False))
+    assert (await ask(direct.us)).status == 503
+    assert not [line for node in (direct.us, direct.eu) for pod in node.pods for line in pod.seen]
 
 
 async def test_what_nobody_exports_or_nobody_is_ready_for_is_said(pair: Pair) -> None:
@@ -78,17 +90,17 @@ async def test_what_nobody_exports_or_nobody_is_ready_for_is_said(pair: Pair) ->
     assert (answer.status, json.loads(answer.text)["code"]) == (503, "nobody-ready")
 
 
-async def test_users_do_not_reach_a_service_by_its_name(pair: Pair) -> None:
+async def test_users_do_not_reach_a_service_by_its_name(direct: Pair) -> None:
     """Whatever Host they send, here or by way of the primary region: it is the application that answers."""
-    nobody = Exported("reports", "shop", (Address(pair.us.settings.host, 1),), ())
-    for node in (pair.us, pair.eu):
+    nobody = Exported("reports", "shop", (Address(direct.us.settings.host, 1),), ())
+    for node in (direct.us, direct.eu):
         await serve(node, nobody)
-    await pair.eu.warm("http")
+    await direct.eu.warm("http")
     for node, method, region in (
-        (pair.us, "GET", US),
-        (pair.eu, "GET", EU),
-        (pair.us, "POST", US),
-        (pair.eu, "POST", US),
+        (direct.us, "GET", US),
+        (direct.eu, "GET", EU),
+        (direct.us, "POST", US),
+        (direct.eu, "POST", US),
     ):
         assert (await ask(node)).status == 503
         answer = await ask(node, method, port=node.settings.users_port)

@@ -36,7 +36,9 @@ from leeward.ports.quorum import Put
 from leeward.sim.quorum import MemoryQuorum, MemoryStore
 from leeward.world import identity
 from tests.agent.machine.test_machine import FLEET, settings
-from tests.core.views import AP, APP, EU, REGIONS, US, electing, topology
+from tests.core.views import AP, APP, EU, REGIONS, TIMERS, US, electing, topology
+
+LEASE_S = 60.0
 
 
 @dataclass
@@ -67,9 +69,12 @@ class Answer:
     body: dict[str, Any]
 
 
-def signed_by(directory: Path, path: str, body: bytes, *, ago_s: float = 0.0) -> dict[str, str]:
+def signed_by(directory: Path, path: str, body: bytes, at_unix_s: float | None = None) -> dict[str, str]:
+    """Sign a request, now unless told otherwise."""
     signer, nonce = Signer(directory), secrets.token_hex(8)
-    return signer.authorize("POST", path, body, at_unix_s=time.time() - ago_s, nonce=nonce)
+    if at_unix_s is None:
+        at_unix_s = time.time()
+    return signer.authorize("POST", path, body, at_unix_s=at_unix_s, nonce=nonce)
 
 
 @dataclass
@@ -130,8 +135,10 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     gateway = Told()
     async with contextlib.AsyncExitStack() as stack:
         peers = await stack.enter_async_context(HttpPeers(EU, (), tls.client(tmp_path / EU)))
+        # A lease must not end because the tests' process is not scheduled for a while; nothing here lets one end.
+        leased = replace(settings(EU), timers=replace(TIMERS, lease_s=LEASE_S))
         runtime = Runtime(
-            Machine(settings(EU), "a"),
+            Machine(leased, "a"),
             clock=SystemClock(),
             quorum=store,
             databases={},
@@ -270,26 +277,33 @@ async def test_a_regions_certificate_alone_changes_nothing(agent: Agent) -> None
 @pytest.mark.parametrize(
     ("forged", "because"),
     [
-        pytest.param(lambda at: signed_by(at / AP, PAUSE, b""), "not an operator", id="signed by a region"),
-        pytest.param(lambda at: signed_by(at / "operator", PAUSE, b"{}"), "does not fit", id="another body"),
+        pytest.param(lambda at, _: signed_by(at / AP, PAUSE, b""), "not an operator", id="signed by a region"),
+        pytest.param(lambda at, _: signed_by(at / "operator", PAUSE, b"{}"), "does not fit", id="another body"),
         pytest.param(
-            lambda at: signed_by(at / "operator", f"/v1/apps/{APP}/resume", b""), "does not fit", id="another path"
+            lambda at, _: signed_by(at / "operator", f"/v1/apps/{APP}/resume", b""), "does not fit", id="another path"
         ),
-        pytest.param(lambda at: signed_by(at / "operator", PAUSE, b"", ago_s=120), "120 s ago", id="expired"),
-        pytest.param(lambda at: signed_by(at / "operator", PAUSE, b"", ago_s=-120), "-120 s ago", id="of the future"),
         pytest.param(
-            lambda at: signed_by(at / "operator", PAUSE, b"", ago_s=float("nan")),
-            "cannot be read",
-            id="at no time at all",
+            lambda at, now_s: signed_by(at / "operator", PAUSE, b"", now_s - 120), "signed 120 s ago", id="expired"
         ),
-        pytest.param(lambda at: {HEADER: "x"}, "cannot be read", id="no authorization at all"),
+        pytest.param(
+            lambda at, now_s: signed_by(at / "operator", PAUSE, b"", now_s + 120),
+            "signed -120 s ago",
+            id="of the future",
+        ),
+        pytest.param(
+            lambda at, _: signed_by(at / "operator", PAUSE, b"", float("nan")), "cannot be read", id="at no time at all"
+        ),
+        pytest.param(lambda at, _: {HEADER: "x"}, "cannot be read", id="no authorization at all"),
     ],
 )
 async def test_a_forged_authorization_is_refused_and_logged(
-    agent: Agent, forged: Callable[[Path], dict[str, str]], because: str
+    agent: Agent, forged: Callable[[Path, float], dict[str, str]], because: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # How old it is does not depend on how long it is on its way.
+    now_s = time.time()
+    monkeypatch.setattr(agent.runtime.clock, "unix_s", lambda: now_s)
     with capture_logs() as logs:
-        answer = await agent.post(PAUSE, b"", forged(agent.directory) | {FORWARDED: AP})
+        answer = await agent.post(PAUSE, b"", forged(agent.directory, now_s) | {FORWARDED: AP})
     assert (answer.status, answer.body["code"]) == (403, "not-the-operator")
     assert because in answer.body["because"]
     assert [(line["event"], line["log_level"], line["by"], line["path"]) for line in logs] == [

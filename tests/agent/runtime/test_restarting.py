@@ -129,7 +129,9 @@ def test_modules_are_loaded_ahead_once_the_first_child_is_steady(start: Start, l
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_end_reaches_the_child(start: Start, number: signal.Signals) -> None:
-    process = start(f"signal.signal({int(number)}, lambda *_: sys.exit(7)); print('set', flush=True); {WAITS}", LONG)
+    # Blocked, it is not lost when it comes before the child waits for it.
+    block, wait = f"signal.pthread_sigmask(signal.SIG_BLOCK, [{int(number)}])", f"signal.sigwait([{int(number)}])"
+    process = start(f"{block}; print('set', flush=True); {wait}; sys.exit(7)", LONG)
     child = _pid(process)
     assert process.stdout is not None
     assert process.stdout.readline() == "set\n"

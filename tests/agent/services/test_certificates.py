@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,18 +44,26 @@ def issue(directory: Path) -> None:
 async def serving(tmp_path: Path) -> AsyncIterator[dict[str, Server]]:
     """Servers that refuse whoever shows no certificate of theirs, as all of ours do."""
 
-    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    ends: list[asyncio.Task[None]] = []
+
+    async def end(writer: asyncio.StreamWriter) -> None:
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(asyncio.create_task(end(writer)))
 
     issue(tmp_path)
     found = {}
     async with AsyncExitStack() as stack:
         for name, shows in (("gateway", None), ("store-member", tmp_path / "agent")):
             context = tls.server(tmp_path / ("gateway" if shows is None else "agent")).for_each_handshake()
-            server = await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=context)
+            server = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=context)
             stack.callback(server.close)
             found[name] = Server("127.0.0.1", server.sockets[0].getsockname()[1], EU, shows)
         yield found
+    await asyncio.gather(*ends)
 
 
 async def test_each_certificate_is_seen_where_it_is(tmp_path: Path, serving: dict[str, Server]) -> None:

@@ -17,6 +17,7 @@ from leeward.ports.gateway import Address
 from tests.agent.machine.test_machine import Driven
 from tests.core.views import AP, APP, DOWN, EU, REGIONS, UP, US, report, topology
 from tests.core.views import seen as heard
+from tests.instance.instances import free_port
 
 GATEWAYS = {US: "192.0.2.1", EU: "192.0.2.2", AP: "192.0.2.3"}
 NEAREST = {US: (US, EU, AP), EU: (EU, US, AP), AP: (AP, US, EU)}
@@ -66,6 +67,12 @@ def driven() -> Driven:
     return built
 
 
+@pytest.fixture
+def port() -> int:
+    """Below the ephemeral range: no connection of anybody takes it before it is listened on."""
+    return free_port()
+
+
 @asynccontextmanager
 async def running(naming: Naming) -> AsyncIterator[None]:
     task = asyncio.create_task(naming.run())
@@ -87,13 +94,13 @@ async def until(port: int, near: str, expected: tuple[str, ...]) -> Reply:
             await asyncio.sleep(0.01)
 
 
-async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Driven, unused_tcp_port: int) -> None:
-    naming = Naming(settings(unused_tcp_port), driven.machine, Clock(driven))
+async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Driven, port: int) -> None:
+    naming = Naming(settings(port), driven.machine, Clock(driven))
     async with running(naming):
-        assert (await until(unused_tcp_port, "10.1.0.0/24", ("192.0.2.1",))).ttl_s == 1
+        assert (await until(port, "10.1.0.0/24", ("192.0.2.1",))).ttl_s == 1
         driven.now_s += 1
         knows(driven, eu={US: DOWN}, ap={US: DOWN})
-        await until(unused_tcp_port, "10.1.0.0/24", ("192.0.2.2",))
+        await until(port, "10.1.0.0/24", ("192.0.2.2",))
         assert naming.names()[APP].left_out == {US: "ap, eu cannot see us serving"}
         driven.now_s += 1
         knows(driven)
@@ -103,26 +110,26 @@ async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Drive
         assert naming.names()[APP].leads_to[US] == (EU,), "it is held down"
         driven.now_s += driven.machine.timers.hold_down_s + driven.machine.timers.ramp_s + 1
         knows(driven)
-        await until(unused_tcp_port, "10.1.0.0/24", ("192.0.2.1",))
+        await until(port, "10.1.0.0/24", ("192.0.2.1",))
 
 
-async def test_hosts_that_are_names_are_looked_up(driven: Driven, unused_tcp_port: int) -> None:
-    naming = Naming(settings(unused_tcp_port, us="localhost"), driven.machine, Clock(driven))
+async def test_hosts_that_are_names_are_looked_up(driven: Driven, port: int) -> None:
+    naming = Naming(settings(port, us="localhost"), driven.machine, Clock(driven))
     async with running(naming):
-        await until(unused_tcp_port, "10.1.0.0/24", ("127.0.0.1",))
+        await until(port, "10.1.0.0/24", ("127.0.0.1",))
 
 
 async def test_a_taken_port_costs_nothing_but_the_answers(
-    driven: Driven, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+    driven: Driven, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LISTEN_AGAIN_S", 0.02)
-    taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", unused_tcp_port)
-    async with running(Naming(settings(unused_tcp_port), driven.machine, Clock(driven))):
+    taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
+    async with running(Naming(settings(port), driven.machine, Clock(driven))):
         with pytest.raises(NoAnswerError):
-            await ask("127.0.0.1", unused_tcp_port, "payments.example.com", near=None, timeout_s=5)
+            await ask("127.0.0.1", port, "payments.example.com", near=None, timeout_s=5)
         taken.close()
         await taken.wait_closed()
-        await until(unused_tcp_port, "10.2.0.0/24", ("192.0.2.2",))
+        await until(port, "10.2.0.0/24", ("192.0.2.2",))
 
 
 def test_looking_again_changes_nothing(driven: Driven) -> None:

@@ -79,6 +79,7 @@ async def test_a_namespace_that_cannot_be_read_or_written_holds_up_no_other(
     store: MemoryQuorum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "REFUSED_RETRY_S", 600.0)
+    monkeypatch.setattr(module, "UNREAD_S", 0.5)
     before = Offers((Offer(LEDGER, True),))
     await store.transact((), (Put(KEY, encode(before)),), timeout_s=1)
     cluster, gateway = Cluster(), Gateway()

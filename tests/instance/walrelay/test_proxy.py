@@ -14,7 +14,7 @@ import pytest
 from leeward.core.values import App, Region
 from leeward.instance.settings import Endpoint, Layout, ManagerSettings
 from leeward.instance.walrelay.messages import query
-from leeward.instance.walrelay.proxy import WalProxy
+from leeward.instance.walrelay.proxy import WalProxy, _Connection
 from tests.instance.instances import happens
 from tests.instance.walrelay.test_prefetch import COPY_DONE, HISTORY, IDENTIFY, LAST, OWN, STREAM, start, wal
 from tests.instance.walrelay.test_standby_session import GOODBYE, PROMOTED, SEGMENT, SLOTLESS, says
@@ -91,7 +91,13 @@ async def test_an_upstream_that_falls_silent_is_given_up(tmp_path: Path) -> None
         await ended.wait()
 
 
-async def test_a_wal_receiver_that_asks_nothing_is_left_in_peace(tmp_path: Path) -> None:
+async def test_a_wal_receiver_that_asks_nothing_is_left_in_peace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Time passes while nothing is asked, and only then: a busy machine makes no answer late.
+    now_s = 0.0
+    monkeypatch.setattr(_Connection, "_now_s", lambda _: now_s)
+
     async def answer_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1024):
             writer.write(READY)
@@ -101,6 +107,7 @@ async def test_a_wal_receiver_that_asks_nothing_is_left_in_peace(tmp_path: Path)
         writer.write(STARTUP)
         assert await reader.readexactly(len(READY)) == READY
         # As it does while its PostgreSQL still replays: longer than an answer may take.
+        now_s += 3 * SOON_S
         await asyncio.sleep(3 * SOON_S)
         writer.write(b"Q\x00\x00\x00\x05\x00")
         assert await reader.readexactly(len(READY)) == READY
@@ -154,7 +161,10 @@ async def test_a_request_to_stream_waits_no_longer_for_a_standby_session_that_ca
                 assert await reader.readexactly(len(READY)) == READY
 
 
-async def test_a_standby_session_that_takes_over_where_nobody_was_promoted_starts_over(tmp_path: Path) -> None:
+async def test_a_standby_session_that_takes_over_where_nobody_was_promoted_starts_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leeward.instance.walrelay.proxy._SAY_TIMEOUT_S", LONG_S)
     taken_over = asyncio.Event()
     request, asked = start(SEGMENT, 1), STARTUP + start(SEGMENT, 1)
 
@@ -189,8 +199,12 @@ async def test_a_standby_session_that_takes_over_where_nobody_was_promoted_start
         to_upstream.close()
 
 
-async def test_a_standby_session_that_takes_over_at_once_streams(tmp_path: Path) -> None:
+async def test_a_standby_session_that_takes_over_at_once_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Granted and ended within one packet, the old timeline is never seen streaming: the promotion came between."""
+    for patience in ("_SAY_TIMEOUT_S", "_PROMOTED_TIMEOUT_S"):
+        monkeypatch.setattr(f"leeward.instance.walrelay.proxy.{patience}", LONG_S)
 
     async def be_promoted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await reader.readexactly(len(STARTUP)) == STARTUP:

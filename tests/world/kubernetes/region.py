@@ -23,6 +23,8 @@ WAIT_S = 90.0
 NAMESPACE = "app"
 INDICES = range(200, 250)
 LOCK_PORT = 6444
+WAY_PORT = 6445
+"""Of a way to the API server that a test can cut."""
 
 
 @dataclass(slots=True)
@@ -53,7 +55,9 @@ class Region:
     def write_manifests(self, *items: KubeObject, file: str = "10-test.json") -> None:
         manifests = self.directory / "manifests"
         manifests.mkdir(exist_ok=True)
-        (manifests / file).write_text(json.dumps(list(items)))
+        fresh = manifests / f"{file}.new"
+        fresh.write_text(json.dumps(list(items)))
+        fresh.replace(manifests / file)
 
     async def start(self, *more: str, environment: dict[str, str] | None = None) -> None:
         self.process = await asyncio.create_subprocess_exec(

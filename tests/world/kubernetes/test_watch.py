@@ -12,7 +12,7 @@ import pytest
 from leeward.adapters.kubernetes.client import KubernetesCluster
 from leeward.ports.cluster import CONFIG_MAPS, ClusterUnavailableError, ExpiredError, KubeObject, WatchEvent
 from leeward.world.kubernetes.server import BODY_MAX_BYTES
-from tests.world.kubernetes.region import NAMESPACE, PORT, TOKEN, WAIT_S, Region
+from tests.world.kubernetes.region import NAMESPACE, PORT, TOKEN, WAIT_S, WAY_PORT, Region
 
 
 def config(value: str) -> KubeObject:
@@ -25,18 +25,17 @@ def config(value: str) -> KubeObject:
 
 
 class Way:
-    """A way to the API server that can be cut."""
+    """A way to the API server that can be cut, in the region's own block: nobody takes its port meanwhile."""
 
     def __init__(self, region: Region) -> None:
         self._region = region
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
+        self.url = f"https://{region.host}:{WAY_PORT}"
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, self._region.host, WAY_PORT)
 
     async def cut(self) -> None:
         assert self._server is not None
@@ -79,23 +78,21 @@ async def next_of(events: AsyncIterator[WatchEvent]) -> WatchEvent:
 
 async def test_a_cut_watch_goes_on_without_gap_or_repetition(region: Region, cluster: KubernetesCluster) -> None:
     await region.start()
-    async with way_to(region) as way:
-        url = f"https://127.0.0.1:{way.port}"
-        async with KubernetesCluster(replace(region.connection, url=url)) as far:
-            events = aiter(far.watch(CONFIG_MAPS, namespace=NAMESPACE, timeout_s=WAIT_S))
-            waiting = asyncio.create_task(next_of(events))
-            await cluster.apply(config("0"), timeout_s=WAIT_S)
-            seen = [await waiting]
-            await way.cut()
-            for value in "12":
-                await cluster.apply(config(value), timeout_s=WAIT_S)
-            await way.open()
-            seen += [await next_of(events), await next_of(events)]
-            assert [event.item["data"]["value"] for event in seen] == ["0", "1", "2"]
-            await way.cut()
-            short = far.watch(CONFIG_MAPS, resource_version="1", namespace=NAMESPACE, timeout_s=0.2)
-            with pytest.raises(ClusterUnavailableError):
-                await next_of(aiter(short))
+    async with way_to(region) as way, KubernetesCluster(replace(region.connection, url=way.url)) as far:
+        events = aiter(far.watch(CONFIG_MAPS, namespace=NAMESPACE, timeout_s=WAIT_S))
+        waiting = asyncio.create_task(next_of(events))
+        await cluster.apply(config("0"), timeout_s=WAIT_S)
+        seen = [await waiting]
+        await way.cut()
+        for value in "12":
+            await cluster.apply(config(value), timeout_s=WAIT_S)
+        await way.open()
+        seen += [await next_of(events), await next_of(events)]
+        assert [event.item["data"]["value"] for event in seen] == ["0", "1", "2"]
+        await way.cut()
+        short = far.watch(CONFIG_MAPS, resource_version="1", namespace=NAMESPACE, timeout_s=0.2)
+        with pytest.raises(ClusterUnavailableError):
+            await next_of(aiter(short))
 
 
 async def test_a_version_from_before_the_history_has_expired(region: Region, cluster: KubernetesCluster) -> None:

@@ -32,7 +32,7 @@ READY_S = 60.0
 POLL_S = 0.1
 CALL_S = 10.0
 PORTS = range(20_000, 32_000)
-"""Of the member: below those that the kernel deals, or another program may have them before the member starts."""
+"""For the member. The kernel deals none of these, so no program gets one by chance before the member starts."""
 
 
 async def mark(

@@ -1,27 +1,12 @@
 """Verbs that need no world: doctor, schema, validate."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leeward.cli.commands.common import console
-
-
-class DoctorOutput(StrEnum):
-    """How the doctor reports."""
-
-    TABLE = "table"
-    SHORT = "short"
-    JSON = "json"
-
-
-class Kind(StrEnum):
-    """The kinds a user writes."""
-
-    FLEET = "fleet"
-    APPLICATION = "application"
+from leeward.cli.forms import DoctorOutput, Kind
 
 
 def register(app: typer.Typer) -> None:

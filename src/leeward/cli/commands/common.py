@@ -8,7 +8,7 @@ import typer
 from leeward.base.units import parse_duration_s
 from leeward.cli import jsonpath
 from leeward.cli.console import Console
-from leeward.cli.render import Form, Output
+from leeward.cli.forms import Form, Output
 
 FORMS = "table|wide|json|yaml|name|jsonpath=TEMPLATE"
 

@@ -1,20 +1,12 @@
 """The verb ``simulate``: thousands of incidents on your own files, in virtual time."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leeward.cli.commands.common import console
-from leeward.cli.commands.steer import Mode
-
-
-class SimulateOutput(StrEnum):
-    """How the prediction is printed."""
-
-    TABLE = "table"
-    JSON = "json"
+from leeward.cli.forms import Mode, TableOutput
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +39,8 @@ def simulate(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Processes.")] = None,
     output: Annotated[
-        SimulateOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
-    ] = SimulateOutput.TABLE,
+        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
+    ] = TableOutput.TABLE,
 ) -> None:
     """Predict what incidents would cost, by living through thousands of them in virtual time.
 

@@ -1,18 +1,11 @@
 """Verbs that ask the agents: status, resolve, records, orphans, tune."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from leeward.cli.commands.common import TABLE, App, As, World, console, timeout_option
-
-
-class RecordsOutput(StrEnum):
-    """How decisions are printed."""
-
-    TABLE = "table"
-    JSON = "json"
+from leeward.cli.forms import TableOutput
 
 
 def register(app: typer.Typer) -> None:
@@ -82,7 +75,7 @@ def resolve(
         str | None,
         typer.Option("--from", metavar="REGION", show_default=False, help="As a user near this region."),
     ] = None,
-    output: Annotated[RecordsOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = RecordsOutput.TABLE,
+    output: Annotated[TableOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
     """Ask every region's DNS server where users of an application are sent.
@@ -103,8 +96,8 @@ def records(
     context: typer.Context,
     app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only of this application.")] = None,
     output: Annotated[
-        RecordsOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
-    ] = RecordsOutput.TABLE,
+        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
+    ] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
     """Show what was decided, when, where and why.
@@ -122,7 +115,7 @@ def records(
 def tune(
     context: typer.Context,
     app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
-    output: Annotated[RecordsOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = RecordsOutput.TABLE,
+    output: Annotated[TableOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
     """Show needless failovers, how long regions fall silent, and the RTO that would wait for them.
@@ -143,8 +136,8 @@ def orphans(
     context: typer.Context,
     app: App,
     output: Annotated[
-        RecordsOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
-    ] = RecordsOutput.TABLE,
+        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
+    ] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
     """List writes that an asynchronous failover left behind.

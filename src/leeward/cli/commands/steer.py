@@ -1,23 +1,15 @@
 """Verbs that ask for a change: switchover, failover, mode, pause, resume."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from leeward.cli.commands.common import App, Confirm, DryRun, World, console, timeout_option
+from leeward.cli.forms import Mode
 
 To = Annotated[str, typer.Option("--to", metavar="REGION", help="Who becomes the primary.", show_default=False)]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it is done, or at once.")]
 Timeout = Annotated[float, timeout_option("30s")]
-
-
-class Mode(StrEnum):
-    """What an acknowledged write is promised."""
-
-    ASYNC = "async"
-    SYNC = "sync"
-    QUORUM = "quorum"
 
 
 def register(app: typer.Typer) -> None:

@@ -7,20 +7,12 @@ from typing import Annotated
 import typer
 
 from leeward.cli.commands.common import InRegion, World, console
-from leeward.cli.commands.steer import Mode
+from leeward.cli.forms import EXAMPLE, Mode, TableOutput
 
-EXAMPLE = "examples/payments"
 Peer = Annotated[
     str | None,
     typer.Option("--peer", metavar="REGION", show_default=False, help="Only the link to this region."),
 ]
-
-
-class DrillOutput(StrEnum):
-    """How a drill's result is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 class Part(StrEnum):
@@ -82,8 +74,8 @@ def drill(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What pod-kill picks by chance is the same for the same seed.")] = 1,
     output: Annotated[
-        DrillOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
-    ] = DrillOutput.TABLE,
+        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
+    ] = TableOutput.TABLE,
     directory: Annotated[
         Path | None,
         typer.Option("-f", metavar="DIR", show_default=EXAMPLE, help="Files for a world, when none runs."),

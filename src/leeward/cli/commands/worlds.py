@@ -1,21 +1,13 @@
 """Verbs that start, change, stop and list worlds: demo, up, apply, down, worlds, info."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from leeward.cli.commands.common import Directory, DryRun, World, console, timeout_option
+from leeward.cli.forms import TableOutput
 
-
-class ListOutput(StrEnum):
-    """How a short list is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-Output = Annotated[ListOutput, typer.Option("-o", "--output", help="A table or JSON.")]
+Output = Annotated[TableOutput, typer.Option("-o", "--output", help="A table or JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +89,7 @@ def down(context: typer.Context, world: World = None) -> None:
     raise typer.Exit(running_worlds.down(console(context), world))
 
 
-def worlds(context: typer.Context, output: Output = ListOutput.TABLE) -> None:
+def worlds(context: typer.Context, output: Output = TableOutput.TABLE) -> None:
     """List the worlds on this machine.
 
     \b
@@ -110,7 +102,7 @@ def worlds(context: typer.Context, output: Output = ListOutput.TABLE) -> None:
     running_worlds.listing(console(context), output)
 
 
-def info(context: typer.Context, world: World = None, output: Output = ListOutput.TABLE) -> None:
+def info(context: typer.Context, world: World = None, output: Output = TableOutput.TABLE) -> None:
     """Print versions, and where everything is.
 
     \b

@@ -1,0 +1,56 @@
+"""What the options of the command line may say: formats, kinds, modes. Imports nothing, so that help stays quick."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+EXAMPLE = "examples/payments"
+
+
+class Output(StrEnum):
+    """The formats of most answers."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+    JSONPATH = "jsonpath"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What ``-o`` asks for."""
+
+    output: Output
+    template: str = ""
+    """Of ``jsonpath=TEMPLATE``."""
+
+
+class TableOutput(StrEnum):
+    """The formats of lists and reports."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class DoctorOutput(StrEnum):
+    """The formats of the doctor's findings."""
+
+    TABLE = "table"
+    SHORT = "short"
+    JSON = "json"
+
+
+class Kind(StrEnum):
+    """The kinds a user writes."""
+
+    FLEET = "fleet"
+    APPLICATION = "application"
+
+
+class Mode(StrEnum):
+    """What an acknowledged write is promised."""
+
+    ASYNC = "async"
+    SYNC = "sync"
+    QUORUM = "quorum"
