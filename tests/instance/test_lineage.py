@@ -93,6 +93,63 @@ def test_a_timeline_that_was_begun_without_a_record_is_not_theirs_for_its_number
         assert (verdict.fork_lsn, verdict.rewindable) == (100, False)
 
 
+@pytest.mark.parametrize(
+    ("own", "theirs", "expected"),
+    [
+        pytest.param(
+            lineage((1, 61), (2, 67), epochs={1, 2}),
+            lineage((1, 61), (2, 65), (3, 80), epochs={1, 3, 5}),
+            (61, False),
+            id="we went further on ours than they on theirs",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 64), epochs={1, 2}),
+            lineage((1, 61), (2, 65), (3, 80), epochs={1, 3, 5}),
+            (61, False),
+            id="they went further",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 64), (3, 70), epochs={1, 2, 4}),
+            lineage((1, 61), (2, 66), epochs={1, 3}),
+            (61, False),
+            id="we were promoted twice",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 64), (3, 70), epochs={1, 2, 4}),
+            lineage((1, 61), (2, 66), (4, 80), epochs={1, 3, 5}),
+            (61, False),
+            id="both were",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 64), (3, 70), epochs={1, 2, 4}),
+            lineage((1, 61), (2, 66), (4, 80), epochs={1, 2, 5}),
+            (64, True),
+            id="only the later one of our timelines is ours alone",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 67), epochs={1, 2}),
+            lineage((1, 61), (2, 65), (3, 80), epochs={1, 2, 5}),
+            (65, True),
+            id="the timeline is the same one",
+        ),
+    ],
+)
+def test_a_timeline_of_the_same_number_is_theirs_only_with_its_epoch(
+    own: Lineage, theirs: Lineage, expected: tuple[int, bool]
+) -> None:
+    """Both were promoted from the same LSN. pg_rewind would take the later end for the fork (seed 980011)."""
+    verdict = compare(own, theirs, epoch=6)
+    assert isinstance(verdict, Diverged)
+    assert (verdict.fork_lsn, verdict.rewindable) == expected
+
+
+def test_a_timeline_without_a_record_is_not_theirs_either_where_it_went_on_past_their_fork() -> None:
+    own = lineage((1, 100), (2, 170), replayed=170)
+    verdict = compare(own, lineage((1, 100), (2, 150), (3, 180), epochs={1, 3, 4}), epoch=5, promoted_under=2)
+    assert isinstance(verdict, Diverged)
+    assert (verdict.fork_lsn, verdict.rewindable) == (100, False)
+
+
 def test_orphaned_stretches_follow_our_own_timelines() -> None:
     own = lineage((1, 100), (2, 120), (3, 140))
     assert ranges(own, 90) == ((1, 90, 100), (2, 100, 120), (3, 120, 140))

@@ -69,8 +69,9 @@ def compare(own: Lineage, theirs: Lineage, *, epoch: int, promoted_under: int | 
     No instance gives up its own history for that of a server in recovery: it may itself be about to be rewound.
     """
     verdict = _compare(own, theirs, epoch=epoch)
-    if isinstance(verdict, Compatible) and _began_alone(own, promoted_under, epoch):
-        start_lsn = own.segments[-2][1]
+    start_lsn = own.segments[-2][1] if len(own.segments) > 1 else 0
+    shares = isinstance(verdict, Compatible) or (isinstance(verdict, Diverged) and verdict.fork_lsn > start_lsn)
+    if shares and _began_alone(own, promoted_under, epoch):
         verdict = Diverged(start_lsn, False, f"timeline {own.timeline} may be our own, without a record of its epoch")
     if isinstance(verdict, Diverged) and theirs.in_recovery:
         return Undecided(f"{verdict.because}, and they are no primary")
@@ -98,34 +99,42 @@ def _compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
         own_is_last, theirs_is_last = index == len(own.segments) - 1, index == len(theirs.segments) - 1
         if own_timeline != their_timeline:
             return Diverged(start_lsn, True, f"timeline {own_timeline} is not in their history")
-        if own_is_last and theirs_is_last:
-            return _same_timeline(own, theirs, start_lsn, epoch)
-        if own_is_last:
-            if own_end > their_end:
-                return Diverged(their_end, True, f"timeline {own_timeline} went on past their fork")
-            return _epochs(own, theirs, start_lsn, epoch)
-        if theirs_is_last:
-            if their_end > own_end:
-                return Diverged(own_end, True, f"they went on with timeline {own_timeline} past our fork")
-            return Undecided(f"they are still on timeline {their_timeline}")
-        if own_end != their_end:
-            fork_lsn = min(own_end, their_end)
-            return Diverged(fork_lsn, own.timeline != theirs.timeline, "timelines fork at different points")
+        if own_is_last and theirs_is_last and own_end > their_end:
+            return Undecided("the upstream is behind us on the same timeline")
+        if own_is_last or theirs_is_last or own_end != their_end:
+            # The last timeline of the same number: it may be one that both began, each its own.
+            namesake = _namesake(own, theirs, index, start_lsn, epoch)
+            return namesake or _last_common(own, theirs, index)
         start_lsn = own_end
     raise AssertionError("a lineage has at least one segment")
 
 
-def _same_timeline(own: Lineage, theirs: Lineage, start_lsn: int, epoch: int) -> Verdict:
-    if own.end_lsn > theirs.end_lsn:
-        return Undecided("the upstream is behind us on the same timeline")
-    return _epochs(own, theirs, start_lsn, epoch)
+def _last_common(own: Lineage, theirs: Lineage, index: int) -> Verdict:
+    """Judge by where each history left the last timeline that both have."""
+    (timeline, own_end), (_, their_end) = own.segments[index], theirs.segments[index]
+    own_is_last, theirs_is_last = index == len(own.segments) - 1, index == len(theirs.segments) - 1
+    if own_is_last:
+        if own_end > their_end and not theirs_is_last:
+            return Diverged(their_end, True, f"timeline {timeline} went on past their fork")
+        return Compatible()
+    if theirs_is_last:
+        if their_end > own_end:
+            return Diverged(own_end, True, f"they went on with timeline {timeline} past our fork")
+        return Undecided(f"they are still on timeline {timeline}")
+    return Diverged(min(own_end, their_end), own.timeline != theirs.timeline, "timelines fork at different points")
 
 
-def _epochs(own: Lineage, theirs: Lineage, start_lsn: int, epoch: int) -> Verdict:
+def _namesake(own: Lineage, theirs: Lineage, index: int, start_lsn: int, epoch: int) -> Verdict | None:
+    """Return a verdict when our timeline is not the one that has the same number there; None when nothing says so.
+
+    Each promotion begins a timeline and records an epoch. With more epochs of ours that are unknown there than we have
+    timelines after this one, this one holds the record of one of them, and they never had it. pg_rewind, which goes by
+    the numbers, would see the histories fork where this timeline ends.
+    """
     # The record of the epoch in force may still wait for its standbys there, so it does not count.
     unknown = sorted(number for number in own.epochs - theirs.epochs if number < epoch)
-    if not unknown:
-        return Compatible()
+    if len(unknown) < len(own.segments) - index:
+        return None
     if theirs.in_recovery and theirs.replayed_lsn < own.end_lsn:
         return Undecided("they have not replayed as far as we have")
-    return Diverged(start_lsn, own.timeline != theirs.timeline, f"their history has no epoch {unknown[0]}")
+    return Diverged(start_lsn, False, f"their history has no epoch {unknown[0]}")
