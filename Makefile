@@ -12,6 +12,7 @@ DATABASES := tests/instance tests/contracts/test_database.py tests/examples
 HISTORIES := $(patsubst %,tests/instance/test_%.py,lined_up orphan_files orphans replication)
 ENGINES := tests/adapters tests/world
 COMMANDS := tests/cli
+DECISIONS := tests/core tests/agent/machine tests/instance
 DRILLS := tests/drill
 # For how long `make test` sends the agents through simulated disasters; `make check` does for 30 s.
 SIMULATION_S ?= 200
@@ -19,7 +20,7 @@ EXPLORE ?= 40
 # For how long a world is left alone before everything in it is judged to be as it was.
 SOAK_S ?= 1200
 
-.PHONY: demo test test-beside test-simulated test-simulated-first test-rest test-services test-databases test-histories test-instances soak endurance prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
+.PHONY: demo test test-beside test-simulated test-simulated-first test-rest coverage test-services test-databases test-histories test-instances soak endurance prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
 	lock sbom dist audit clean
 
 demo: .venv/.runtime
@@ -42,8 +43,12 @@ test-simulated-first: test-simulated prepare
 test-simulated: lint types
 	LEEWARD_SIMULATION_S=$(SIMULATION_S) $(BIN)/python -m pytest -m "$(PURE)" tests/sim
 
-test-rest: prepare
-	$(BIN)/python -m pytest -m "$(PURE)" tests --ignore tests/sim
+test-rest: prepare coverage
+	$(BIN)/python -m pytest -m "$(PURE)" tests --ignore tests/sim $(patsubst %,--ignore=%,$(DECISIONS))
+
+# What decides: every branch of it, but for 5 %, is taken by its own tests (pyproject.toml, tool.coverage).
+coverage: .venv/.dev
+	$(BIN)/python -m pytest -m "$(PURE)" $(DECISIONS) --cov --cov-report=term:skip-covered
 
 # An idle world for an hour: make soak SOAK_S=3600. It fails over at the end.
 soak: .venv/.dev
@@ -160,4 +165,4 @@ audit: .venv/.dev
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-installer.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .coverage .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
