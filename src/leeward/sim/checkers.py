@@ -1,6 +1,6 @@
 """What must be true, checked against the simulated world's truth and not against what an agent believes."""
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
 from leeward.core import invariants, progress, timers
@@ -215,32 +215,50 @@ def pending(sites: dict[Region, Site], app: App, *, caught_up: bool = True) -> l
     if found.phase is not Phase.STEADY or found.primary is None:
         because = next((m.apps[app].because for m in machines if m is not None), "")
         return [*waiting, f"the topology is {found.phase}: {because}"]
+    return [
+        *waiting,
+        *_unfinished_changes(sites, found),
+        *_databases_apart(sites, found, found.primary, caught_up=caught_up),
+        *_gateways_elsewhere(sites, found),
+    ]
+
+
+def _unfinished_changes(sites: dict[Region, Site], found: Topology) -> Iterator[str]:
+    """Yield what of a change of mode or of the data regions is not done."""
     if found.requested_mode is not None:
-        waiting.append(f"the change to {found.requested_mode} is not done")
-    named = {each.data_regions for site in sites.values() for each in site.settings.apps if each.name == app}
+        yield f"the change to {found.requested_mode} is not done"
+    named = {each.data_regions for site in sites.values() for each in site.settings.apps if each.name == found.app}
     # A primary that is to leave stays while an operator forbids to move it.
     stays = found.paused and any(found.primary not in each for each in named)
     if named != {found.data_regions} and not stays:
         files = " or ".join(", ".join(each) for each in sorted(named))
-        waiting.append(f"the data regions are {', '.join(found.data_regions)}, and the files name {files}")
+        yield f"the data regions are {', '.join(found.data_regions)}, and the files name {files}"
     if found.joining is not None or found.leaving is not None:
-        waiting.append(f"{found.joining or found.leaving} is {'joining' if found.joining else 'leaving'} still")
+        yield f"{found.joining or found.leaving} is {'joining' if found.joining else 'leaving'} still"
+
+
+def _databases_apart(sites: dict[Region, Site], found: Topology, primary: Region, *, caught_up: bool) -> Iterator[str]:
+    """Yield which databases are not what the topology says: stopped, the primary, or a standby of it."""
     for site in sites.values():
-        spare = site.instances.get(app) if site.name not in found.data_regions else None
+        spare = site.instances.get(found.app) if site.name not in found.data_regions else None
         if spare is not None and spare.postgres.role is not Role.STOPPED:
-            waiting.append(f"{site.name} is no data region, and its database is {spare.postgres.role}")
+            yield f"{site.name} is no data region, and its database is {spare.postgres.role}"
+    leader = sites[primary].instances[found.app].postgres
     for region in found.data_regions:
-        instance = sites[region].instances[app]
-        server, leader = instance.postgres, sites[found.primary].instances[app].postgres
-        if region == found.primary:
+        instance = sites[region].instances[found.app]
+        server = instance.postgres
+        if region == primary:
             if not (instance.writable and instance.epoch == found.epoch):
-                waiting.append(f"the primary {region} is not writable")
-        elif server.role is not Role.STANDBY or server.upstream != found.primary:
-            waiting.append(f"{region} does not follow {found.primary}: {server.role}, upstream {server.upstream}")
+                yield f"the primary {region} is not writable"
+        elif server.role is not Role.STANDBY or server.upstream != primary:
+            yield f"{region} does not follow {primary}: {server.role}, upstream {server.upstream}"
         elif caught_up and len(server.history) < len(leader.history):
-            waiting.append(f"{region} has not caught up")
+            yield f"{region} has not caught up"
+
+
+def _gateways_elsewhere(sites: dict[Region, Site], found: Topology) -> Iterator[str]:
+    """Yield which gateways do not send writes to the primary."""
     for site in sites.values():
-        route = site.routes.get(app)
+        route = site.routes.get(found.app)
         if route is None or route.primary != found.primary:
-            waiting.append(f"the gateway of {site.name} sends writes to {route.primary if route else 'no region'}")
-    return waiting
+            yield f"the gateway of {site.name} sends writes to {route.primary if route else 'no region'}"

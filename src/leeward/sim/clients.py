@@ -132,59 +132,77 @@ class Client:
             self._schedule.after(self._every_s, self._next)
             return
         self._ledger.attempts += 1
-        entry = self._sites[self._nearest[tried % len(self._nearest)]]
-        sent_at_s = self._schedule.now_s
-        over = False
+        _Try(self, key, tried).begin()
 
-        def again() -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self._schedule.after(RETRY_S, self._try, key, tried + 1)
 
-        def done(found: Acknowledged) -> None:
-            nonlocal over
-            if not over:
-                over = True
-                self._ledger.acknowledged[key] = found
-                self._newest = key
-                self._schedule.after(self._every_s, self._next)
+class _Try:
+    """One try of a write: to the pods, from there to the database, and back. Only the first answer counts."""
 
-        def at_pods(region: Region, database: Region | None) -> None:
-            """``database`` is None where pods stand in: they write to the primary that their own gateway knows."""
-            site = self._sites[region]
-            if database is None:
-                here = site.routes.get(self._app)
-                stands_in = here is not None and here.writers == region
-                database = here.primary if here is not None and stands_in else None
-            if not site.pods or database is None:
-                self._network.send(region, entry.name, again)
-            elif database == region:
-                at_database(region, region)
-            else:
-                self._network.send(region, database, at_database, region, database)
+    def __init__(self, client: Client, key: str, tried: int) -> None:
+        self._client = client
+        self._key = key
+        self._tried = tried
+        self._app, self._network, self._sites = client._app, client._network, client._sites
+        self._entry = self._sites[client._nearest[tried % len(client._nearest)]]
+        self._sent_at_s = client._schedule.now_s
+        self._over = False
 
-        def at_database(pods: Region, region: Region) -> None:
-            instance = self._sites[region].instances[self._app]
-
-            def answer(what: Callable[..., None], *arguments: Acknowledged) -> None:
-                if pods == region:
-                    self._network.send(region, entry.name, what, *arguments)
-                else:
-                    self._network.send(region, pods, self._network.send, pods, entry.name, what, *arguments)
-
-            def acknowledged(epoch: int, lsn: int, waived: bool) -> None:
-                found = Acknowledged(key, epoch, lsn, region, sent_at_s, self._schedule.now_s, instance.waking, waived)
-                self._seen(found)
-                answer(done, found)
-
-            refused = partial(answer, again)
-            instance.process.receive(instance.postgres.write, key, acknowledged, refused)
-
+    def begin(self) -> None:
+        """Send the write to where the entry's gateway sends writes, if there is such a place; give it up in time."""
+        entry, schedule = self._entry, self._client._schedule
         route = entry.routes.get(self._app)
         if entry.dead or entry.frozen or route is None or route.writers is None:
-            self._schedule.after(RETRY_S, again)
+            schedule.after(RETRY_S, self._again)
         else:
             database = None if route.stand_in is not None else route.primary
-            self._network.send_as_request(entry.name, route.writers, at_pods, route.writers, database)
-        self._schedule.after(TIMEOUT_S, again)
+            self._network.send_as_request(entry.name, route.writers, self._at_pods, route.writers, database)
+        schedule.after(TIMEOUT_S, self._again)
+
+    def _again(self) -> None:
+        """The write was refused, or there was no answer in time: try again under the same key."""
+        if not self._over:
+            self._over = True
+            self._client._schedule.after(RETRY_S, self._client._try, self._key, self._tried + 1)
+
+    def _done(self, found: Acknowledged) -> None:
+        """The client is told that the write is done."""
+        client = self._client
+        if not self._over:
+            self._over = True
+            client._ledger.acknowledged[self._key] = found
+            client._newest = self._key
+            client._schedule.after(client._every_s, client._next)
+
+    def _at_pods(self, region: Region, database: Region | None) -> None:
+        """``database`` is None where pods stand in: they write to the primary that their own gateway knows."""
+        site = self._sites[region]
+        if database is None:
+            here = site.routes.get(self._app)
+            stands_in = here is not None and here.writers == region
+            database = here.primary if here is not None and stands_in else None
+        if not site.pods or database is None:
+            self._network.send(region, self._entry.name, self._again)
+        elif database == region:
+            self._at_database(region, region)
+        else:
+            self._network.send(region, database, self._at_database, region, database)
+
+    def _at_database(self, pods: Region, region: Region) -> None:
+        instance = self._sites[region].instances[self._app]
+        acknowledged = partial(self._acknowledged, pods, instance)
+        refused = partial(self._answer, pods, region, self._again)
+        instance.process.receive(instance.postgres.write, self._key, acknowledged, refused)
+
+    def _acknowledged(self, pods: Region, instance: Instance, epoch: int, lsn: int, waived: bool) -> None:
+        region, now_s = instance.region, self._client._schedule.now_s
+        found = Acknowledged(self._key, epoch, lsn, region, self._sent_at_s, now_s, instance.waking, waived)
+        self._client._seen(found)
+        self._answer(pods, region, self._done, found)
+
+    def _answer(self, pods: Region, region: Region, what: Callable[..., None], *arguments: Acknowledged) -> None:
+        """Send an answer back the way that the write came."""
+        network, entry = self._network, self._entry.name
+        if pods == region:
+            network.send(region, entry, what, *arguments)
+        else:
+            network.send(region, pods, network.send, pods, entry, what, *arguments)

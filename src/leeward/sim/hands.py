@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from leeward.core.values import Region, Role
 from leeward.instance.machine import steps as do
@@ -14,17 +14,25 @@ from leeward.sim.violation import ViolationError
 if TYPE_CHECKING:
     from leeward.sim.database import Instance
 
-INITIALISE_S = (0.5, 1.0)
-START_S = (0.1, 0.25)
-PROMOTE_S = (0.03, 0.08)
-CHECKPOINT_S = (0.02, 0.06)
-STOP_S = (0.03, 0.12)
-CONFIGURE_S = (0.01, 0.03)
-CLOSE_S = (0.01, 0.06)
-READ_S = (0.01, 0.05)
-SAVE_S = (0.05, 0.3)
-REWIND_S = (0.4, 1.0)
-COPY_S = (0.3, 1.5)
+TAKES_S: Mapping[type[do.Step], tuple[float, float]] = {
+    do.Initialise: (0.5, 1.0),
+    do.Start: (0.1, 0.25),
+    do.Kill: (0.001, 0.005),
+    do.Stop: (0.03, 0.12),
+    do.Checkpoint: (0.02, 0.06),
+    do.Promote: (0.03, 0.08),
+    do.Configure: (0.01, 0.03),
+    do.Cut: (0.01, 0.03),
+    do.CloseAdmission: (0.01, 0.06),
+    do.FreeReplay: (0.01, 0.05),
+    do.ProvideSlots: (0.01, 0.05),
+    do.ReadEnd: (0.01, 0.05),
+    do.KeepData: (0.01, 0.05),
+    do.SaveOrphans: (0.05, 0.3),
+    do.Rewind: (0.4, 1.0),
+    do.Copy: (0.3, 1.5),
+}
+"""How long each step takes, from least to most; what asks other regions takes round trips."""
 POLL_S = 0.02
 FAILS = 0.6
 """Which share of the steps fail while they do."""
@@ -111,43 +119,22 @@ class Hands:
     def _begin(self, step: do.Step) -> tuple[float, float]:
         """Do what has an effect at once; return how long the rest takes."""
         match step:
-            case do.Initialise():
-                return INITIALISE_S
             case do.Start(duty=duty, recovery=recovery):
                 if recovery:
                     self.recovery_signal = True
                 self.duty, self.starting = duty, True
-                return START_S
-            case do.Kill():
-                return (0.001, 0.005)
             case do.Stop():
                 self._instance.postgres.close()
-                return STOP_S
-            case do.Checkpoint():
-                return CHECKPOINT_S
             case do.Configure() | do.Cut():
                 self.closed = self.closed and isinstance(step, do.Configure) and not step.duty.admits
                 self.duty = None
-                return CONFIGURE_S
-            case do.CloseAdmission():
-                return CLOSE_S
-            case do.ProvideSlots() | do.ReadEnd() | do.KeepData() | do.FreeReplay():
-                return READ_S
-            case do.Promote():
-                return PROMOTE_S
+            case do.Rewind():
+                self.torn = True
             case do.AskNeighbours():
                 return self._round_trip_s(*self._peers)
             case do.Compare(upstream=upstream):
                 return self._round_trip_s(upstream)
-            case do.SaveOrphans():
-                return SAVE_S
-            case do.Rewind():
-                self.torn = True
-                return REWIND_S
-            case do.Copy():
-                return COPY_S
-            case _:
-                assert_never(step)
+        return TAKES_S[type(step)]
 
     def _round_trip_s(self, *regions: Region) -> tuple[float, float]:
         me, delay_s = self._instance.region, self._network.delay_s
@@ -156,20 +143,32 @@ class Hands:
         return (2 * longest_s + 0.01, 4 * longest_s + 0.05)
 
     def _finish(self, number: int, step: do.Step, finish: Callable[[do.Outcome], None]) -> None:
-        instance, server = self._instance, self._instance.postgres
+        instance = self._instance
         if number != self._step:
             return
-        if server.hung and isinstance(step, WRITING):
+        if instance.postgres.hung and isinstance(step, WRITING):
             instance.process.after(POLL_S, self._finish, number, step, finish)
             return
+        problem = self._problem_with(step)
+        if problem is not None:
+            self._fail(step)
+            finish(do.Failed(problem))
+        elif isinstance(step, do.Stop):
+            self._drain(number, step, finish, step.timeout_s)
+        else:
+            finish(self._do(step))
+
+    def _problem_with(self, step: do.Step) -> str | None:
+        """Return why a step fails; None: it does not."""
         if self.full and isinstance(step, (*WRITING, do.Start)):
-            self._fail(step)
-            finish(do.Failed("no space left on device"))
-            return
+            return "no space left on device"
         if self.failing and isinstance(step, FALLIBLE) and self._chance.random() < FAILS:
-            self._fail(step)
-            finish(do.Failed(f"{type(step).__name__} failed"))
-            return
+            return f"{type(step).__name__} failed"
+        return None
+
+    def _do(self, step: do.Step) -> do.Outcome:
+        """Do what a step does to the database and its disk when it ends; return its outcome."""
+        instance, server = self._instance, self._instance.postgres
         match step:
             case do.Initialise():
                 self._initialise()
@@ -182,12 +181,7 @@ class Hands:
                 self._configure(duty)
             case do.Kill():
                 instance.database_ended()
-            case do.Stop(timeout_s=timeout_s):
-                self._drain(number, step, finish, timeout_s)
-                return
-            case do.Configure(duty=duty):
-                self._configure(duty)
-            case do.Cut(duty=duty):
+            case do.Configure(duty=duty) | do.Cut(duty=duty):
                 self._configure(duty)
             case do.CloseAdmission():
                 server.admits, self.closed = False, True
@@ -199,9 +193,8 @@ class Hands:
                 instance.orphans.append((epoch or 0, keys))
                 self.has_data = False
             case _:
-                finish(self._answer(step))
-                return
-        finish(do.Done())
+                return self._answer(step)
+        return do.Done()
 
     def _fail(self, step: do.Step) -> None:
         """Leave behind what such a failure does."""

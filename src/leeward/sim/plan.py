@@ -178,53 +178,81 @@ def _fault(chance: Random, kind: Kind, at_s: float, fleet: Fleet, lease_s: float
     for_s = lease_s * chance.choice((0.2, 0.7, 1.0, 1.3, 2.0, 4.0)) * chance.uniform(0.7, 1.3)
     if (calm and kind is not Kind.SERVICE_LOSS) or kind is Kind.BLIP:
         for_s = chance.uniform(0.05, 0.3) * lease_s
+    fault = Fault(at_s, kind, where, None, for_s)
     match kind:
         case Kind.FLAPPING:
             period_s = chance.uniform(0.1, 0.8) * lease_s
-            return [
-                Fault(at_s + turn * period_s, kind, where, other, period_s / 2)
-                for turn in range(chance.randrange(2, 8))
-            ]
-        case Kind.BLIP | Kind.PARTITION | Kind.ONE_WAY:
-            return [Fault(at_s, kind, where, chance.choice((None, other)), for_s)]
-        case Kind.SLOW_LINK:
-            return [Fault(at_s, kind, where, chance.choice((None, other)), for_s, chance.choice((0.1, 0.5, 2.0)))]
-        case Kind.SLOW_DISK:
-            return [Fault(at_s, kind, where, None, for_s, chance.choice((0.05, 0.3, 1.0)))]
-        case Kind.CLOCK_DRIFT:
-            return [Fault(at_s, kind, where, amount=chance.uniform(-DRIFT_MAX, DRIFT_MAX))]
-        case Kind.CLOCK_JUMP:
-            return [Fault(at_s, kind, where, amount=chance.uniform(-3600, 3600))]
-        case Kind.STORE_RESTORE | Kind.STORE_WIPE:
-            age_s = chance.choice((1.0, 5.0, 20.0)) * chance.uniform(0.5, 1.5)
-            return [Fault(at_s, kind, where, None, chance.choice((0.0, for_s)), age_s)]
-        case Kind.AMNESIA:
-            return [Fault(at_s, kind, where, amount=chance.uniform(0.0, 3.0))]
-        case Kind.MODE:
-            return [Fault(at_s, kind, where, amount=chance.randrange(3))]
+            turns = range(chance.randrange(2, 8))
+            return [Fault(at_s + turn * period_s, kind, where, other, period_s / 2) for turn in turns]
         case Kind.SWITCHOVER | Kind.FAILOVER:
             to = chance.choice(fleet.hosts)
             return [Fault(at_s, kind, asked, to) for asked in fleet.hosts]
-        case Kind.DATA_REGIONS:
-            return [Fault(at_s, kind, chance.choice(fleet.hosts), amount=float(chance.random() < 0.1))]
-        case Kind.BUSY_CHECKPOINTER | Kind.LATE_REQUEST:
-            return [Fault(at_s, kind, where, None, chance.uniform(0.5, 10.0), chance.choice((1.0, 4.0, 10.0)))]
-        case Kind.HUNG_DISK:
-            return [Fault(at_s, kind, where, None, chance.uniform(0.5, 10.0) * chance.choice((1.0, 1.0, 4.0)))]
-        case Kind.FULL_DISK:
-            return [Fault(at_s, kind, where, None, chance.uniform(0.5, 20.0), chance.choice((0.0, 1.0)))]
         case Kind.WAL_REMOVED:
             return [Fault(at_s, kind, region, None, 2 * for_s, 5.0) for region in fleet.hosts]
-        case Kind.BULK_WRITE:
-            return [Fault(at_s, kind, where, None, chance.uniform(1.0, 20.0), chance.choice((1.0, 5.0)))]
-        case Kind.STEP_FAILURE:
-            return [Fault(at_s, kind, where, None, 2 * for_s, chance.choice((0.0, 0.0, 2.0, 6.0)))]
-        case Kind.INSTANCE_KILL:
-            return [Fault(at_s, kind, where, None, for_s, chance.choice((0.0, 1.0)))]
+        case Kind.MODE:
+            return [Fault(at_s, kind, where, amount=chance.randrange(3))]
+        case Kind.DATA_REGIONS:
+            return [Fault(at_s, kind, chance.choice(fleet.hosts), amount=float(chance.random() < 0.1))]
+        case Kind.BLIP | Kind.PARTITION | Kind.ONE_WAY | Kind.SLOW_LINK:
+            return [_of_links(chance, fault, other)]
+        case Kind.CLOCK_DRIFT | Kind.CLOCK_JUMP:
+            return [_of_clocks(chance, fault)]
+        case Kind.STORE_RESTORE | Kind.STORE_WIPE | Kind.AMNESIA:
+            return [_of_the_store(chance, fault)]
         case Kind.LEADER_MOVE | Kind.COMPACTION | Kind.DATABASE_CRASH:
             return [Fault(at_s, kind, where)]
+        case (
+            Kind.SLOW_DISK
+            | Kind.HUNG_DISK
+            | Kind.FULL_DISK
+            | Kind.BUSY_CHECKPOINTER
+            | Kind.LATE_REQUEST
+            | Kind.BULK_WRITE
+            | Kind.STEP_FAILURE
+            | Kind.INSTANCE_KILL
+        ):
+            return [_of_a_database(chance, fault)]
         case _:
-            return [Fault(at_s, kind, where, None, for_s)]
+            return [fault]
+
+
+def _of_links(chance: Random, fault: Fault, other: Region) -> Fault:
+    """Return a fault of one link of its region, or of all of them."""
+    fault = replace(fault, other=chance.choice((None, other)))
+    return replace(fault, amount=chance.choice((0.1, 0.5, 2.0))) if fault.kind is Kind.SLOW_LINK else fault
+
+
+def _of_clocks(chance: Random, fault: Fault) -> Fault:
+    """Return a fault of a clock that does not end: how far, or how fast, it goes wrong."""
+    most = DRIFT_MAX if fault.kind is Kind.CLOCK_DRIFT else 3600
+    return replace(fault, for_s=0.0, amount=chance.uniform(-most, most))
+
+
+def _of_the_store(chance: Random, fault: Fault) -> Fault:
+    """Return a fault that sets the store back by so many seconds."""
+    if fault.kind is Kind.AMNESIA:
+        return replace(fault, for_s=0.0, amount=chance.uniform(0.0, 3.0))
+    age_s = chance.choice((1.0, 5.0, 20.0)) * chance.uniform(0.5, 1.5)
+    return replace(fault, for_s=chance.choice((0.0, fault.for_s)), amount=age_s)
+
+
+def _of_a_database(chance: Random, fault: Fault) -> Fault:
+    """Return a fault of a database, its disk or its instance manager, with how bad it is and for how long."""
+    match fault.kind:
+        case Kind.SLOW_DISK:
+            return replace(fault, amount=chance.choice((0.05, 0.3, 1.0)))
+        case Kind.HUNG_DISK:
+            return replace(fault, for_s=chance.uniform(0.5, 10.0) * chance.choice((1.0, 1.0, 4.0)))
+        case Kind.FULL_DISK:
+            return replace(fault, for_s=chance.uniform(0.5, 20.0), amount=chance.choice((0.0, 1.0)))
+        case Kind.BUSY_CHECKPOINTER | Kind.LATE_REQUEST:
+            return replace(fault, for_s=chance.uniform(0.5, 10.0), amount=chance.choice((1.0, 4.0, 10.0)))
+        case Kind.BULK_WRITE:
+            return replace(fault, for_s=chance.uniform(1.0, 20.0), amount=chance.choice((1.0, 5.0)))
+        case Kind.STEP_FAILURE:
+            return replace(fault, for_s=2 * fault.for_s, amount=chance.choice((0.0, 0.0, 2.0, 6.0)))
+        case _:
+            return replace(fault, amount=chance.choice((0.0, 1.0)))
 
 
 def _lagging(seed: int, fleet: Fleet, storm_s: float, share: float) -> list[Fault]:

@@ -264,12 +264,8 @@ class Site:
         match action:
             case do.Transact():
                 self._transact(action)
-            case do.OrderInstance() | do.ExtendLease() if self.late_s.get(action.app) and self._chance.random() < HANGS:
-                self._hang(action)
-            case do.OrderInstance():
-                self._agent.after(self._chance.uniform(*LOCAL_S), self._order, action)
-            case do.ExtendLease():
-                self._agent.after(self._chance.uniform(*LOCAL_S), self._feed, action)
+            case do.OrderInstance() | do.ExtendLease():
+                self._ask_instance(action)
             case do.Probe():
                 self._probe(action)
             case do.SendPromise(region=region, promise=promise):
@@ -314,6 +310,15 @@ class Site:
         answer = self._answer_once(ended)
         self._store.transact(self.name, action.compares, action.changes, answer)
         self._agent.after(action.timeout_s, answer, None)
+
+    def _ask_instance(self, action: do.OrderInstance | do.ExtendLease) -> None:
+        """Send the instance manager an order or a lease. While requests may be late, some of them hang."""
+        if self.late_s.get(action.app) and self._chance.random() < HANGS:
+            self._hang(action)
+        elif isinstance(action, do.OrderInstance):
+            self._agent.after(self._chance.uniform(*LOCAL_S), self._order, action)
+        else:
+            self._agent.after(self._chance.uniform(*LOCAL_S), self._feed, action)
 
     def _hang(self, action: do.OrderInstance | do.ExtendLease) -> None:
         """The agent gives the request up, and may end; the request arrives later, after others."""

@@ -7,12 +7,15 @@ a watch is served by the local member, as far as it has got; linearizable reads 
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from leeward.core import keys
 from leeward.core.codec import encode
 from leeward.core.values import Generation, Region
 from leeward.ports.quorum import Change, Compare, Delete, Entry, Outcome, Put, Snapshot
+from leeward.sim.member import Deliver, Member
 from leeward.sim.network import Network
 from leeward.sim.schedule import Schedule
 
@@ -22,31 +25,16 @@ POLL_S = 0.1
 BACKUPS_KEPT = 100
 BUMP = 1000
 
-Deliver = Callable[[Change], None]
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A transaction on its way: from which region, and which state of the store it was meant for."""
 
-class Member:
-    """One region's etcd member: how far it applied the log, and who watches it."""
-
-    def __init__(self, region: Region) -> None:
-        self.region = region
-        self.alive = True
-        self.frozen = False
-        self.stalled = False
-        """Watchers get nothing for a while, though the member is well."""
-        self.applied = 0
-        self.watcher: Deliver | None = None
-        self.compacted: Callable[[], None] | None = None
-        self.watched = 0
-
-    @property
-    def up(self) -> bool:
-        """Whether it takes part."""
-        return self.alive and not self.frozen
-
-    def forget_watcher(self) -> None:
-        """Whoever watched is gone."""
-        self.watcher = self.compacted = None
+    region: Region
+    compares: tuple[Compare, ...]
+    changes: tuple[Put | Delete, ...]
+    answer: Callable[[Outcome], None]
+    history: int
 
 
 class Store:
@@ -152,42 +140,42 @@ class Store:
         answer: Callable[[Outcome], None],
     ) -> None:
         """Carry a transaction to the leader; ``answer`` runs in ``region`` if and when its answer arrives."""
-        if not self.members[region].up:
+        if self.members[region].up:
+            self._forward(Request(region, compares, changes, answer, self.history))
+
+    def _forward(self, request: Request) -> None:
+        """Send a transaction to the leader, or let it wait for one."""
+        if request.history != self.history:
             return
-        history = self.history
+        if self.leader is None:
+            self._waiting.append(partial(self._forward, request))
+        else:
+            self._network.send(request.region, self.leader, self._propose, request, self.leader)
 
-        def forward() -> None:
-            if history != self.history:
-                return
-            if self.leader is None:
-                self._waiting.append(forward)
-            else:
-                self._network.send(region, self.leader, lead, self.leader)
+    def _propose(self, request: Request, leader: Region) -> None:
+        """A transaction has arrived at the leader, which asks the others."""
+        if request.history != self.history:
+            return
+        if leader != self.leader or not self._majority(leader):
+            # The proposal is dropped or hangs; the caller's timeout decides.
+            self._waiting.append(partial(self._forward, request))
+            return
+        self._schedule.after(self._round_trip_s(leader), self._finish, request, leader)
 
-        def lead(leader: Region) -> None:
-            if history != self.history:
-                return
-            if leader != self.leader or not self._majority(leader):
-                # The proposal is dropped or hangs; the caller's timeout decides.
-                self._waiting.append(forward)
-                return
-            self._schedule.after(self._round_trip_s(leader), commit, leader)
-
-        def commit(leader: Region) -> None:
-            if history != self.history:
-                return
-            if leader != self.leader:
-                if self._chance.random() < 0.5:
-                    # The entry reached the next leader: committed, though nobody is told.
-                    self._commit(compares, changes)
-                return
-            if not self._majority(leader):
-                self._waiting.append(lambda: commit(leader))
-                return
-            outcome = self._commit(compares, changes)
-            self._network.send(leader, region, answer, outcome)
-
-        forward()
+    def _finish(self, request: Request, leader: Region) -> None:
+        """The others have answered: commit, and tell the region that asked."""
+        if request.history != self.history:
+            return
+        if leader != self.leader:
+            if self._chance.random() < 0.5:
+                # The entry reached the next leader: committed, though nobody is told.
+                self._commit(request.compares, request.changes)
+            return
+        if not self._majority(leader):
+            self._waiting.append(partial(self._finish, request, leader))
+            return
+        outcome = self._commit(request.compares, request.changes)
+        self._network.send(leader, request.region, request.answer, outcome)
 
     def _round_trip_s(self, leader: Region) -> float:
         delay_s, whole = self._network.delay_s, not self._network.cuts

@@ -211,30 +211,12 @@ class Machine:
                 return self._traffic.probed(event.region, event.vantage)
             case on.SnapshotTaken(snapshot=snapshot, replaced=replaced):
                 self._start_again(snapshot, replaced)
-            case on.InstanceReported(app=name, status=status):
-                self.apps[name].report_instance(status, self._out.now_s)
-                self._follow_progress(self.apps[name])
-            case on.InstanceLost(app=name):
-                self.apps[name].instance = None
-                self.apps[name].ordering = None
-            case on.OrderEnded(app=name, accepted=accepted):
-                self.apps[name].ordering = None
-                if not accepted:
-                    self.apps[name].order_after_s = self._out.now_s + RETRY_S
-            case on.PromiseReceived(promise=promise):
-                app = self.apps.get(promise.app)
-                if app is not None:
-                    app.direct_promises[promise.region] = promise
-            case on.PodsChanged(app=name, pods=pods):
-                self.apps[name].pods, self.apps[name].pods_seen = pods, True
-            case on.RoutesApplied(number=number):
-                self._traffic.applied(number)
-            case on.PathsTried(carried=carried):
-                for name, app in self.apps.items():
-                    app.paths_tried(carried.get(name, Carried()))
-                return False
-            case on.GatewayTried(problem=problem):
-                return self._traffic.gateway_tried(problem)
+            case on.InstanceReported() | on.InstanceLost() | on.OrderEnded():
+                self._take_from_instance(event)
+            case on.PodsChanged() | on.PromiseReceived():
+                self._take_from_application(event)
+            case on.RoutesApplied() | on.PathsTried() | on.GatewayTried():
+                return self._take_from_gateway(event)
             case on.StoreMembersSeen(members=members):
                 self.store_members.update(members)
                 return False
@@ -245,6 +227,44 @@ class Machine:
             case _:
                 assert_never(event)
         return True
+
+    def _take_from_instance(self, event: on.InstanceReported | on.InstanceLost | on.OrderEnded) -> None:
+        """Take in what the instance manager answered, or that it did not."""
+        app = self.apps[event.app]
+        match event:
+            case on.InstanceReported(status=status):
+                app.report_instance(status, self._out.now_s)
+                self._follow_progress(app)
+            case on.InstanceLost():
+                app.instance = None
+                app.ordering = None
+            case on.OrderEnded(accepted=accepted):
+                app.ordering = None
+                if not accepted:
+                    app.order_after_s = self._out.now_s + RETRY_S
+
+    def _take_from_application(self, event: on.PodsChanged | on.PromiseReceived) -> None:
+        """Take in the application's pods, or what another region's replica of its database promised."""
+        match event:
+            case on.PodsChanged(app=name, pods=pods):
+                self.apps[name].pods, self.apps[name].pods_seen = pods, True
+            case on.PromiseReceived(promise=promise):
+                app = self.apps.get(promise.app)
+                if app is not None:
+                    app.direct_promises[promise.region] = promise
+
+    def _take_from_gateway(self, event: on.RoutesApplied | on.PathsTried | on.GatewayTried) -> bool:
+        """Take in what the gateway did or answered; False when a steady state surely goes on as before."""
+        match event:
+            case on.RoutesApplied(number=number):
+                self._traffic.applied(number)
+                return True
+            case on.PathsTried(carried=carried):
+                for name, app in self.apps.items():
+                    app.paths_tried(carried.get(name, Carried()))
+                return False
+            case on.GatewayTried(problem=problem):
+                return self._traffic.gateway_tried(problem)
 
     def _fold(self, change: Change) -> bool:
         """Take in what the watch brought; False when it is only that heartbeats go on."""

@@ -4,7 +4,7 @@ Steps that concern nobody else are taken at once. Before one that other regions 
 manager waits for a transition of its own, so that anything may happen first.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from leeward.core.values import Region, Role
 from leeward.instance.machine import steps as do
@@ -125,12 +125,41 @@ def perform(draft: "Draft", region: Region, step: do.Step) -> None:
 
 def effect(draft: "Draft", region: Region, step: do.Step) -> do.Outcome | None:
     """Do what a step does to PostgreSQL; None: it goes on."""
-    instance = draft.instances[region]
-    server = instance.server
+    server = draft.instances[region].server
     match step:
         case do.AskNeighbours():
             others = (other for other in draft.setting.regions if other != region)
             return do.NeighboursAnswered(tuple((other, _has_data(draft, region, other)) for other in others))
+        case do.Compare(upstream=upstream):
+            if not server.answers or not draft.readable(region, upstream):
+                return do.Failed("it does not answer")
+            return do.Compared(databases.lineage(server), databases.lineage(draft.instances[upstream].server))
+        case do.ReadEnd():
+            return do.EndRead(len(server.history))
+        case do.Stop(timeout_s=timeout_s):
+            return _stop(draft, region, timeout_s)
+        case do.SaveOrphans(fork_lsn=fork_lsn):
+            return _save_orphans(draft, region, fork_lsn)
+        case do.Rewind(upstream=upstream) | do.Copy(upstream=upstream):
+            return _transfer(draft, region, upstream, whole=isinstance(step, do.Copy))
+        case do.Configure(duty=duty) | do.Cut(duty=duty):
+            _configure(draft, region, duty, closed=isinstance(step, do.Configure) and not duty.admits)
+        case do.Initialise() | do.Start() | do.Kill() | do.Promote() | do.CloseAdmission():
+            _change_server(draft, region, step)
+        case do.Checkpoint() | do.FreeReplay() | do.ProvideSlots() | do.KeepData():
+            pass
+        case _:
+            assert_never(step)
+    return do.Done()
+
+
+def _change_server(
+    draft: "Draft", region: Region, step: do.Initialise | do.Start | do.Kill | do.Promote | do.CloseAdmission
+) -> None:
+    """Create, start, end or promote PostgreSQL, or end the application's sessions."""
+    instance = draft.instances[region]
+    server = instance.server
+    match step:
         case do.Initialise():
             draft.put(region, instance._replace(server=databases.initialised(server, region)))
         case do.Start(duty=duty, recovery=recovery):
@@ -138,29 +167,10 @@ def effect(draft: "Draft", region: Region, step: do.Step) -> do.Outcome | None:
             draft.put(region, instance._replace(server=server, duty=duty, closed=not duty.admits))
         case do.Kill():
             draft.put(region, stopped(instance))
-        case do.Stop(timeout_s=timeout_s):
-            return _stop(draft, region, timeout_s)
-        case do.Configure(duty=duty) | do.Cut(duty=duty):
-            _configure(draft, region, duty, closed=isinstance(step, do.Configure) and not duty.admits)
-        case do.CloseAdmission():
-            draft.put(region, instance._replace(server=server._replace(admits=False, waiting=()), closed=True))
         case do.Promote():
             draft.put(region, instance._replace(server=databases.promoted(server, region)))
-        case do.Compare(upstream=upstream):
-            if not server.answers or not draft.readable(region, upstream):
-                return do.Failed("it does not answer")
-            return do.Compared(databases.lineage(server), databases.lineage(draft.instances[upstream].server))
-        case do.SaveOrphans(fork_lsn=fork_lsn):
-            lost = {(entry.epoch, entry.write) for entry in server.history[fork_lsn:] if entry.write > RECORD}
-            draft.put(region, instance._replace(server=server._replace(saved=server.saved | lost)))
-            return do.OrphansSaved(len(lost))
-        case do.Rewind(upstream=upstream) | do.Copy(upstream=upstream):
-            return _transfer(draft, region, upstream, whole=isinstance(step, do.Copy))
-        case do.ReadEnd():
-            return do.EndRead(len(server.history))
-        case do.Checkpoint() | do.FreeReplay() | do.ProvideSlots() | do.KeepData():
-            pass
-    return do.Done()
+        case do.CloseAdmission():
+            draft.put(region, instance._replace(server=server._replace(admits=False, waiting=()), closed=True))
 
 
 def cut_short(draft: "Draft", region: Region, step: do.Step) -> None:
@@ -187,6 +197,14 @@ def _stop(draft: "Draft", region: Region, timeout_s: float) -> do.Outcome | None
         return do.Done()
     draft.put(region, instance._replace(server=instance.server._replace(closing_until_s=until_s, waiting=())))
     return None
+
+
+def _save_orphans(draft: "Draft", region: Region, fork_lsn: int) -> do.OrphansSaved:
+    instance = draft.instances[region]
+    server = instance.server
+    lost = {(entry.epoch, entry.write) for entry in server.history[fork_lsn:] if entry.write > RECORD}
+    draft.put(region, instance._replace(server=server._replace(saved=server.saved | lost)))
+    return do.OrphansSaved(len(lost))
 
 
 def _transfer(draft: "Draft", region: Region, upstream: Region, *, whole: bool) -> do.Outcome:
