@@ -95,7 +95,7 @@ MUTATIONS = (
         "prepare is skipped",
         known.skip_prepare,
         Scene("", QUORUM, Kinds(("lag:eu", "crash:us"), heals=False), Budget(2, 0, 1), 8),
-        "no loss",
+        "a topology that may not be",
     ),
     Mutation("no region is ever named", hold_no_election, CUT, "eventually steady"),
     Mutation(
