@@ -39,6 +39,10 @@ class Promises:
             )
         self._promised.setdefault(promise.region, []).append(promise)
 
+    def forget(self) -> None:
+        """The store went back: no election of its new history reads what was promised in the one before."""
+        self._promised.clear()
+
     def _gave_up(self, region: Region, found: Acknowledged) -> bool:
         """Whether a replica had promised a later epoch without this write."""
         promises = self._promised.get(region, ())

@@ -72,6 +72,7 @@ class Simulation:
         fleets = (fleet,) if beside is None else (fleet, beside)
         self.applications = (self.application, *(Application(each, self.sites) for each in fleets[1:]))
         self.store.on_commit = self._committed
+        self.store.on_restore = self._restored
         self.skipped_s = 0.0
         """How much of the plan's time was left out, because nothing could have happened in it."""
         self.told = 0
@@ -139,6 +140,10 @@ class Simulation:
     def _committed(self, change: Change, replaced: Mapping[str, str]) -> None:
         for application in self.applications:
             application.committed(change, replaced)
+
+    def _restored(self) -> None:
+        for application in self.applications:
+            application.promises.forget()
 
     def _promised(self, promise: Promise) -> None:
         (application,) = (each for each in self.applications if each.app == promise.app)

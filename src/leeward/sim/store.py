@@ -50,6 +50,8 @@ class Store:
         self.entries: dict[str, Entry] = {}
         self.on_commit: Callable[[Change, Mapping[str, str]], None] = lambda change, replaced: None
         """Called with every change that is committed, and the values that it replaces."""
+        self.on_restore: Callable[[], None] = lambda: None
+        """Called when another history takes the place of the one in force."""
         self.disk_s = dict.fromkeys(regions, FSYNC_S)
         self._first = 2
         """The revision of the first change that is not compacted."""
@@ -262,6 +264,7 @@ class Store:
             self.entries[keys.generation("simulated")] = Entry(encode(generation), self.revision)
         self._waiting.clear()
         self.history += 1
+        self.on_restore()
         self.compact()
         for member in self.members.values():
             member.applied, member.watched = self.revision, -1
