@@ -92,7 +92,11 @@ class Losses:
         if topology.phase is not Phase.STEADY or topology.epoch != self._planned or topology.primary is None:
             return
         self._planned = 0
-        history = self._sites[topology.primary].instances[topology.app].postgres.history
+        instance = self._sites[topology.primary].instances[topology.app]
+        if not instance.hands.has_data:
+            # Its disk was lost since it was steady, before the store had that.
+            return
+        history = instance.postgres.history
         for found in self._acknowledged:
             if found.key not in self._lost and not found.waking and not history.holds(found.key):
                 raise ViolationError(
