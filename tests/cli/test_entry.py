@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stdout.splitlines()[-1] == "imported"
 
 
-def test_it_tells_its_version(leeward: Run) -> None:
+def test_it_prints_its_version(leeward: Run) -> None:
     result = leeward("--version")
     assert (result.returncode, result.stdout) == (0, f"leeward {importlib.metadata.version('leeward')}\n")
 
@@ -59,7 +59,7 @@ def test_the_plugin_calls_itself_kubectl(tmp_path: Path) -> None:
     assert result.stdout.startswith("Usage: kubectl leeward ")
 
 
-def test_a_closed_pipe_is_no_traceback(leeward: Run) -> None:
+def test_a_closed_pipe_gives_no_traceback(leeward: Run) -> None:
     result = subprocess.run(
         f"{LEEWARD} doctor -o json | head -c 1",
         shell=True,

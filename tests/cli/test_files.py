@@ -48,7 +48,7 @@ def test_valid_files_are_summed_up_with_the_arithmetic(leeward: Run, tmp_path: P
         "application/shop valid: async, primary east, standbys west\n"
         "  RTO 30s, predicted: lease 2.00 + patience 11.88 + margin 0.12 + election 0.80 "
         "+ promote 0.10 + route 0.10 = 15.00 s\n"
-        "  a silent primary may write for 2.5s and is waited for 13.9s\n"
+        "  a silent primary may accept writes for 2.5s; takeover after 13.9s\n"
     )
 
 
@@ -91,6 +91,6 @@ def test_freezes_show_what_patience_saves(leeward: Run, tmp_path: Path) -> None:
     result = leeward("validate", directory)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[-1] == (
-        "  a silent primary may write for 2.5s and is waited for 13.9s: "
-        "2 needless failovers a year by freezes; with the shortest RTO 14"
+        "  a silent primary may accept writes for 2.5s; takeover after 13.9s; "
+        "2 needless failovers per year due to freezes, 14 with the shortest RTO"
     )

@@ -21,5 +21,5 @@ def test_what_could_not_be_read_is_named_with_its_reason() -> None:
         "us, epoch 3: raw data kept in /v/epoch-3.pgdata",
         "",
         "eu, epoch 1: every table: the WAL is gone",
-        "eu, epoch 1: no raw data kept: the disk had no room",
+        "eu, epoch 1: no raw data kept: not enough disk space",
     ]

@@ -29,7 +29,7 @@ def test_all_are_exchanged_and_the_old_ones_kept_until_the_next_time(exchange: E
     for current, _ in exchange.members:
         (current.parent / f"{BEFORE}1").mkdir()
     exchange.do()
-    exchange.forget_older()
+    exchange.remove_older()
     assert found(exchange) == [f"new {region}" for region in REGIONS]
     for current, _ in exchange.members:
         assert sorted(path.name for path in current.parent.iterdir()) == ["member", f"{BEFORE}2"]
@@ -47,7 +47,7 @@ def test_a_failure_in_the_middle_is_undone(exchange: Exchange) -> None:
         assert [path.name for path in current.parent.iterdir()] == ["member"]
 
 
-def test_a_member_without_data_gets_some(exchange: Exchange) -> None:
+def test_a_member_without_data_gets_new_data(exchange: Exchange) -> None:
     current, _ = exchange.members[2]
     (current / "db").unlink()
     current.rmdir()

@@ -45,7 +45,7 @@ def test_wide_columns_and_none() -> None:
     assert row.split() == ["web-1", "1/1", "Running", "0", "127.10.1.10", "east", "1m30s"]
 
 
-def test_a_description_tells_containers_and_events() -> None:
+def test_a_description_has_containers_and_events() -> None:
     event = {
         "metadata": {"creationTimestamp": "2026-01-01T11:59:00Z"},
         "reason": "BackOff",

@@ -18,7 +18,7 @@ DAY_S = 86400.0
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world's directory with its operator, and alice, whom LEEWARD_IDENTITY names."""
+    """A world's directory with its operator, and alice, named by LEEWARD_IDENTITY."""
     made = identity.create("atlas", {"us": 1, "eu": 2, "jp": 3})
     identity.put(tmp_path / "operator", made.operator)
     identity.put(tmp_path / "alice", made.operator_of("alice", [Grant("payments", Right.STEER)]))

@@ -101,11 +101,11 @@ def test_a_region_that_lost_its_volumes_gets_a_place_for_its_member(tmp_path: Pa
 def test_an_interruption_once_the_directories_are_exchanged_starts_the_members(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    said: list[str] = []
+    calls: list[str] = []
 
     class Recorder:
         def __getattr__(self, name: str) -> Any:
-            return lambda *_: said.append(name)
+            return lambda *_: calls.append(name)
 
     restore = restore_world._Restore.__new__(restore_world._Restore)
     double: Any = restore
@@ -113,7 +113,7 @@ def test_an_interruption_once_the_directories_are_exchanged_starts_the_members(
     removing, cancelled = asyncio.Event(), threading.Event()
 
     async def scale(replicas: int) -> None:
-        said.append(f"scale {replicas}")
+        calls.append(f"scale {replicas}")
 
     async def prepare(source: Path) -> None:
         del source
@@ -136,5 +136,5 @@ def test_an_interruption_once_the_directories_are_exchanged_starts_the_members(
         cancelled.set()
 
     asyncio.run(main())
-    assert "do" in said
-    assert "undo" in said or "scale 1" in said, f"exchanged, stopped, and left so: {said}"
+    assert "do" in calls
+    assert "undo" in calls or "scale 1" in calls, f"exchanged, stopped, and left so: {calls}"

@@ -33,8 +33,8 @@ class OneWorkload:
     ("status", "why"),
     [
         (DONE, None),
-        (DONE | {"observedGeneration": 1}, "the change has not been taken up"),
-        ({}, "the change has not been taken up"),
+        (DONE | {"observedGeneration": 1}, "the change has not been observed by its controller"),
+        ({}, "the change has not been observed by its controller"),
         (DONE | {"updatedReplicas": 1}, "1 of 2 pods are new"),
         (DONE | {"replicas": 3}, "1 old pods are still there"),
         (DONE | {"readyReplicas": 1}, "1 of 2 pods are ready"),
@@ -48,6 +48,6 @@ async def test_a_workload_is_waited_for(status: dict[str, Any], why: str | None)
 
 
 @pytest.mark.parametrize("error", [ClusterUnavailableError("no answer"), NotFoundError("not there yet")])
-async def test_an_api_server_that_does_not_tell_is_asked_again(error: Exception) -> None:
-    told = await unfinished(OneWorkload(DONE, error), APPLIED, timeout_s=1.0)  # type: ignore[arg-type]
-    assert told == f"StatefulSet payments-postgres: {error}"
+async def test_an_api_server_that_fails_is_queried_again(error: Exception) -> None:
+    reason = await unfinished(OneWorkload(DONE, error), APPLIED, timeout_s=1.0)  # type: ignore[arg-type]
+    assert reason == f"StatefulSet payments-postgres: {error}"

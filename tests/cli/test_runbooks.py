@@ -54,7 +54,7 @@ def moved(world: Leeward, command: str, *, to: str) -> None:
     """Follow a command until the primary is there.
 
     What is refused, as while the old primary rejoins, and what has an unknown outcome is asked again, as its fix says.
-    What was done is not: it only may be told a moment later by an agent that is behind.
+    The effect is certain: an agent that is behind may only report it a moment later.
     """
     deadline_s = time.monotonic() + REJOIN_S
     result = follow(world, command)
@@ -68,7 +68,7 @@ def moved(world: Leeward, command: str, *, to: str) -> None:
 def drilled(world: Leeward, command: str) -> None:
     """Follow a drill until it says something: on an overloaded machine it may not."""
     for _ in range(TRIES):
-        # One run tells as much about the command as three.
+        # One run shows as much about the command as three.
         result = follow(world, command.replace("--runs 3", "--runs 1"))
         if result.returncode in (0, 1):
             return
@@ -76,7 +76,7 @@ def drilled(world: Leeward, command: str) -> None:
     pytest.fail(f"{command}\n{result.stderr}\n{result.stdout}")
 
 
-def test_every_step_does_what_its_page_says(world: Leeward) -> None:
+def test_every_step_does_what_its_page_describes(world: Leeward) -> None:
     for command in [*PAGES["automated-failover"], *PAGES["alerts"]]:
         looked(world, command)
     look, without_loss, with_loss = PAGES["manual-failover"]

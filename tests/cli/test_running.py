@@ -43,17 +43,17 @@ def program(clean_up_s: float) -> Iterator[subprocess.Popen[str]]:
 def test_the_first_one_cleans_up() -> None:
     with program(clean_up_s=0) as process:
         process.send_signal(signal.SIGINT)
-        output, said = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=100)
     assert output == "cleaning\nclean\ninterrupted\n"
-    assert said == "stopping; Ctrl-C again skips the clean-up\n"
+    assert errors == "stopping; Ctrl-C again skips the clean-up\n"
 
 
-def test_the_second_one_skips_the_clean_up_and_says_how_to_do_it() -> None:
+def test_the_second_one_skips_the_clean_up_and_prints_how_to_do_it() -> None:
     with program(clean_up_s=60) as process:
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         assert process.stdout.readline() == "cleaning\n"
         process.send_signal(signal.SIGINT)
-        output, said = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=100)
     assert (process.returncode, output) == (130, "")
-    assert said.splitlines()[-1] == "clean-up skipped; to clean up: leeward down --world it"
+    assert errors.splitlines()[-1] == "clean-up skipped; to clean up: leeward down --world it"

@@ -26,10 +26,10 @@ def test_a_prediction_is_one_object_and_spreads_over_processes(leeward: Run) -> 
     assert any("region-loss" in line for line in found["story"])
 
 
-def test_one_seed_tells_its_story(leeward: Run) -> None:
+def test_one_seed_prints_its_timeline(leeward: Run) -> None:
     result = leeward("simulate", "-f", PAYMENTS, "--seed", "1", "--fault", "region-loss")
     assert result.returncode == 0, result.stderr
-    assert "the story of run 1, in seconds" in result.stdout
+    assert "timeline of run 1, in seconds" in result.stdout
     assert "   +0.00" in result.stdout
     assert "capacity: with us-east-1 lost its users go to europe-west1" in result.stdout
 
@@ -45,7 +45,7 @@ def as_in_a_terminal() -> Iterator[None]:
 @pytest.mark.usefixtures("as_in_a_terminal")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_prediction_says_how_far_it_came_and_leaves_nothing(jobs: str, number: int) -> None:
+def test_an_interrupted_prediction_reports_its_progress_and_leaves_nothing(jobs: str, number: int) -> None:
     command = [LEEWARD, "simulate", "-f", PAYMENTS, "--runs", "100000", "--jobs", jobs]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -54,10 +54,10 @@ def test_an_interrupted_prediction_says_how_far_it_came_and_leaves_nothing(jobs:
         assert "of 100000 runs, about" in process.stderr.readline()
         # Ctrl-C reaches the whole group of processes, a supervisor's SIGTERM only the first.
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-        output, said = process.communicate(timeout=200)
+        output, errors = process.communicate(timeout=200)
     assert (process.returncode, output) == (130, "")
-    assert said.splitlines()[-1].startswith("stopped after ")
-    assert "Traceback" not in said
+    assert errors.splitlines()[-1].startswith("stopped after ")
+    assert "Traceback" not in errors
     # Python's own tracker of resources ends a moment after the process it tracks.
     until_s = time.monotonic() + 60
     while is_there(process.pid):

@@ -56,13 +56,13 @@ def test_a_killed_command_leaves_nothing(leeward: Leeward, verb: list[str], word
         command, env=leeward.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        told: list[str] = []
-        assert any(word in line for line in process.stderr if told.append(line) is None), "".join(told)
+        lines: list[str] = []
+        assert any(word in line for line in process.stderr if lines.append(line) is None), "".join(lines)
         process.kill()
     until(lambda: not leeward.left(), lambda: leeward.left())
 
 
-def test_a_world_that_is_late_says_what_is_missing(leeward: Leeward) -> None:
+def test_a_world_that_is_late_reports_what_is_missing(leeward: Leeward) -> None:
     result = leeward("up", str(PAYMENTS), "--world", "late", "--timeout", "100ms")
     assert (result.returncode, result.stdout) == (5, "")
     assert "error[not-ready]" in result.stderr
@@ -86,20 +86,20 @@ def test_a_program_that_keeps_failing_ends_the_wait(leeward: Leeward, tmp_path: 
 def test_the_demo_loses_a_region_and_meets_its_objectives(leeward: Leeward) -> None:
     for _ in range(TRIES):
         result = leeward("demo", str(PAYMENTS), timeout_s=DEMO_S)
-        told = f"{result.stderr}\n{result.stdout}"
+        lines = f"{result.stderr}\n{result.stdout}"
         missed = {line.split()[0] for line in result.stdout.splitlines() if line.endswith("   NO")}
-        assert missed <= TIMINGS, told
-        assert "broken: " not in result.stdout, told
+        assert missed <= TIMINGS, lines
+        assert "broken: " not in result.stdout, lines
         assert [name for name in leeward.left() if "demo" in name] == []
         if "error[drill-not-begun]" in result.stderr:
             continue
         if "inconclusive: " in result.stdout:
-            assert result.returncode == (1 if missed else 4), told
+            assert result.returncode == (1 if missed else 4), lines
             continue
-        assert result.returncode == (1 if missed else 0), told
+        assert result.returncode == (1 if missed else 0), lines
         for step in ("detected: ", "fenced: ", "elected: ", "promoted: ", "routed: ", "first write: "):
             assert step in result.stderr
         assert "rto-write" in result.stdout
         assert f"region-loss of us-east-1, payments, async, 1 run: {'failed' if missed else 'passed'}" in result.stdout
         return
-    pytest.fail(told)
+    pytest.fail(lines)

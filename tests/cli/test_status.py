@@ -134,8 +134,8 @@ def shown(
 
 def stands(of: str, status: str, reason: str, message: str, minute: int = 0) -> dict[str, Any]:
     at = f"2026-01-01T00:{minute:02}:00Z"
-    told = {"type": of, "status": status, "reason": reason, "message": message}
-    return {**told, "lastTransitionTime": at, "observedGeneration": 1}
+    seen = {"type": of, "status": status, "reason": reason, "message": message}
+    return {**seen, "lastTransitionTime": at, "observedGeneration": 1}
 
 
 def telling(answered: Answer, *conditions: dict[str, Any], **more: Any) -> Answer:
@@ -175,7 +175,7 @@ def test_where_users_are_sent_stands_beside_each_region() -> None:
     ]
 
 
-def test_a_lost_region_and_an_election_are_told_first() -> None:
+def test_a_lost_region_and_an_election_are_seen_first() -> None:
     head = shown(silent(EAST), answer(WEST, 50, 0.1, Phase.ELECTING), answer(FAR, 49, 0.0), lost=(EAST,)).split("\n\n")
     assert head[0].splitlines() == [
         "world default, fleet small: revision 50, 100ms old, by west; 2 of 3 regions answered",
@@ -186,24 +186,24 @@ def test_a_lost_region_and_an_election_are_told_first() -> None:
 
 
 def test_a_region_whose_gateway_does_not_reach_one_that_is_well_is_not_ready() -> None:
-    told = answer(EAST, 7, 0.2)
-    told.body["heartbeats"][WEST]["apps"][SHOP]["broken_paths"] = {FAR: "no answer"}
-    assert [row.ready for row in situation([told]).applications] == [2]
-    told.body["heartbeats"][FAR]["apps"][SHOP]["healthy"] = False
-    assert [row.ready for row in situation([told]).applications] == [2], "far is not, and west is not to blame"
+    seen = answer(EAST, 7, 0.2)
+    seen.body["heartbeats"][WEST]["apps"][SHOP]["broken_paths"] = {FAR: "no answer"}
+    assert [row.ready for row in situation([seen]).applications] == [2]
+    seen.body["heartbeats"][FAR]["apps"][SHOP]["healthy"] = False
+    assert [row.ready for row in situation([seen]).applications] == [2], "far is not, and west is not to blame"
 
 
-def test_a_region_whose_gateway_does_not_answer_users_is_not_ready_and_says_why() -> None:
-    told = answer(EAST, 7, 0.2)
-    told.body["heartbeats"][WEST]["gateway_problem"] = "the users' port refuses connections"
-    found = situation([told])
+def test_a_region_whose_gateway_does_not_answer_users_is_not_ready_and_has_a_problem() -> None:
+    seen = answer(EAST, 7, 0.2)
+    seen.body["heartbeats"][WEST]["gateway_problem"] = "the users' port refuses connections"
+    found = situation([seen])
     assert [row.ready for row in found.applications] == [2]
     assert [row.problem for row in found.regions if row.region == WEST] == ["the users' port refuses connections"]
 
 
 def test_a_region_that_joins_is_named_and_has_a_row_of_its_own() -> None:
     known = answer(EAST, 42, 0.1)
-    because = "far becomes a data region: it copies and streams, and is not counted yet"
+    because = "far becomes a data region: it copies and streams, and does not count yet"
     change = {"data_regions": [EAST, WEST], "joining": FAR, "because": because}
     body = {**known.body, "topologies": {SHOP: {**known.body["topologies"][SHOP], **change}}}
     text = shown(Answer(EAST, 200, body))
@@ -228,11 +228,11 @@ def test_the_rpo_is_measured_where_the_primary_s_agent_answers() -> None:
 
 def test_needless_and_withheld_failovers_are_counted() -> None:
     tally = plain(Tally(needless=2, needless_lost=7, needless_gap_s=6.1, withheld=3))
-    told = telling(answer(EAST, 42, 0.1), tallies={SHOP: tally})
-    (row,) = situation([told]).applications
+    seen = telling(answer(EAST, 42, 0.1), tallies={SHOP: tally})
+    (row,) = situation([seen]).applications
     counted = (row.needless_failovers, row.needless_lost, row.needless_gap_s, row.withheld_failovers)
     assert counted == (2, 7, 6.1, 3)
-    lines = shown(told, wide=True).splitlines()
+    lines = shown(seen, wide=True).splitlines()
     assert dict(zip(lines[2].split(), lines[3].split(), strict=False))["NEEDLESS"] == "2"
     assert dict(zip(lines[2].split(), lines[3].split(), strict=False))["WITHHELD"] == "3"
     assert "observe" not in lines[0] + lines[1], "automatic again: the count remains, the warning does not"
@@ -241,8 +241,8 @@ def test_needless_and_withheld_failovers_are_counted() -> None:
 def test_that_automatic_failover_is_off_is_shown_once() -> None:
     observing = stands("Observing", "True", "ObserveOnly", "failover is set to observe")
     infeasible = stands("ObjectivesFeasible", "False", "FailoverObserved", "no region would take over")
-    told = telling(answer(EAST, 42, 0.1), observing, infeasible, tallies={SHOP: plain(Tally(withheld=1))})
-    assert shown(told).split("\n\n")[0].splitlines()[1:] == [
+    seen = telling(answer(EAST, 42, 0.1), observing, infeasible, tallies={SHOP: plain(Tally(withheld=1))})
+    assert shown(seen).split("\n\n")[0].splitlines()[1:] == [
         "shop: automatic failover is off, because failover is set to observe; 1 withheld so far"
     ]
 
@@ -250,7 +250,9 @@ def test_that_automatic_failover_is_off_is_shown_once() -> None:
 def test_who_has_not_heard_the_store_for_long_does_not_win_by_a_revision_of_before_a_restore() -> None:
     restored, before = answer(WEST, 700, 0.1), answer(EAST, 2000, 30.0)
     assert situation((before, restored)).source == WEST
-    assert situation((before, answer(WEST, 700, 20.0))).source == EAST, "nobody has heard it: the newest word"
+    assert situation((before, answer(WEST, 700, 20.0))).source == EAST, (
+        "no agent has recent contact: the newest revision wins"
+    )
     assert situation((answer(EAST, 2000, 9.0), restored)).source == EAST
 
 
@@ -273,10 +275,10 @@ def test_one_application_of_several() -> None:
     with pytest.raises(CommandError, match="no-such-application"):
         only("till", view)
     unknown = situation([silent(EAST)])
-    assert only("till", unknown) == unknown, "nobody knows"
+    assert only("till", unknown) == unknown, "no agent knows"
 
 
-def test_nobody_answers() -> None:
+def test_no_agent_answers() -> None:
     text = shown(*map(silent, REGIONS))
     assert text.startswith("world default, fleet small: no agent knows the quorum's state; 0 of 3 regions answered\n")
     assert "NAME" not in text
@@ -286,7 +288,7 @@ FEW = stands("CapacitySufficient", "False", "PodsMissing", "ready pods: 1 of 2 i
 ON_TIME_S = 1767225900.0  # five minutes after the conditions' hour
 
 
-def test_what_is_not_as_it_should_be_is_told_first() -> None:
+def test_what_is_not_as_it_should_be_is_seen_first() -> None:
     fine = stands("Replicating", "True", "AllStream", "west and far stream from it")
     text = shown(telling(answer(EAST, 42, 0.1), fine, FEW))
     assert text.splitlines()[1] == "shop: CapacitySufficient is False, because ready pods: 1 of 2 in far"

@@ -12,7 +12,7 @@ FNP = str(EXAMPLES / "fnp")
 
 
 def codes(stderr: str) -> set[str]:
-    """Return the codes of the problems in what a command said."""
+    """Return the codes of the problems in a command's stderr."""
     return set(re.findall(r"^[a-z]+\[([a-z-]+)\]", stderr, re.MULTILINE))
 
 
@@ -168,9 +168,9 @@ def test_a_tree_that_cannot_be_is_said(leeward: Run, tmp_path: Path) -> None:
 
 
 USAGE = [
-    (("render", "-f", FNP), "say either --out or --cluster"),
+    (("render", "-f", FNP), "give either --out or --cluster"),
     (("render", "-f", FNP, "-o", "x", "--format", "json"), "--format is for --cluster"),
-    (("diff", "-f", FNP), "say which TREE, or which --cluster to ask"),
+    (("diff", "-f", FNP), "give a TREE or a --cluster to compare with"),
     (("diff", "-f", FNP, "x", "--context", "y"), "leave out TREE"),
 ]
 
@@ -226,4 +226,4 @@ def test_a_federated_object_for_nobody_is_told(leeward: Run, tmp_path: Path) -> 
     )
     result = leeward("render", "-f", str(files), "--cluster", "us")
     assert result.returncode == 0
-    assert "FederatedConfigMap x is placed on uss: no cluster of this fleet" in result.stderr
+    assert "FederatedConfigMap x is placed on uss, which is not a cluster of this fleet" in result.stderr

@@ -46,7 +46,7 @@ def test_status_is_of_one_revision_and_names_who_answered(world: Leeward) -> Non
         )
 
     def shown() -> bool:
-        # In one look: what is not as it should be is told in sentences, which may be longer.
+        # In one look: problems are reported as sentences, which may be longer.
         text = world("status").stdout
         return "3 of 3 regions answered" in text and max(map(len, text.splitlines())) <= 100
 
@@ -96,12 +96,12 @@ def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
     assert (result.returncode, result.stdout) == (0, "application/payments switched-over\n"), result.stderr
     until(lambda: primary(world) == "europe-west1", lambda: world("status").stdout)
 
-    def told() -> list[dict[str, Any]]:
+    def decided() -> list[dict[str, Any]]:
         decisions = [json.loads(line) for line in world("records", "payments", "-o", "json").stdout.splitlines()]
         return decisions if "SwitchoverStarted" in [decision["reason"] for decision in decisions] else []
 
-    # What was decided is told to the log beside the work, and each agent has it a moment later.
-    decisions = until(told, lambda: world("records", "payments").stdout)
+    # Decisions are logged in the background, and each agent has them a moment later.
+    decisions = until(decided, lambda: world("records", "payments").stdout)
     assert {decision["kind"] for decision in decisions} == {"Decision"}
     until(lambda: "SwitchoverStarted" in world("records").stdout, lambda: world("records").stdout)
     until(lambda: world("orphans", "payments").returncode == 0, lambda: world("orphans", "payments").stderr)
@@ -135,7 +135,7 @@ def test_an_operator_may_do_what_was_granted_and_no_more(
     assert (missing.returncode, "error[no-identity]" in missing.stderr) == (2, True)
 
 
-def test_what_is_refused_says_why(world: Leeward) -> None:
+def test_a_refusal_has_a_reason(world: Leeward) -> None:
     result = world("switchover", "payments", "--to", primary(world))
     assert (result.returncode, result.stdout) == (6, "")
     assert "why:" in result.stderr

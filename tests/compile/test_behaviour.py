@@ -141,7 +141,7 @@ def test_a_policy_that_is_missing_would_be_noticed() -> None:
     assert allowed([], STRANGER, NEIGHBOUR, 80)
 
 
-def test_behind_envoy_nobody_reaches_the_service_itself() -> None:
+def test_behind_envoy_the_service_itself_is_unreachable() -> None:
     policies = kind(objects("fnp", "fnp-us"), "NetworkPolicy")
     callers = {source.name for source in ENDS if source is not SERVICE and allowed(policies, source, SERVICE, 8000)}
     assert callers == {"prometheus"}
@@ -193,7 +193,7 @@ def test_what_pods_name_is_there(variety: str) -> None:
         assert unanswered(fewer) == ["Secret shop/shop-keys"]
 
 
-def test_an_operators_database_is_reached_by_whom_it_needs() -> None:
+def test_an_operators_database_is_reached_by_what_it_needs() -> None:
     spec = everything("gateway api, wireguard, cloudnative-pg, cloud dns")
     policies = kind(compile_cluster(spec, "us-east-1-1", engines=COMMANDS), "NetworkPolicy")
     # As CloudNativePG labels them, not as we would.

@@ -52,8 +52,8 @@ def test_the_order(concerns: list[Concern], expected: list[str]) -> None:
     [
         ([concern("a", "b")], "concern a comes after unknown concerns: b"),
         ([concern("a"), concern("a")], "two concerns are called a"),
-        ([concern("a", "b"), concern("b", "a")], "these concerns wait for each other: "),
-        ([concern("a", ALL_OTHERS), concern("b", ALL_OTHERS)], "these concerns wait for each other: "),
+        ([concern("a", "b"), concern("b", "a")], "these concerns depend on each other: "),
+        ([concern("a", ALL_OTHERS), concern("b", ALL_OTHERS)], "these concerns depend on each other: "),
     ],
 )
 def test_an_order_that_cannot_be(concerns: list[Concern], message: str) -> None:

@@ -49,7 +49,7 @@ def test_every_image_gets_its_digest_and_then_nothing_is_refused(example: str) -
     named = [line for text in files.values() for line in text.splitlines() if line.strip().startswith("image: ")]
     assert named
     assert [line for line in named if "@sha256:" not in line and not line.endswith("image: auto")] == []
-    assert "Every image is named by its digest." in files["README.md"]
+    assert "Every image is referenced by digest." in files["README.md"]
 
 
 def test_one_that_is_missing_is_refused_by_name() -> None:
@@ -60,7 +60,7 @@ def test_one_that_is_missing_is_refused_by_name() -> None:
         objects(with_images(spec, [tag for tag in tags if tag != left]))
     (problem,) = caught.value.problems
     assert problem.code == "image-by-tag"
-    assert problem.what == f"the Fleet requires digests, and these images name none: {left}"
+    assert problem.what == f"the Fleet requires digests, and these images have none: {left}"
 
 
 def test_the_tree_lists_what_is_named_by_a_tag() -> None:

@@ -96,13 +96,13 @@ def test_what_is_asked_for_is_exported(name: str, sidecar: bool) -> None:
     assert asked - exported(spec) - OTHERS == set()
 
 
-def test_a_metric_that_nobody_exports_would_be_found() -> None:
+def test_a_metric_that_no_component_exports_would_be_found() -> None:
     found = metrics_in('sum by (le) (rate(made_up_total{application="x y"}[5m])) > 0.5 or absent(leeward_epoch)')
     assert found == {"made_up_total", "leeward_epoch"}
     assert "made_up_total" not in exported(spec_of("hello")) | OTHERS
 
 
-def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
+def test_every_alert_has_a_severity_and_a_remedy() -> None:
     spec = spec_of("fnp")
     pages = {name: text for name, text in tree(spec, engines=COMMANDS).items() if "/runbooks/" in name}
     rules = rules_in(compiled(spec))

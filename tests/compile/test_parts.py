@@ -95,7 +95,7 @@ def test_a_difference_applied_gives_the_other(one: dict[str, Any], other: dict[s
         {"op": "add", "path": "/a/0/x", "value": 2},
     ],
 )
-def test_a_patch_that_cannot_apply_says_so(operation: dict[str, Any]) -> None:
+def test_a_patch_that_cannot_apply_is_reported(operation: dict[str, Any]) -> None:
     with pytest.raises(PatchError):
         json_patch({"a": [1]}, [operation])
 
@@ -230,5 +230,5 @@ def test_a_patch_of_nothing_is_one_clear_problem(tmp_path: Path) -> None:
         tree(load(tmp_path), engines=COMMANDS)
     (problem,) = caught.value.problems
     assert problem.code == "patch-failed"
-    assert "there are Deployment, LimitRange" in problem.why
+    assert "the existing kinds are Deployment, LimitRange" in problem.why
     assert problem.fix == "did you mean Deployment?"

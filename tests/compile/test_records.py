@@ -3,7 +3,7 @@
 import pytest
 
 from leeward.compile import KubeObject, compile_cluster
-from leeward.compile.traffic.records.geography import told_as
+from leeward.compile.traffic.records.geography import names_at
 from leeward.spec import ProblemsError, Severity, Spec
 from leeward.spec.fleet import Location, Provider, Region
 from leeward.spec.load import resolve
@@ -94,19 +94,19 @@ def test_cloud_dns_gets_regions_of_googles() -> None:
 
 
 @pytest.mark.parametrize(("provider", "policy"), [("cloud-dns", "failover"), ("cloudflare", "weighted")])
-def test_what_a_provider_cannot_be_told_is_refused(provider: str, policy: str) -> None:
+def test_a_policy_that_a_provider_does_not_support_is_refused(provider: str, policy: str) -> None:
     with pytest.raises(ProblemsError) as error:
         spec_of(provider, policy)
     assert [problem.code for problem in error.value.problems if problem.severity is Severity.ERROR] == [
-        "policy-without-words"
+        "unsupported-policy"
     ]
 
 
-def test_a_region_is_told_as_the_nearest_that_is_free() -> None:
+def test_a_region_is_named_after_the_nearest_free_one() -> None:
     ghent = Location(latitude=51.1, longitude=3.7)
     regions = [Region(name=name, location=ghent) for name in ("one", "other")]
     regions.append(Region(name="europe-west1", provider=Provider.GCP, location=ghent))
-    told = told_as(regions, Provider.GCP)
-    assert told["europe-west1"] == "europe-west1"
-    assert len(set(told.values())) == 3
-    assert all(name.startswith("europe-") for name in told.values())
+    found = names_at(regions, Provider.GCP)
+    assert found["europe-west1"] == "europe-west1"
+    assert len(set(found.values())) == 3
+    assert all(name.startswith("europe-") for name in found.values())

@@ -203,7 +203,7 @@ def test_another_application_changes_nothing_of_those_there_are() -> None:
     assert changed == {("ConfigMap", "leeward-system", "leeward-agent"), ("Deployment", "leeward-system", "leeward")}
 
 
-def test_a_world_says_how_many_databases_it_runs() -> None:
+def test_a_world_reports_how_many_databases_it_runs() -> None:
     spec = together(*(f"shop-{number}" for number in range(6)))
     with pytest.raises(ProblemsError) as caught:
         world(spec, REGIONS[0])

@@ -44,7 +44,7 @@ def test_the_tree_has_ciphertext_and_nothing_else() -> None:
     assert "Bring these into each cluster yourself" not in files["README.md"]
 
 
-def test_what_nobody_asked_for_goes_along_where_its_namespace_is() -> None:
+def test_an_unreferenced_secret_is_kept_in_its_namespace() -> None:
     more = copy.deepcopy(SEALED[0])
     more["metadata"] = {"name": "more", "namespace": "fnp-production"}
     far = copy.deepcopy(more)
@@ -84,7 +84,7 @@ def _elsewhere(documents: list[Document]) -> None:
         (_elsewhere, "unknown-cluster"),
     ],
 )
-def test_what_is_wrong_is_said(spoil: Callable[[list[Document]], None], code: str) -> None:
+def test_problems_are_reported(spoil: Callable[[list[Document]], None], code: str) -> None:
     documents = copy.deepcopy(SEALED)
     spoil(documents)
     with pytest.raises(ProblemsError) as error:

@@ -12,7 +12,7 @@ ASKED = Asked("operator:1", NOW_S, "a")
 def test_a_request_takes_effect_once() -> None:
     accepted = accept(Accepted(), ASKED, NOW_S)
     assert refused(Accepted(), ASKED, NOW_S) is None
-    assert refused(accepted, ASKED, NOW_S) == "this request took effect before: sign every request by itself"
+    assert refused(accepted, ASKED, NOW_S) == "this request has already taken effect: sign each request separately"
     assert refused(accepted, Asked("operator:1", NOW_S, "b"), NOW_S) is None
 
 
@@ -25,7 +25,7 @@ def test_it_is_remembered_while_any_agent_would_accept_it(later_s: float) -> Non
 
 def test_old_ones_are_dropped_and_many_at_once_are_refused() -> None:
     many = Accepted(tuple(Asked("operator:1", NOW_S, str(number)) for number in range(KEPT_MAX)))
-    assert refused(many, ASKED, NOW_S) == f"{KEPT_MAX} requests took effect within 600 s; repeat it later"
+    assert refused(many, ASKED, NOW_S) == f"{KEPT_MAX} requests took effect within 600 s; retry later"
     later_s = NOW_S + KEPT_S + 1
     assert refused(many, ASKED, later_s) is None
     assert accept(many, ASKED, later_s) == Accepted((ASKED,))

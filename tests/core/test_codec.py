@@ -71,7 +71,7 @@ def test_long_digits_in_a_text_are_no_number() -> None:
     assert decode(Unread, encode(unread)) == unread
 
 
-def test_values_of_one_field_and_of_none_are_written_too() -> None:
+def test_values_with_one_field_or_without_fields_are_written_too() -> None:
     assert encode(Delete('a "key"')) == '{"key":"a \\"key\\""}'
     assert decode(Delete, encode(Delete("a"))) == Delete("a")
     assert encode(Woke()) == "{}"
@@ -110,7 +110,7 @@ def test_only_what_needs_no_check_of_its_fields_is_made_quickly() -> None:
         value: int
 
     for kind in (Checked, Open):
-        with pytest.raises(TypeError, match="no frozen dataclass"):
+        with pytest.raises(TypeError, match="not a frozen dataclass"):
             fast_frozen(kind)
 
 

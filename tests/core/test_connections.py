@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from leeward.core.connections import Admission, Connections, client_of
 
 
-def test_there_is_room_until_there_is_none() -> None:
+def test_connections_are_admitted_up_to_the_limits() -> None:
     held: Connections[int] = Connections(in_all=3, per_client=2)
     assert held.admit(1, "a", 0.0) == Admission(True)
     assert held.admit(2, "a", 1.0) == Admission(True)

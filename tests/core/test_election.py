@@ -32,11 +32,11 @@ def given(mode: ReplicationMode, *, primary_: InstanceReport, eu: int, ap: int, 
         pytest.param(
             given(SYNC, primary_=primary(eu=990, ap=980), eu=900, ap=985),
             AP,
-            "eu holds more than ap",
+            "eu holds more WAL than ap",
             id="another leads",
         ),
         pytest.param(
-            given(SYNC, primary_=primary(eu=990), eu=900, ap=990), AP, "eu holds more", id="it does not stream"
+            given(SYNC, primary_=primary(eu=990), eu=900, ap=990), AP, "eu holds more WAL", id="it does not stream"
         ),
         pytest.param(
             given(SYNC, primary_=report(Role.STOPPED, wal=None), eu=900, ap=985), AP, None, id="by their own word"
@@ -44,7 +44,7 @@ def given(mode: ReplicationMode, *, primary_: InstanceReport, eu: int, ap: int, 
         pytest.param(
             given(SYNC, primary_=report(Role.STOPPED, wal=None), eu=990, ap=985),
             AP,
-            "eu holds more",
+            "eu holds more WAL",
             id="by their words",
         ),
         pytest.param(given(ASYNC, primary_=primary(), eu=1000, ap=800), AP, None, id="async: within the RPO"),
@@ -58,18 +58,18 @@ def given(mode: ReplicationMode, *, primary_: InstanceReport, eu: int, ap: int, 
         pytest.param(
             given(ASYNC, primary_=primary(), eu=1, ap=1, seen={AP: seen(AP, 100 - LEASE_S)}),
             AP,
-            "has not been heard of",
+            "no heartbeat from ap",
             id="silent",
         ),
         pytest.param(
             given(ASYNC, primary_=primary(), eu=1, ap=1, seen={AP: seen(AP, 100, report_=report(wal=None))}),
             AP,
-            "does not say what it holds",
+            "does not report its WAL position",
             id="nothing known",
         ),
     ],
 )
-def test_a_choice_that_is_not_safe_is_refused_before_anybody_is_deposed(
+def test_an_unsafe_choice_is_refused_before_the_primary_is_deposed(
     situation: Any, to: Region, refused: str | None
 ) -> None:
     because = election.unfit(situation, situation.topology, to)
@@ -84,9 +84,11 @@ def test_a_choice_that_is_not_safe_is_refused_before_anybody_is_deposed(
     ("mode", "wanted_lsn", "elected", "because"),
     [
         pytest.param(SYNC, 1000, AP, "an operator chose it", id="sync: it holds all"),
-        pytest.param(SYNC, 990, EU, "it holds more than ap, which was asked for", id="sync: it does not, after all"),
+        pytest.param(
+            SYNC, 990, EU, "it holds more WAL than ap, which was requested", id="sync: it does not, after all"
+        ),
         pytest.param(ASYNC, 900, AP, "an operator chose it (about 1.0 s behind)", id="async: within the RPO"),
-        pytest.param(ASYNC, 300, EU, "it holds more than ap, which was asked for", id="async: beyond the RPO"),
+        pytest.param(ASYNC, 300, EU, "it holds more WAL than ap, which was requested", id="async: beyond the RPO"),
     ],
 )
 def test_the_chosen_one_is_elected_when_that_loses_nothing_promised(

@@ -38,7 +38,7 @@ def test_a_stage_that_has_not_ended_is_missing() -> None:
     assert (found.to, found.stages_s.keys()) == (None, {"detected", "elected"})
 
 
-def test_a_switchover_is_none_and_does_not_hide_the_one_before() -> None:
+def test_a_switchover_is_not_a_failover_and_does_not_hide_the_last_one() -> None:
     later = [record(60.0, "PrimaryDrained", epoch=3), record(61.0, "PrimaryPromoted", epoch=3)]
     found = failovers.last([*WHOLE, *later], APP, EU)
     assert found is not None

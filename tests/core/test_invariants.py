@@ -38,7 +38,7 @@ KEPT = [
     pytest.param(PROMOTING, replace(ELECTING, epoch=9, deposed=EU), id="it is lost, too"),
     pytest.param(STEADY, SWITCHING, id="a switchover begins"),
     pytest.param(SWITCHING, HANDED_OVER, id="the target takes over"),
-    pytest.param(SWITCHING, STEADY, id="a switchover is called off"),
+    pytest.param(SWITCHING, STEADY, id="a switchover is cancelled"),
     pytest.param(SWITCHING, ELECTING, id="a primary is lost in a switchover"),
     pytest.param(STEADY, replace(STEADY, paused=True), id="an operator pauses failover"),
     pytest.param(STEADY, replace(STEADY, mode=ReplicationMode.ASYNC, acks_required=0), id="a mode changes"),

@@ -141,13 +141,13 @@ def test_a_region_that_is_gone_leaves_and_the_last_standby_too() -> None:
     done, _, because = step(leading(marked, (US,), **alone))
     assert done is not None
     assert replace(done, because="") == replace(steady(US), because="")
-    assert because == "eu is no data region any more; a write is on 1 of 1 replicas before it is acknowledged"
+    assert because == "eu is no longer a data region; a write is on 1 of 1 replicas before it is acknowledged"
 
 
 def test_a_leave_waits_for_the_standbys_that_remain() -> None:
     none, _, because = step(leading(steady(US, EU, AP), (US, EU), AP))
     assert none is None
-    assert because == "ap is to leave, which waits: 1 of eu must stream and have caught up"
+    assert because == "ap is to leave; waiting: 1 of eu must stream and have caught up"
 
 
 def test_regions_are_added_before_others_are_removed_and_one_at_a_time() -> None:
@@ -192,7 +192,7 @@ def test_a_primary_is_moved_out_before_its_region_leaves() -> None:
     assert nothing is None
     assert "automatic failover is paused" in because
     nothing, _, because = step(leading(given, (EU, AP), **waited_s))
-    assert because == "us is to leave and is the primary: it cannot be moved out: eu is not streaming from us"
+    assert because == "us is to leave and is the primary, and cannot be moved out: eu is not streaming from us"
 
 
 @pytest.mark.parametrize(

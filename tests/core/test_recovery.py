@@ -183,7 +183,7 @@ def recovering(*promised: Region, waited_s: float, mode: ReplicationMode) -> Vie
         (recovering(US, EU, waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC), False),
     ],
 )
-def test_whoever_may_have_been_primary_has_stopped_before_another_is_elected(given: View, elects: bool) -> None:
+def test_any_possible_primary_has_stopped_before_another_is_elected(given: View, elects: bool) -> None:
     proposals = [action for action in failover.decide(given).actions if isinstance(action, Propose)]
     assert bool(proposals) is elects
     if elects:

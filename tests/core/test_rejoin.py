@@ -4,7 +4,7 @@ from leeward.core import rejoin
 from leeward.core.values import Rejoin, RejoinMethod, Unread
 from tests.core.views import EU, US
 
-FORK = "timeline 1 went on past their fork"
+FORK = "timeline 1 continues past the fork"
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ FORK = "timeline 1 went on past their fork"
         ),
     ],
 )
-def test_it_says_what_was_undone_and_how(back: Rejoin, because: str) -> None:
+def test_it_describes_what_was_undone_and_how(back: Rejoin, because: str) -> None:
     assert rejoin.note(US, back).because == because

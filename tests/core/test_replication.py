@@ -86,7 +86,7 @@ def test_a_region_that_is_no_data_region_stops_its_instance() -> None:
     )
 
 
-def test_a_learner_streams_from_the_primary_and_lines_up_behind_nobody() -> None:
+def test_a_learner_streams_from_the_primary_and_does_not_line_up() -> None:
     learns = {"data_regions": (US, EU), "joining": AP}
     assert replication.order(lost_view(AP, silent_s=0.5 * LEASE_S, topology=topology(**learns))) == replace(
         order(1, Role.STANDBY, US), data_regions=(US, EU)
@@ -96,7 +96,7 @@ def test_a_learner_streams_from_the_primary_and_lines_up_behind_nobody() -> None
     )
 
 
-def test_commits_of_the_only_data_region_wait_for_nobody() -> None:
+def test_commits_of_the_only_data_region_wait_for_no_standby() -> None:
     for mode in (ReplicationMode.SYNC, ReplicationMode.QUORUM):
         alone = topology(data_regions=(US,), mode=mode, acks_required=0)
         assert replication.order(view(US, topology=alone)) == Order(1, Role.PRIMARY, replicas=(US,), data_regions=(US,))
@@ -155,7 +155,7 @@ def test_a_suspected_primary_is_left_for_the_heir_and_only_by_the_others() -> No
     assert asked(lost_view(AP, **suspect, topology=five)) == order(1, Role.STANDBY, US)
 
 
-def test_nobody_lines_up_behind_an_older_history_than_its_own() -> None:
+def test_a_standby_does_not_line_up_behind_an_older_history() -> None:
     # An old primary that came back with writes of its own is alive and first in line: whoever followed it would
     # be rewound to it, and would forget what was acknowledged since.
     third = topology(epoch=3, primary=AP, mode=ReplicationMode.SYNC)

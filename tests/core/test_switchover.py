@@ -35,7 +35,7 @@ def proposed(given: View) -> Topology | None:
             "bytes behind",
             id="it lags",
         ),
-        pytest.param({"seen": {EU: seen(EU, 90)}}, EU, "not been heard", id="its region is silent"),
+        pytest.param({"seen": {EU: seen(EU, 90)}}, EU, "no heartbeat from eu", id="its region is silent"),
         pytest.param({"seen": {EU: seen(EU, 100, report_=report(healthy=False))}}, EU, "not healthy", id="it is sick"),
         pytest.param({"seen": {EU: seen(EU, 100, report_=report(pods_ready=0))}}, EU, "no pod", id="no capacity"),
     ],
@@ -76,7 +76,7 @@ def test_who_drained_follows_at_once_and_can_still_name_the_target() -> None:
         pytest.param(None, id="silent"),
     ],
 )
-def test_nobody_is_named_before(instance: object) -> None:
+def test_the_target_is_not_named_before(instance: object) -> None:
     assert proposed(drained(instance=instance)) is None
 
 
@@ -113,7 +113,7 @@ def test_a_source_without_its_data_hands_nothing_over(instance: InstanceStatus, 
     if lost:
         assert found is not None
         assert (found.phase, found.primary, found.epoch, found.target) == (Phase.STEADY, US, 1, None)
-        assert "the data in us is gone" in found.because
+        assert "the data in us is lost" in found.because
         assert replication.order(given) != order(1, Role.STANDBY, EU), "it must not become a copy of the target"
     else:
         assert found is None or found.phase is Phase.PROMOTING

@@ -27,7 +27,7 @@ ATTACKERS = (
     "Root on one region's node",
     "Another user of the machine that runs a world",
     "The holder of an operator's key",
-    "Whoever stands between us and what we build from",
+    "An attacker in the supply chain",
 )
 NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(\w+)`")
 IMAGES = (

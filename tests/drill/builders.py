@@ -22,7 +22,7 @@ def write(
     via: Region | None = None,
     payment_id: str | None = None,
 ) -> Attempt:
-    """A write; acknowledged under an id made of its key unless told otherwise."""
+    """A write; acknowledged under an id made of its key unless given."""
     return Attempt(
         operation=Operation.WRITE,
         key=key,
@@ -56,24 +56,24 @@ def record(kind: str, after_s: float, *, epoch: int = 2, region: Region = EU, be
 def facts(
     attempts: Sequence[Attempt] = (),
     records: Sequence[Record] = (),
-    bill: Reconciliation | None = None,
+    reconciliation: Reconciliation | None = None,
     *,
     lost_regions: frozenset[Region] = frozenset({US}),
     held_s: float = 20.0,
     **others: object,
 ) -> RunFacts:
-    """A run whose fault strikes us at FAULT_S and is mended ``held_s`` later."""
+    """A run whose fault is injected in us at FAULT_S and is cleared ``held_s`` later."""
     given: dict[str, object] = {"mode": ReplicationMode.SYNC, **others}
     return RunFacts(
         number=1,
         app=APP,
         primary=US,
         fault=Moment(FAULT_UNIX_S, FAULT_S),
-        healing=Moment(FAULT_UNIX_S + held_s, FAULT_S + held_s),
+        cleared=Moment(FAULT_UNIX_S + held_s, FAULT_S + held_s),
         ended_s=FAULT_S + held_s + 10,
         lost_regions=lost_regions,
         attempts=attempts,
         records=records,
-        bill=bill or Reconciliation(),
+        reconciliation=reconciliation or Reconciliation(),
         **given,  # type: ignore[arg-type]
     )

@@ -1,4 +1,4 @@
-"""A small payments service that fails on cue: one gateway of one region, with one ledger for all."""
+"""A small payments service that fails on demand: one gateway per region, with one ledger for all."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""A fleet of three in miniature, behind the drill's Protocols: real sockets for clients, the rest by rule."""
+"""A small fake fleet of three behind the drill's Protocols: real sockets for clients, the rest simulated."""
 
 import asyncio
 import signal
@@ -44,8 +44,8 @@ class MiniFleet:
         self.slow: set[Region] = set()
         self.done: list[str] = []
         self.pods = {region: [f"{region}-1", f"{region}-2"] for region in self.regions}
-        self.mean = False
-        """No pod is ever let go."""
+        self.blocks_evictions = False
+        """Every eviction is refused."""
         self.log: list[Record] = []
         self.topology = Topology(
             app=APP,
@@ -139,7 +139,7 @@ class MiniFleet:
 
     async def evict(self, region: Region, pod: str) -> Moment | None:
         """Every other one is refused at first, as if the one before were not replaced yet."""
-        if self.mean or (self.done and self.done[-1].startswith("evict")):
+        if self.blocks_evictions or (self.done and self.done[-1].startswith("evict")):
             self._note(f"refuse {pod}")
             return None
         self.pods[region].remove(pod)
@@ -151,11 +151,11 @@ class MiniFleet:
     async def view(self, of: Region | None = None) -> FleetView:
         present = [region for region in self.regions if region not in self.away]
         if not present or (of is not None and of in self.away):
-            raise FleetUnavailableError("nobody answers")
+            raise FleetUnavailableError("no agent answers")
         standbys = tuple(Sender(r, True, 1, 1, True) for r in present if r != self.topology.primary)
         writable = self.topology.primary in present
         return FleetView(
-            asked=of or present[0],
+            source=of or present[0],
             revision=len(self.log),
             age_s=0.0,
             answered=frozenset(present),
@@ -176,7 +176,7 @@ class MiniFleet:
 
     async def switchover(self, app: App, to: Region) -> str:
         if to in self.away:
-            raise RefusedError(f"{to} is away")
+            raise RefusedError(f"{to} is down")
         self._lead(to, "PrimaryPromoted", "an operator asked")
         return "accepted"
 
@@ -201,19 +201,19 @@ class MiniFleet:
             self._missed = 0
             for key in list(self.gateways[present[0]].payments)[-self._forgets :] if self._forgets else ():
                 del self.gateways[present[0]].payments[key]
-            heir = next(region for region in present if region not in self.slow)
-            self._tell("PrimaryLost", present[0])
-            self._tell("FailoverPrepared", present[0])
-            self._lead(heir, "PrimaryElected", "the best there is")
-            self._tell("PrimaryPromoted", heir)
-            self._tell("PrimaryRouted", heir)
+            successor = next(region for region in present if region not in self.slow)
+            self._log_decision("PrimaryLost", present[0])
+            self._log_decision("FailoverPrepared", present[0])
+            self._lead(successor, "PrimaryElected", "the most advanced candidate")
+            self._log_decision("PrimaryPromoted", successor)
+            self._log_decision("PrimaryRouted", successor)
 
     def _lead(self, region: Region, kind: str, because: str) -> None:
         self.topology = replace(self.topology, epoch=self.topology.epoch + 1, primary=region, because=because)
-        self._tell(kind, region)
+        self._log_decision(kind, region)
         self._mood()
 
-    def _tell(self, kind: str, region: Region) -> None:
+    def _log_decision(self, kind: str, region: Region) -> None:
         ahead = 1 if kind in ("PrimaryLost", "FailoverPrepared") else 0
         self.log.append(
             Record(self.clock.unix_s(), region, APP, self.topology.epoch + ahead, kind, f"{kind} in {region}")

@@ -121,10 +121,10 @@ async def fleet(agents: tuple[Agent, Agent], certificates: Path) -> AsyncIterato
 
 async def test_the_freshest_view_wins(fleet: HttpFleet) -> None:
     view = await fleet.view()
-    assert (view.asked, view.revision, view.quorum_leader) == (EU, 9, EU)
+    assert (view.source, view.revision, view.quorum_leader) == (EU, 9, EU)
     assert view.topologies == {APP: TOPOLOGY}
     assert view.answered == {US, EU}
-    assert (await fleet.view(US)).asked == US
+    assert (await fleet.view(US)).source == US
 
 
 async def test_records_go_on_from_the_cursor(fleet: HttpFleet) -> None:
@@ -134,10 +134,10 @@ async def test_records_go_on_from_the_cursor(fleet: HttpFleet) -> None:
     assert await fleet.records(9) == ((), 9)
 
 
-async def test_a_dead_agent_is_made_up_for(fleet: HttpFleet, agents: tuple[Agent, Agent]) -> None:
+async def test_another_agent_answers_for_a_dead_one(fleet: HttpFleet, agents: tuple[Agent, Agent]) -> None:
     us, eu = agents
     await us.close()
-    assert (await fleet.view()).asked == EU
+    assert (await fleet.view()).source == EU
     assert await fleet.switchover(APP, EU) == "it begins"
     assert eu.asked == [("/v1/apps/payments/switchover", {"to": "eu"})]
     await eu.close()
@@ -147,7 +147,7 @@ async def test_a_dead_agent_is_made_up_for(fleet: HttpFleet, agents: tuple[Agent
         await fleet.set_mode(APP, ReplicationMode.SYNC)
 
 
-async def test_a_refusal_says_why(fleet: HttpFleet, agents: tuple[Agent, Agent]) -> None:
+async def test_a_refusal_has_a_reason(fleet: HttpFleet, agents: tuple[Agent, Agent]) -> None:
     agents[0].accepts = False
     with pytest.raises(RefusedError, match="the standby lags"):
         await fleet.set_mode(APP, ReplicationMode.QUORUM)

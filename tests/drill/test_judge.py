@@ -1,4 +1,4 @@
-"""The rules a run may not break."""
+"""The rules of a run, broken and kept."""
 
 import pytest
 
@@ -23,38 +23,43 @@ HELD_UP = [write("b", FAULT_S + 0.1, took_s=3.9)]
     [
         pytest.param(facts(), ANYTHING, [], id="nothing broken"),
         pytest.param(
-            facts(bill=LOST, orphans=KEPT), ANYTHING, ["2 acknowledged writes were lost under sync"], id="loss in sync"
+            facts(reconciliation=LOST, orphans=KEPT),
+            ANYTHING,
+            ["2 acknowledged writes were lost under sync"],
+            id="loss in sync",
         ),
-        pytest.param(facts(bill=LOST, orphans=KEPT, mode=ASYNC), ANYTHING, [], id="loss in async is for the rpo"),
         pytest.param(
-            facts(bill=LOST, orphans=OrphansFound(9, frozenset("a")), mode=ASYNC),
+            facts(reconciliation=LOST, orphans=KEPT, mode=ASYNC), ANYTHING, [], id="loss in async is for the rpo"
+        ),
+        pytest.param(
+            facts(reconciliation=LOST, orphans=OrphansFound(9, frozenset("a")), mode=ASYNC),
             ANYTHING,
             ["1 lost writes are in no file of orphans (b)"],
             id="lost and not kept",
         ),
         pytest.param(
-            facts(bill=LOST, orphans=OrphansFound(1, None), mode=ASYNC),
+            facts(reconciliation=LOST, orphans=OrphansFound(1, None), mode=ASYNC),
             ANYTHING,
             ["2 writes were lost, but only 1 orphans are reported"],
             id="more lost than kept",
         ),
         pytest.param(
-            facts(IN_FLIGHT, bill=LOST, orphans=KEPT, mode=ASYNC, woke_s=103.0),
+            facts(IN_FLIGHT, reconciliation=LOST, orphans=KEPT, mode=ASYNC, resumed_s=103.0),
             ANYTHING,
             [],
             id="in flight when it froze, in async",
         ),
         pytest.param(
-            facts(HELD_UP, bill=LOST, orphans=KEPT, mode=ASYNC, woke_s=103.0),
+            facts(HELD_UP, reconciliation=LOST, orphans=KEPT, mode=ASYNC, resumed_s=103.0),
             ANYTHING,
-            ["1 writes after it woke"],
-            id="woke in async",
+            ["1 writes after it resumed"],
+            id="resumed in async",
         ),
         pytest.param(
-            facts(IN_FLIGHT, bill=LOST, orphans=KEPT, woke_s=103.0),
+            facts(IN_FLIGHT, reconciliation=LOST, orphans=KEPT, resumed_s=103.0),
             ANYTHING,
-            ["2 acknowledged writes were lost", "1 writes after it woke"],
-            id="woke in sync",
+            ["2 acknowledged writes were lost", "1 writes after it resumed"],
+            id="resumed in sync",
         ),
         pytest.param(
             facts([write("k", FAULT_S + 3, by=US)], fenced=Span(FAULT_S + 2, FAULT_S + 9)),
@@ -66,10 +71,17 @@ HELD_UP = [write("b", FAULT_S + 0.1, took_s=3.9)]
             facts([write("k", FAULT_S + 3, by=US, via=EU)], fenced=Span(FAULT_S + 2, FAULT_S + 9)),
             ANYTHING,
             [],
-            id="somebody from there, elsewhere",
+            id="a user from there, through another gateway",
         ),
-        pytest.param(facts(bill=Reconciliation(duplicated=("k",))), ANYTHING, ["exist twice (k)"], id="duplicates"),
-        pytest.param(facts(bill=Reconciliation(failed_present=("k",))), ANYTHING, ["said to have failed"], id="lies"),
+        pytest.param(
+            facts(reconciliation=Reconciliation(duplicated=("k",))), ANYTHING, ["exist twice (k)"], id="duplicates"
+        ),
+        pytest.param(
+            facts(reconciliation=Reconciliation(failed_present=("k",))),
+            ANYTHING,
+            ["reported as failed"],
+            id="reported as failed",
+        ),
         pytest.param(
             facts([write("k", FAULT_S + 5)], silence=Span(FAULT_S + 4, FAULT_S + 9)),
             ANYTHING,
@@ -82,31 +94,36 @@ HELD_UP = [write("b", FAULT_S + 0.1, took_s=3.9)]
         pytest.param(
             facts(records=[record("PrimaryElected", 2, region=EU)], ineligible=frozenset({EU})),
             ANYTHING,
-            ["eu was elected under epoch 2 although it must not be"],
+            ["eu was elected under epoch 2 although it was not eligible"],
             id="the wrong one was elected",
         ),
         pytest.param(
-            facts(), Expectation(failovers_min=1, recovers=False), ["0 failovers happened, 1 must"], id="none"
+            facts(),
+            Expectation(failovers_min=1, recovers=False),
+            ["0 failovers happened, at least 1 expected"],
+            id="none",
         ),
         pytest.param(
             facts(records=[record("FailoverPrepared", 2)]),
             Expectation(failovers_max=0, recovers=False),
-            ["1 failovers happened, at most 0 may"],
+            ["1 failovers happened, at most 0 expected"],
             id="a needless failover",
         ),
         pytest.param(facts(), Expectation(), ["not acknowledged again"], id="no recovery"),
-        pytest.param(facts(), Expectation(recovers=False, explains=True), ["no agent said why"], id="silent agents"),
+        pytest.param(
+            facts(), Expectation(recovers=False, explains=True), ["no agent reported why"], id="silent agents"
+        ),
         pytest.param(
             facts([write("k", FAULT_S + 1, FAILED), write("k", FAULT_S + 4)]),
-            Expectation(spares=True, recovers=False),
-            ["1 requests failed although clients repeated them for 2 s"],
+            Expectation(no_failed_requests=True, recovers=False),
+            ["1 requests failed although clients retried them for 2 s"],
             id="a request that failed",
         ),
         pytest.param(
             facts([write("k", FAULT_S + 1, FAILED), write("k", FAULT_S + 2)]),
-            Expectation(spares=True, recovers=False),
+            Expectation(no_failed_requests=True, recovers=False),
             [],
-            id="a request whose repetition came through",
+            id="a request whose retry succeeded",
         ),
         pytest.param(facts(explained="waiting"), Expectation(recovers=False, explains=True), [], id="explained"),
     ],
@@ -119,7 +136,7 @@ def test_rules(run: RunFacts, expected: Expectation, words: list[str]) -> None:
 
 
 def test_what_a_region_kept_is_judged_only_once_it_rejoined() -> None:
-    run = facts(bill=LOST, orphans=OrphansFound(0, frozenset()), mode=ASYNC, rejoined=False)
+    run = facts(reconciliation=LOST, orphans=OrphansFound(0, frozenset()), mode=ASYNC, rejoined=False)
     assert unsafe(run, measure(run)) == []
     assert unexpected(run, measure(run), ANYTHING) == [
         "2 lost writes are in no file of orphans (a, b), and not every region rejoined"

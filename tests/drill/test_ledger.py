@@ -1,4 +1,4 @@
-"""What clients were told, against what the database holds."""
+"""What clients saw, compared with what the database holds."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leeward.drill.ledger import Attempt, Outcome, Reconciliation, Row, fates, reconcile
+from leeward.drill.ledger import Attempt, Outcome, Reconciliation, Row, key_outcomes, reconcile
 
 from .builders import ACKED, FAILED, UNKNOWN, read, write
 
@@ -87,21 +87,23 @@ ROWS = st.lists(KEYS, unique=True).map(lambda keys: [Row(key, f"id-{key}") for k
 
 
 @given(ATTEMPTS, ROWS)
-def test_every_key_is_on_the_bill_exactly_once(attempts: Sequence[Attempt], rows: Sequence[Row]) -> None:
-    bill = reconcile(attempts, rows)
+def test_every_key_is_counted_exactly_once(attempts: Sequence[Attempt], rows: Sequence[Row]) -> None:
+    reconciliation = reconcile(attempts, rows)
     keys = {attempt.key for attempt in attempts}
-    failed = {key for key, fate in fates(attempts).items() if fate.outcome is FAILED}
-    assert bill.acknowledged + len(bill.unknown_present) + len(bill.unknown_absent) + len(failed) == len(keys)
-    assert len(bill.lost) <= bill.acknowledged
-    assert len(bill.lost_at_s) == len(bill.lost)
+    failed = {key for key, each in key_outcomes(attempts).items() if each.outcome is FAILED}
+    assert reconciliation.acknowledged + len(reconciliation.unknown_present) + len(reconciliation.unknown_absent) + len(
+        failed
+    ) == len(keys)
+    assert len(reconciliation.lost) <= reconciliation.acknowledged
+    assert len(reconciliation.lost_at_s) == len(reconciliation.lost)
 
 
 @given(ATTEMPTS, ROWS)
 def test_lost_is_exactly_what_was_acknowledged_and_is_absent(attempts: Sequence[Attempt], rows: Sequence[Row]) -> None:
     acknowledged = {attempt.key for attempt in attempts if attempt.outcome is ACKED}
-    bill = reconcile(attempts, rows)
-    assert set(bill.lost) == acknowledged - {row.key for row in rows}
-    assert bill.duplicated == ()
+    reconciliation = reconcile(attempts, rows)
+    assert set(reconciliation.lost) == acknowledged - {row.key for row in rows}
+    assert reconciliation.duplicated == ()
 
 
 @given(ATTEMPTS, ROWS, st.randoms(use_true_random=False))
@@ -114,5 +116,5 @@ def test_the_order_of_events_changes_nothing(attempts: list[Attempt], rows: list
 @given(ATTEMPTS)
 def test_a_database_that_keeps_all_loses_nothing(attempts: Sequence[Attempt]) -> None:
     rows = [Row(key, f"id-{key}") for key in {attempt.key for attempt in attempts}]
-    bill = reconcile(attempts, rows)
-    assert bill.lost == bill.unknown_absent == bill.duplicated == ()
+    reconciliation = reconcile(attempts, rows)
+    assert reconciliation.lost == reconciliation.unknown_absent == reconciliation.duplicated == ()

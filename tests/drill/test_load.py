@@ -9,8 +9,8 @@ import pytest
 
 from leeward.core.values import Region
 from leeward.drill import load as loading
-from leeward.drill.ledger import Attempt, Operation, Outcome, Row, fates, reconcile
-from leeward.drill.load import Choices, Load, Population, populations, read_answer, write_answer
+from leeward.drill.ledger import Attempt, Operation, Outcome, Row, key_outcomes, reconcile
+from leeward.drill.load import GatewayChoice, Load, Population, populations, read_answer, write_answer
 from leeward.drill.readback import ReadBackError, rows
 from leeward.ports.clock import SystemClock
 
@@ -26,10 +26,10 @@ HURRY_S = 3.0
     [
         pytest.param(201, b'{"id": "x"}', ACKED, id="made"),
         pytest.param(200, b'{"id": "x"}', ACKED, id="replayed"),
-        pytest.param(200, b"hello", UNKNOWN, id="an answer from somebody else"),
+        pytest.param(200, b"hello", UNKNOWN, id="an answer from another program"),
         pytest.param(503, b'{"code": "failed"}', FAILED, id="the service says failed"),
         pytest.param(503, b'{"code": "no-primary"}', FAILED, id="the gateway knows no primary"),
-        pytest.param(503, b"no healthy upstream", FAILED, id="the gateway knows nobody"),
+        pytest.param(503, b"no healthy upstream", FAILED, id="the gateway has no upstream"),
         pytest.param(503, b"upstream connect error or disconnect/reset before headers", UNKNOWN, id="reset on the way"),
         pytest.param(504, b'{"code": "unknown"}', UNKNOWN, id="the service says unknown"),
         pytest.param(504, b"upstream request timeout", UNKNOWN, id="the gateway gave up waiting"),
@@ -37,11 +37,11 @@ HURRY_S = 3.0
         pytest.param(422, b'{"code": "conflict"}', FAILED, id="refused"),
     ],
 )
-def test_what_an_answer_to_a_write_says(status: int, body: bytes, outcome: Outcome) -> None:
+def test_the_outcome_of_a_write(status: int, body: bytes, outcome: Outcome) -> None:
     assert write_answer(status, {}, body).outcome is outcome
 
 
-def test_what_an_answer_to_a_read_says() -> None:
+def test_the_outcome_of_a_read() -> None:
     answer = read_answer(200, {"x-served-by": "eu"}, b'{"id": "x"}')
     assert (answer.outcome, answer.payment_id, answer.served_by) == (ACKED, "x", EU)
     assert read_answer(404, {}, b'{"code": "absent"}').outcome is FAILED
@@ -49,22 +49,22 @@ def test_what_an_answer_to_a_read_says() -> None:
 
 def test_users_know_the_nearest_gateways_first() -> None:
     urls = {US: "u", EU: "e", JP: "j"}
-    crowd = populations(urls, {(US, EU): 0.08, (US, JP): 0.15, (JP, EU): 0.2})
-    assert {group.region: [region for region, _ in group.gateways] for group in crowd} == {
+    found = populations(urls, {(US, EU): 0.08, (US, JP): 0.15, (JP, EU): 0.2})
+    assert {group.region: [region for region, _ in group.gateways] for group in found} == {
         US: [US, EU, JP],
         EU: [EU, US, JP],
         JP: [JP, US, EU],
     }
 
 
-def test_a_gateway_that_failed_is_left_alone_for_a_moment() -> None:
-    choices = Choices(Population(US, ((US, "u"), (EU, "e"))))
-    assert choices.pick(10.0) == (US, "u")
-    choices.failed(US, 10.0)
-    assert choices.pick(10.1) == (EU, "e")
-    choices.failed(EU, 10.1)
-    assert choices.pick(10.2) == (US, "u"), "all failed: the one that failed longest ago"
-    assert choices.pick(10.0 + loading.SHUN_S) == (US, "u")
+def test_a_failed_gateway_is_avoided_for_a_moment() -> None:
+    choice = GatewayChoice(Population(US, ((US, "u"), (EU, "e"))))
+    assert choice.pick(10.0) == (US, "u")
+    choice.failed(US, 10.0)
+    assert choice.pick(10.1) == (EU, "e")
+    choice.failed(EU, 10.1)
+    assert choice.pick(10.2) == (US, "u"), "all failed: the one that failed longest ago"
+    assert choice.pick(10.0 + loading.AVOID_S) == (US, "u")
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "REQUEST_TIMEOUT_S", PATIENCE_S)
 
 
-def crowd(gateways: dict[Region, Gateway]) -> tuple[Population, ...]:
+def all_populations(gateways: dict[Region, Gateway]) -> tuple[Population, ...]:
     return populations({region: gateway.url for region, gateway in gateways.items()}, {})
 
 
@@ -90,22 +90,22 @@ def stored(gateway: Gateway) -> list[Row]:
     return [Row(key, payment) for key, payment in gateway.payments.items()]
 
 
-async def test_in_fair_weather_everything_is_acknowledged(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_faults_everything_is_acknowledged(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "KNOWN_AGE_S", 0.1)
     # Who stops waits for what is on its way, however busy the machine.
     monkeypatch.setattr(loading, "STOP_TIMEOUT_S", PATIENCE_S)
     opened = await gateways(US, EU)
     clock = SystemClock()
-    async with Load(crowd(opened), clock, prefix="t-") as load:
+    async with Load(all_populations(opened), clock, prefix="t-") as load:
         for region in (US, EU):
             for operation in Operation:
                 await until(lambda o=operation, r=region: load.acknowledged(o, r, since_s=0.0) >= 5, load)
     assert {attempt.outcome for attempt in load.attempts} == {ACKED}
     assert all(attempt.gateway == attempt.population == attempt.served_by for attempt in load.attempts)
     assert all(attempt.done_s >= attempt.sent_s > 0 for attempt in load.attempts)
-    bill = reconcile(load.attempts, stored(opened[US]))
-    assert bill.acknowledged == len(opened[US].payments)
-    assert bill.lost == bill.duplicated == ()
+    reconciliation = reconcile(load.attempts, stored(opened[US]))
+    assert reconciliation.acknowledged == len(opened[US].payments)
+    assert reconciliation.lost == reconciliation.duplicated == ()
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch, gateway: Gateway) -> None:
@@ -124,31 +124,31 @@ def hurry(monkeypatch: pytest.MonkeyPatch, gateway: Gateway) -> None:
     ("mood", "outcome"),
     [(Mood.FAILS, FAILED), (Mood.FORGETS_TO_ANSWER, UNKNOWN), (Mood.CUTS, UNKNOWN), (Mood.HANGS, UNKNOWN)],
 )
-async def test_a_write_that_did_not_come_through_is_repeated_elsewhere_with_its_key(
+async def test_a_failed_write_is_retried_elsewhere_with_its_key(
     gateways: Open, mood: Mood, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = await gateways(US, EU)
     opened[US].mood = mood
     if mood is Mood.HANGS:
         hurry(monkeypatch, opened[US])
-    async with Load(crowd(opened)[:1], SystemClock(), prefix="t-", writers=1, readers=0) as load:
+    async with Load(all_populations(opened)[:1], SystemClock(), prefix="t-", writers=1, readers=0) as load:
         await until(lambda: len(opened[EU].keys) >= 3, load)
     key = opened[US].keys[0]
     first, second, *_ = [attempt for attempt in load.attempts if attempt.key == key]
     assert (first.gateway, first.outcome) == (US, outcome)
     assert (second.gateway, second.outcome) == (EU, ACKED)
-    assert fates(load.attempts)[key].outcome is ACKED
-    bill = reconcile(load.attempts, stored(opened[US]))
-    assert bill.lost == bill.duplicated == bill.failed_present == ()
+    assert key_outcomes(load.attempts)[key].outcome is ACKED
+    reconciliation = reconcile(load.attempts, stored(opened[US]))
+    assert reconciliation.lost == reconciliation.duplicated == reconciliation.failed_present == ()
 
 
 def refused(load: Load) -> list[Attempt]:
     return [attempt for attempt in load.attempts if attempt.because.startswith("not connected")]
 
 
-async def test_a_gateway_that_is_gone_costs_nobody_a_payment(gateways: Open) -> None:
+async def test_a_lost_gateway_loses_no_payment(gateways: Open) -> None:
     opened = await gateways(US, EU)
-    async with Load(crowd(opened), SystemClock(), prefix="t-") as load:
+    async with Load(all_populations(opened), SystemClock(), prefix="t-") as load:
         await until(lambda: len(opened[US].keys) >= 3, load)
         await opened[US].close()
         # What was on its way when it closed may break instead: the gateway is tried again after a while.
@@ -159,21 +159,21 @@ async def test_a_gateway_that_is_gone_costs_nobody_a_payment(gateways: Open) -> 
     assert reconcile(load.attempts, stored(opened[US])).lost == ()
 
 
-async def test_a_write_that_never_came_through_stays_unknown(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_write_that_never_succeeded_stays_unknown(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "GIVE_UP_S", 0.2)
     opened = await gateways(US)
     opened[US].mood = Mood.FORGETS_TO_ANSWER
-    async with Load(crowd(opened), SystemClock(), prefix="t-", writers=1, readers=0) as load:
+    async with Load(all_populations(opened), SystemClock(), prefix="t-", writers=1, readers=0) as load:
         await until(lambda: len(set(opened[US].keys)) >= 2, load)
-    bill = reconcile(load.attempts, stored(opened[US]))
-    assert bill.acknowledged == 0
-    assert len(bill.unknown_present) == len(opened[US].payments)
+    reconciliation = reconcile(load.attempts, stored(opened[US]))
+    assert reconciliation.acknowledged == 0
+    assert len(reconciliation.unknown_present) == len(opened[US].payments)
 
 
-async def test_cut_short_a_write_on_its_way_is_unknown_and_nothing_goes_on(gateways: Open) -> None:
+async def test_an_interrupted_write_is_unknown_and_all_clients_stop(gateways: Open) -> None:
     opened = await gateways(US)
     opened[US].mood = Mood.HANGS
-    load = Load(crowd(opened), SystemClock(), prefix="t-", writers=1, readers=1)
+    load = Load(all_populations(opened), SystemClock(), prefix="t-", writers=1, readers=1)
 
     async def drill() -> None:
         async with load:

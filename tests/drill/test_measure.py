@@ -111,7 +111,7 @@ def test_without_decisions_the_timeline_is_empty() -> None:
     assert measure(facts()).failovers == 0
 
 
-def test_a_failover_after_mending_is_not_the_faults() -> None:
+def test_a_failover_after_the_fault_is_cleared_does_not_count() -> None:
     assert measure(facts((), [record("FailoverPrepared", 25)])).failovers == 0
 
 
@@ -139,8 +139,8 @@ def test_a_request_fails_when_two_seconds_of_repetition_do_not_help() -> None:
     ],
 )
 def test_rpo_is_the_stretch_of_lost_writes(lost_at_s: tuple[float, ...], expected_s: float) -> None:
-    bill = Reconciliation(lost=tuple(map(str, lost_at_s)), lost_at_s=lost_at_s)
-    assert measure(facts(bill=bill)).rpo_s == pytest.approx(expected_s)
+    found = Reconciliation(lost=tuple(map(str, lost_at_s)), lost_at_s=lost_at_s)
+    assert measure(facts(reconciliation=found)).rpo_s == pytest.approx(expected_s)
 
 
 def test_a_switchovers_gap_is_the_longest_silence_around_it() -> None:

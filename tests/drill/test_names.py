@@ -1,4 +1,4 @@
-"""When DNS stopped to name a lost region, asked over real sockets, and how it is counted."""
+"""When a lost region was removed from DNS, queried over real sockets, and how it is counted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ PATIENCE_S = 60
 
 
 class Server:
-    """Names these regions to anybody."""
+    """Answers every question with these regions."""
 
     def __init__(self, *regions: Region) -> None:
         self.regions = regions
@@ -36,7 +36,7 @@ class Fleet:
     def __init__(self) -> None:
         self.servers = {region: Server(US) for region in GATEWAYS}
         self.running: dict[Region, DnsServer] = {}
-        self.told: list[str] = []
+        self.lines: list[str] = []
 
     @property
     def names(self) -> Names:
@@ -49,20 +49,20 @@ class Fleet:
 
     def name(self, region: Region, *regions: Region) -> None:
         self.servers[region].regions = regions
-        self.running[region].forget()
+        self.running[region].clear_cache()
 
     async def until_seen(self, *regions: Region) -> None:
         """Wait until each has been asked again, so that its first answer has been read."""
         async with asyncio.timeout(PATIENCE_S):
             while any(len(self.servers[region].asked) < 2 for region in regions):
                 for region in regions:
-                    self.running[region].forget()
+                    self.running[region].clear_cache()
                 await asyncio.sleep(0.01)
 
-    async def until_told(self, count: int) -> None:
+    async def until_logged(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                if len(self.told) >= count:
+                if len(self.lines) >= count:
                     return
                 await asyncio.sleep(0.01)
 
@@ -88,20 +88,20 @@ def fault() -> Moment:
 
 
 async def test_each_surviving_region_is_asked_until_it_leaves_the_lost_one_out(fleet: Fleet) -> None:
-    async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
-        watch.struck(fault(), frozenset({US}))
-        assert watch.left_out_s == {EU: None, JP: None}
+    async with watching(fleet.names, SystemClock(), fleet.lines.append) as watch:
+        watch.fault_injected(fault(), frozenset({US}))
+        assert watch.removed_s == {EU: None, JP: None}
         await fleet.until_seen(EU, JP)
         fleet.name(JP, JP)
-        await fleet.until_told(1)
+        await fleet.until_logged(1)
         # A panic still leads some of its users to the lost region.
         fleet.name(EU, EU, US)
-        assert watch.left_out_s[EU] is None
+        assert watch.removed_s[EU] is None
         fleet.name(EU, EU)
-        await fleet.until_told(2)
-    assert "dns: jp now answers clients near us with jp" in fleet.told[0]
-    assert "dns: eu now answers clients near us with eu" in fleet.told[1]
-    early_s, late_s = watch.left_out_s[JP], watch.left_out_s[EU]
+        await fleet.until_logged(2)
+    assert "dns: jp now answers clients near us with jp" in fleet.lines[0]
+    assert "dns: eu now answers clients near us with eu" in fleet.lines[1]
+    early_s, late_s = watch.removed_s[JP], watch.removed_s[EU]
     assert early_s is not None
     assert late_s is not None
     assert 0 < early_s < late_s
@@ -110,34 +110,34 @@ async def test_each_surviving_region_is_asked_until_it_leaves_the_lost_one_out(f
 
 
 async def test_a_region_that_goes_on_naming_it_is_counted_as_never(fleet: Fleet) -> None:
-    async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
-        watch.struck(fault(), frozenset({US}))
+    async with watching(fleet.names, SystemClock(), fleet.lines.append) as watch:
+        watch.fault_injected(fault(), frozenset({US}))
         await fleet.until_seen(EU, JP)
         fleet.name(JP, JP)
-        await fleet.until_told(1)
-    assert watch.left_out_s[EU] is None
-    timeline = measure(facts(names_left_out_s=watch.left_out_s)).timeline
-    assert (timeline.dns, timeline.dns_by_region) == (None, watch.left_out_s)
+        await fleet.until_logged(1)
+    assert watch.removed_s[EU] is None
+    timeline = measure(facts(dns_removed_s=watch.removed_s)).timeline
+    assert (timeline.dns, timeline.dns_by_region) == (None, watch.removed_s)
 
 
-async def test_a_region_that_was_held_down_still_says_nothing_about_this_fault(fleet: Fleet) -> None:
+async def test_a_region_that_was_not_added_back_yet_is_not_measured(fleet: Fleet) -> None:
     for region in (EU, JP):
         fleet.servers[region].regions = (region,)
-    async with watching(fleet.names, SystemClock(), fleet.told.append) as watch:
-        watch.struck(fault(), frozenset({US}))
-        await fleet.until_told(2)
-    assert watch.left_out_s == {}
-    assert "dns: eu does not answer clients near us with their own region again yet" in fleet.told
+    async with watching(fleet.names, SystemClock(), fleet.lines.append) as watch:
+        watch.fault_injected(fault(), frozenset({US}))
+        await fleet.until_logged(2)
+    assert watch.removed_s == {}
+    assert "dns: eu does not answer clients near us with their own region again yet" in fleet.lines
 
 
 @pytest.mark.parametrize("lost", [frozenset[Region](), frozenset({US})])
 async def test_there_is_nothing_to_ask(fleet: Fleet, lost: frozenset[Region]) -> None:
-    watch = NameWatch(None if lost else fleet.names, SystemClock(), fleet.told.append)
-    watch.struck(fault(), lost)
+    watch = NameWatch(None if lost else fleet.names, SystemClock(), fleet.lines.append)
+    watch.fault_injected(fault(), lost)
     await watch.end()
-    assert watch.left_out_s == {}
-    assert measure(facts(names_left_out_s=watch.left_out_s)).timeline.dns is None
+    assert watch.removed_s == {}
+    assert measure(facts(dns_removed_s=watch.removed_s)).timeline.dns is None
 
 
 def test_the_last_region_counts() -> None:
-    assert measure(facts(names_left_out_s={EU: 1.5, JP: 1.2})).timeline.dns == 1.5
+    assert measure(facts(dns_removed_s={EU: 1.5, JP: 1.2})).timeline.dns == 1.5

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from leeward.core.values import Region, ReplicationMode
-from leeward.drill import crowding, podfaults, scene
+from leeward.drill import host_load, podfaults, scene
 from leeward.drill import load as loading
 from leeward.drill import run as running
 from leeward.drill.access import FleetView, RefusedError
-from leeward.drill.crowding import Crowding
 from leeward.drill.faults import FAULTS
+from leeward.drill.host_load import HostLoad
 from leeward.drill.measure import Moment
 from leeward.drill.run import Plan
 from leeward.drill.run import run_drill as run_in
@@ -28,12 +28,12 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "KNOWN_AGE_S", 0.1)
     monkeypatch.setattr(loading, "REQUEST_TIMEOUT_S", 0.5)
     monkeypatch.setattr(scene, "FLOWING_S", 0.5)
-    # Less than what measuring calls an outage: that writes go on and that they stopped for good is never both true.
+    # Shorter than an outage in the measurement: writes cannot both have resumed and have stopped for good.
     monkeypatch.setattr(scene, "FLOW_GAP_S", 0.3)
     monkeypatch.setattr(running, "WARM_REQUESTS", 2)
     monkeypatch.setattr(running, "TAIL_S", 0.1)
-    # A machine that is busy with other tests would excuse what these are about.
-    monkeypatch.setattr(crowding, "look", lambda: Crowding(0.0, 0.0))
+    # A machine that is busy with other tests would make these inconclusive.
+    monkeypatch.setattr(host_load, "sample", lambda: HostLoad(0.0, 0.0))
 
 
 def plan(drill: str, gateways: dict[Region, Gateway], **others: object) -> Plan:
@@ -51,21 +51,21 @@ def plan(drill: str, gateways: dict[Region, Gateway], **others: object) -> Plan:
     )
 
 
-async def run_drill(wanted: Plan, fleet: MiniFleet, say: Callable[[str], None]) -> Result:
-    return await run_in(wanted, fleet, fleet, MiniPods(fleet), say)
+async def run_drill(wanted: Plan, fleet: MiniFleet, progress: Callable[[str], None]) -> Result:
+    return await run_in(wanted, fleet, fleet, MiniPods(fleet), progress)
 
 
 @pytest.mark.parametrize("drill", FAULTS)
-async def test_every_drill_passes_on_a_sound_fleet_and_leaves_it_whole(drill: str, gateways: Open) -> None:
+async def test_every_drill_passes_on_a_healthy_fleet_and_clears_its_fault(drill: str, gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
-    story: list[str] = []
+    lines: list[str] = []
     async with MiniFleet(opened) as fleet:
-        result = await run_drill(plan(drill, opened), fleet, story.append)
-        assert fleet.topology.primary == US, "the primary is home again"
+        result = await run_drill(plan(drill, opened), fleet, lines.append)
+        assert fleet.topology.primary == US, "the primary is back in its region"
         assert not fleet.away
         assert not fleet.slow
     broken = [rule for rule in result.broken if "requests failed although" not in rule]
-    assert (broken, result.inconclusive) == ([], ()), story
+    assert (broken, result.inconclusive) == ([], ()), lines
     missed = {objective.name for objective in result.objectives if not objective.met}
     assert missed <= {"rto-write", "rto-read"}, "what a busy machine may miss"
     assert (result.runs, result.lost, result.duplicated, exit_status(result)) == (
@@ -78,19 +78,19 @@ async def test_every_drill_passes_on_a_sound_fleet_and_leaves_it_whole(drill: st
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith(("writer", "reader", "narrator"))]
 
 
-async def test_a_region_loss_is_told_step_by_step(gateways: Open) -> None:
+async def test_a_region_loss_is_reported_step_by_step(gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
-    story: list[str] = []
+    lines: list[str] = []
     async with MiniFleet(opened) as fleet:
         wanted = plan("region-loss", opened, runs=2, mode=ReplicationMode.QUORUM)
-        result = await run_drill(wanted, fleet, story.append)
+        result = await run_drill(wanted, fleet, lines.append)
     assert (result.replication, result.runs, result.failovers) == (ReplicationMode.QUORUM, 2, 2)
     for run in result.timeline:
         steps = [run.detected, run.fenced, run.elected, run.promoted, run.routed, run.first_write]
         assert None not in steps
         assert steps == sorted(steps)  # type: ignore[type-var]
     for word in ("detected", "fenced", "elected", "promoted", "routed", "first write"):
-        assert [line for line in story if f" s {word}: " in line], word
+        assert [line for line in lines if f" s {word}: " in line], word
     assert fleet.done == ["kill us", "start us"] * 2
     assert result.switchover_gap_s.p50 is not None
 
@@ -109,26 +109,28 @@ async def test_a_needless_failover_fails_the_drill(gateways: Open) -> None:
     async with MiniFleet(opened, nervous=True) as fleet:
         result = await run_drill(plan("blip", opened), fleet, lambda _: None)
     assert result.passed is False
-    assert [sentence for sentence in result.broken if "at most 0 may" in sentence]
+    assert [sentence for sentence in result.broken if "at most 0 expected" in sentence]
 
 
-async def test_on_an_overloaded_machine_a_needless_failover_says_nothing(
+async def test_on_an_overloaded_machine_a_needless_failover_is_inconclusive(
     gateways: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = iter([Crowding(1.0, 1.0), Crowding(2.0, 9.0)])
-    monkeypatch.setattr(crowding, "look", lambda: next(looks))
+    looks = iter([HostLoad(1.0, 1.0), HostLoad(2.0, 9.0)])
+    monkeypatch.setattr(host_load, "sample", lambda: next(looks))
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened, nervous=True) as fleet:
         result = await run_drill(plan("blip", opened), fleet, lambda _: None)
     assert (result.passed, exit_status(result), result.broken) == (None, 4, ())
-    assert [sentence for sentence in result.inconclusive if "at most 0 may" in sentence and "overloaded" in sentence]
+    assert [
+        sentence for sentence in result.inconclusive if "at most 0 expected" in sentence and "overloaded" in sentence
+    ]
 
 
 async def test_a_lost_write_fails_the_drill_on_an_overloaded_machine_too(
     gateways: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = iter([Crowding(1.0, 1.0), Crowding(2.0, 9.0)])
-    monkeypatch.setattr(crowding, "look", lambda: next(looks))
+    looks = iter([HostLoad(1.0, 1.0), HostLoad(2.0, 9.0)])
+    monkeypatch.setattr(host_load, "sample", lambda: next(looks))
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened, forgets=8) as fleet:
         result = await run_drill(plan("region-loss", opened), fleet, lambda _: None)
@@ -146,8 +148,8 @@ async def test_a_lost_write_that_no_region_kept_counts_once_every_region_rejoine
     async def unsettled(*_: object, **__: object) -> FleetView:
         raise SetupError("jp does not stream")
 
-    looks = iter([Crowding(1.0, 1.0), Crowding(2.0, 9.0)])
-    monkeypatch.setattr(crowding, "look", lambda: next(looks))
+    looks = iter([HostLoad(1.0, 1.0), HostLoad(2.0, 9.0)])
+    monkeypatch.setattr(host_load, "sample", lambda: next(looks))
     monkeypatch.setattr(running, "STEADY_TIMEOUT_S", 0.5)
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened, forgets=8) as fleet:
@@ -156,7 +158,7 @@ async def test_a_lost_write_that_no_region_kept_counts_once_every_region_rejoine
 
         async def returns(region: Region) -> Moment:
             if not rejoins:
-                monkeypatch.setattr(running._Drill, "_settled", unsettled)
+                monkeypatch.setattr(running._Drill, "_wait_steady", unsettled)
             return await start(region)
 
         monkeypatch.setattr(fleet, "start", returns)
@@ -166,7 +168,7 @@ async def test_a_lost_write_that_no_region_kept_counts_once_every_region_rejoine
     assert bool(result.broken) is rejoins
 
 
-async def test_a_drain_takes_one_pod_after_the_other_as_the_budget_says(gateways: Open) -> None:
+async def test_a_drain_takes_one_pod_after_the_other_as_the_budget_allows(gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened) as fleet:
         await run_drill(plan("node-drain", opened), fleet, lambda _: None)
@@ -174,16 +176,18 @@ async def test_a_drain_takes_one_pod_after_the_other_as_the_budget_says(gateways
     assert fleet.done == ["evict us-1", "refuse us-2", "evict us-2"]
 
 
-async def test_a_budget_that_lets_nobody_go_fails_the_drill(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_budget_that_allows_no_eviction_fails_the_drill(
+    gateways: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(podfaults, "BACK_TIMEOUT_S", 0.5)
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened) as fleet:
-        fleet.mean = True
+        fleet.blocks_evictions = True
         result = await run_drill(plan("node-drain", opened), fleet, lambda _: None)
-    assert "run 1: the disruption budget did not let us-1 go for 0.5 s" in result.broken
+    assert "run 1: the disruption budget blocked the eviction of us-1 for 0.5 s" in result.broken
 
 
-async def test_pods_are_killed_alike_for_the_same_seed_and_never_the_last_one(gateways: Open) -> None:
+async def test_the_same_seed_kills_the_same_pods_and_never_the_last_one(gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     killed = []
     for _ in range(2):
@@ -208,12 +212,12 @@ async def test_the_only_pods_there_are_not_killed(gateways: Open, monkeypatch: p
     assert fleet.done == []
 
 
-async def test_an_unsound_fleet_is_not_drilled(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unsteady_fleet_is_not_drilled(gateways: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "STEADY_TIMEOUT_S", 0.3)
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened) as fleet:
         await fleet.kill(JP)
-        with pytest.raises(SetupError, match="jp is not heard; the standby in jp does not stream from us"):
+        with pytest.raises(SetupError, match="no heartbeat from jp; the standby in jp does not stream from us"):
             await run_drill(plan("region-loss", opened), fleet, lambda _: None)
     assert fleet.done == ["kill jp"]
 
@@ -232,7 +236,7 @@ async def test_without_traffic_beforehand_a_run_is_inconclusive(
 
 
 @pytest.mark.parametrize(("drill", "undone"), [("region-loss", "start us"), ("partition", "link us * cut=False")])
-async def test_interrupted_it_mends_what_it_broke(drill: str, undone: str, gateways: Open) -> None:
+async def test_when_interrupted_it_clears_the_fault(drill: str, undone: str, gateways: Open) -> None:
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened) as fleet:
         task = asyncio.create_task(run_drill(plan(drill, opened), fleet, lambda _: None))

@@ -1,4 +1,4 @@
-"""What all runs together say, and how it is printed."""
+"""The summary of all runs, and how it is printed."""
 
 import json
 import re
@@ -135,7 +135,7 @@ def test_the_waterfall_has_each_step_beside_its_budget() -> None:
     }
 
 
-def test_a_gateway_told_early_takes_no_time_of_its_own() -> None:
+def test_a_gateway_updated_early_takes_no_time_of_its_own() -> None:
     early = replace(GOOD.timeline, routed=2.55)
     steps = {step.name: step.measured_s for step in waterfall([early], None)}
     assert (steps["route"], steps["first write"]) == (0.0, 0.4)
@@ -153,7 +153,7 @@ def test_the_table_for_people_names_what_was_missed() -> None:
     ]
 
 
-def test_colours_are_of_what_they_say_and_move_no_column() -> None:
+def test_colours_follow_the_outcome_and_keep_the_columns() -> None:
     result = summary(replace(GOOD, lost=2), broken=("2 acknowledged writes were lost",))
     marked = report.render(result, lambda text, tone: f"«{tone}»{text}«/»")
     assert "«bad»NO«/»" in marked

@@ -24,7 +24,7 @@ def checkpointer(node: Node) -> list[psutil.Process]:
 
 def not_seen_waiting(status: InstanceStatus) -> bool:
     """Whether it says that commits do not wait for the standbys yet, and not something passing."""
-    return "not seen waiting" in (status.problem or "")
+    return "not confirmed" in (status.problem or "")
 
 
 # The record's row is written again by the proof, so a trigger keeps the transaction that inserted it.

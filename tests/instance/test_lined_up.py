@@ -15,8 +15,8 @@ pytestmark = pytest.mark.engine
 
 A, B, C = "us-east-1", "europe-west1", "japaneast"
 TOOK_OVER = "standby session took over"
-NOBODY_PROMOTED = "the timeline has ended, but the upstream was not promoted"
-FORKED_BEFORE = "the WAL that came of the one before ends at"
+NOBODY_PROMOTED = "the timeline ended, but the upstream was not promoted"
+FORKED_BEFORE = "the WAL received of the previous timeline ends at"
 LONG_S = 90.0
 
 

@@ -11,7 +11,7 @@ from leeward.instance.machine.decide import decide
 from leeward.instance.machine.lineage import Diverged
 from leeward.instance.machine.outcomes import learn
 from leeward.instance.machine.pace import CONSISTENCY_S, PATIENCE_S, WRITE_STALL_S
-from leeward.instance.machine.values import Duty, Leaving, Memory, Proof, Return, Situation, State
+from leeward.instance.machine.values import Duty, Leaving, Memory, PendingRejoin, Proof, Situation, State
 from tests.instance.situations import ANY_ONE, AP, EU, PRIMARY, US, leading, lineage, order, seen, situation
 
 LEAD = order(Role.PRIMARY)
@@ -20,7 +20,7 @@ FOLLOW = order(Role.STANDBY, upstream=EU)
 DETACH = order(Role.DETACHED)
 STOP = order(Role.STOPPED)
 DUTY = Duty(upstream=EU)
-FORK = Diverged(90, True, "timeline 1 went on past their fork")
+FORK = Diverged(90, True, "timeline 1 continues past the fork")
 LEAVING = Leaving(EU, lineage((1, 100)), FORK, orphans_epoch=1)
 ADMITTED = Memory(recorded_epoch=1, proved_epoch=1, admitted_epoch=1, written_at_s=100.0)
 
@@ -207,7 +207,7 @@ def test_data_without_a_state_that_do_not_become_consistent_are_attached_to_the_
     later = replace(forgot, memory=waits.memory, now_s=100.0 + CONSISTENCY_S)
     given_up = decide(later)
     assert given_up.step is None
-    assert "does not become consistent" in (given_up.problem or "")
+    assert "cannot become consistent" in (given_up.problem or "")
     restarted = replace(later, memory=given_up.memory)
     assert decide(restarted).step == do.Kill()
     assert decide(replace(restarted, running=False)).step == do.Start(Duty(upstream=EU), recovery=True)
@@ -231,7 +231,7 @@ def test_a_primary_that_commits_nothing_is_not_writable() -> None:
 def test_a_primary_that_admits_no_one_yet_reports_what_it_waits_for() -> None:
     given = leading(LEAD_SYNC, memory=Memory(recorded_epoch=1, written_at_s=0.0))
     assert not decide(given).memory.stalled
-    assert "not seen waiting" in (decide(given).problem or "")
+    assert "not confirmed" in (decide(given).problem or "")
     assert "record of epoch 1" in (decide(leading(LEAD)).problem or "")
 
 
@@ -291,7 +291,7 @@ def test_what_cannot_be_read_is_kept_whole_where_the_disk_has_room() -> None:
 
 
 def test_how_it_came_back_says_what_was_not_read_and_why() -> None:
-    save, memory = do.SaveOrphans(LEAVING.own, 90, 1), Memory(leaving=LEAVING, way_back=Return("it led"))
+    save, memory = do.SaveOrphans(LEAVING.own, 90, 1), Memory(leaving=LEAVING, pending_rejoin=PendingRejoin("it led"))
     unread = Unread("public.big", "locked")
     state, memory = learn(State(order=FOLLOW), memory, save, do.OrphansSaved(3, 2, unread, keep_data=True), 1.0)
     memory = replace(memory, leaving=None, trusted=(1, EU), ordered_follow=(1, EU))
@@ -400,4 +400,4 @@ def test_a_primary_that_lost_data_and_state_creates_no_database_whatever_its_nei
     for memory in (Memory(), silent):
         decision = decide(replace(lost, memory=memory))
         assert decision.step is None
-        assert "had a database" in (decision.problem or "")
+        assert "already has a database" in (decision.problem or "")

@@ -35,4 +35,4 @@ async def test_data_directory_of_an_earlier_version_is_reported(start_fleet: Sta
             await session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'someone'")
         status = await node.until(lambda status: status.problem is not None)
     assert status.problem is not None
-    assert "an earlier version of Leeward made it" in status.problem
+    assert "created by an earlier version of Leeward" in status.problem

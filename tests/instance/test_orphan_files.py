@@ -13,8 +13,8 @@ from leeward.core.values import App, Orphans, Region, Unread
 from leeward.instance.machine.lineage import Lineage
 from leeward.instance.machine.values import Observation
 from leeward.instance.orphans import save
-from leeward.instance.orphans.again import may_pass
 from leeward.instance.orphans.evidence import data_to_keep, keep_evidence
+from leeward.instance.orphans.retry import is_transient
 from leeward.instance.orphans.tables import Catalogue, Column, FullError, Lines, Reader, Table, statement
 from leeward.instance.orphans.wal import Changes, Dump
 from leeward.instance.postgres.server import CommandError
@@ -229,5 +229,5 @@ async def test_what_fails_once_is_tried_again(
         pytest.param(psycopg.errors.DataCorrupted(), False, id="damaged"),
     ],
 )
-def test_only_what_may_pass_is_tried_again(error: Exception, passes: bool) -> None:
-    assert may_pass(error) is passes
+def test_only_transient_errors_are_retried(error: Exception, passes: bool) -> None:
+    assert is_transient(error) is passes

@@ -209,7 +209,7 @@ async def test_deposed_primary_keeps_its_orphans_and_rejoins_by_rewind(start_fle
     assert status.rejoined is not None
     assert (status.rejoined.method, status.rejoined.orphaned) == (RejoinMethod.REWIND, 2)
     assert status.rejoined.copied_bytes > 0
-    assert "past their fork" in status.rejoined.because
+    assert "past the fork" in status.rejoined.because
     assert node_copies(a) == 0
 
 
@@ -445,7 +445,7 @@ async def test_a_stop_that_is_called_off_waits_for_no_standby(start_fleet: Start
             await pay(a, 3)
         finally:
             thaw(frozen)
-        assert "stopping, to start again" in a.log.read_text()
+        assert "stopping before a restart" in a.log.read_text()
         assert await payments(a) == [1, 2, 3]
         await caught_up(b, 3)
 

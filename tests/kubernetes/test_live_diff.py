@@ -94,7 +94,7 @@ def test_from_nothing_to_no_difference_and_back(
     assert before.returncode == 1, before.stderr
     assert {line[0] for line in before.stdout.splitlines()} == {"+"}
     assert len(before.stdout.splitlines()) == len(items)
-    assert "their namespace is not there yet" in before.stderr
+    assert "their namespace does not exist yet" in before.stderr
 
     apply(plain, items)
     same = leeward(*ask)

@@ -48,6 +48,6 @@ def test_an_operator_may_move_it_to_where_pods_are() -> None:
 
 def test_no_operator_may_move_it_to_where_none_are() -> None:
     seen, told = lived(Fault(GONE_S - 1.0, Kind.SWITCHOVER, US, EU), Fault(GONE_S + 8.0, Kind.SWITCHOVER, EU, US))
-    assert "replied: no pod of payments is ready in us: its users would have nothing to talk to" in told
+    assert "replied: no pod of payments is ready in us: it could not serve its users" in told
     done = meanwhile(seen, GONE_S + 8.0 + NOTICED_S, GONE_S + LASTING_S)
     assert {found.by for found in done} == {EU}

@@ -28,8 +28,8 @@ def lived(
     return [line[28:] for line in lines], seen.outcome.lost
 
 
-OFF = "the switchover to eu is called off: the data in us is gone, and eu may lack the last of it"
-BACK = "eu lacks the end of the WAL of us, which holds it; an election decides"
+OFF = "the switchover to eu is cancelled: the data in us is lost, and eu may lack its last writes"
+BACK = "eu lacks the end of us's WAL, and us still has it; an election decides"
 
 
 def lost_disk(after_s: float, for_s: float) -> Fault:
@@ -44,7 +44,7 @@ def after(told: list[str], line: str) -> list[str]:
 @pytest.mark.parametrize("after_s", [0.3, 1.0], ids=["while the others line up", "while the source drains"])
 def test_a_source_that_loses_its_disk_hands_nothing_over(mode: ReplicationMode, after_s: float) -> None:
     told, lost = lived(mode, BEHIND, SWITCHOVER, lost_disk(after_s, 1.5))
-    elected = [line for line in after(told, OFF) if line.startswith("ap is elected: it holds the most")]
+    elected = [line for line in after(told, OFF) if line.startswith("ap is elected: its WAL is the most advanced")]
     assert elected, "an election judges what is lost"
     assert lost == 0 or mode is ReplicationMode.ASYNC
 
@@ -53,7 +53,7 @@ def test_what_is_lost_with_a_disk_is_told() -> None:
     slow = Fault(FOUND_S + 2.0, Kind.SLOW_REPLICA, AP, None, 30.0, 1.0)
     told, lost = lived(ReplicationMode.ASYNC, BEHIND, slow, SWITCHOVER, lost_disk(1.0, 1.5))
     assert lost > 0
-    assert any("is elected: it holds" in line and "of writes are lost" in line for line in after(told, OFF))
+    assert any("is elected: its WAL" in line and "of writes are lost" in line for line in after(told, OFF))
 
 
 @pytest.mark.parametrize(("mode", "dies_s"), [(ReplicationMode.ASYNC, 2.8), (ReplicationMode.SYNC, 2.0)])
@@ -75,4 +75,4 @@ def test_a_source_that_loses_its_disk_while_the_target_lacks_the_end(
 ) -> None:
     died = Fault(BEGINS_S + dies_s, Kind.INSTANCE_KILL, EU, None, 0.4)
     told, _ = lived(mode, BEHIND, SWITCHOVER, died, lost_disk(loses_s, 0.05))
-    assert any(" is elected: it holds" in line for line in told)
+    assert any(" is elected: its WAL" in line for line in told)

@@ -67,7 +67,7 @@ def test_each_image_of_the_files_that_is_named_by_a_tag_is_warned_about(tmp_path
     spec = load(write(tmp_path, fleet=PLACES, application=APPLICATION + CANARY + SIDECAR))
     assert {(each.code, each.severity) for each in spec.warnings} == {("image-by-tag", Severity.WARNING)}
     assert [each.what for each in spec.warnings] == [
-        f"image {image} names no digest" for image in ("shop:1", "shop:2", "log:1")
+        f"image {image} has no digest" for image in ("shop:1", "shop:2", "log:1")
     ]
     assert "application.yaml, line 8, column 12" in spec.warnings[0].where
     assert "shop:1@sha256:..." in spec.warnings[0].fix

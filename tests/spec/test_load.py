@@ -13,7 +13,7 @@ from tests.spec.files import APPLICATION, FLEET, problems_of, replaced, write
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_payments_says_what_the_demo_needs() -> None:
+def test_payments_has_what_the_demo_needs() -> None:
     spec = load(EXAMPLES / "payments")
     payments = spec.application("payments")
     assert spec.placement(payments) == ("us-east-1", "europe-west1", "japaneast")

@@ -135,7 +135,7 @@ def test_names_are_kept_as_they_are_compared(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("layer", ["spec", "environments", "overrides"])
-def test_a_host_shadows_nobody(tmp_path: Path, host: str, code: str, layer: str) -> None:
+def test_a_host_shadows_no_other_name(tmp_path: Path, host: str, code: str, layer: str) -> None:
     if layer == "spec":
         mine = hosted(host)
     else:

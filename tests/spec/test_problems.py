@@ -69,7 +69,9 @@ FLEET_MISTAKES = [
         "line 7, column 13",
         id="a region twice",
     ),
-    pytest.param(PLACES[PLACES.index("  regions") :], TWO, "two-regions-no-witness", "no majority", id="two regions"),
+    pytest.param(
+        PLACES[PLACES.index("  regions") :], TWO, "two-regions-no-witness", "is not a majority", id="two regions"
+    ),
     pytest.param(
         US,
         "- name: us\n      clusters: [{name: a, podCIDR: 10.0.0.0/8}, {name: b, serviceCIDR: @10.9.0.0/16}]",

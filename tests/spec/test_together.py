@@ -43,7 +43,7 @@ def test_environments_have_namespaces_too(tmp_path: Path) -> None:
     assert "c.yaml, line 11," in problem.where
 
 
-def test_a_namespace_in_an_environment_that_runs_nowhere_disturbs_nobody(tmp_path: Path) -> None:
+def test_a_namespace_in_an_environment_that_runs_nowhere_conflicts_with_none(tmp_path: Path) -> None:
     varied = "  environments:\n    - {name: production}\n    - {name: spare, namespace: shop}\n"
     load(written(tmp_path, {"a.yaml": CLUSTERED, "b.yaml": APPLICATION, "c.yaml": PAY + varied}))
 

@@ -136,7 +136,7 @@ def test_a_secret_in_the_file_is_refused(tmp_path: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["    env: {TOKEN_FILE: /etc/token}", "    env: {TOKEN_URL: https://a.example/t}"])
-def test_where_a_secret_is_may_be_said(tmp_path: Path, line: str) -> None:
+def test_the_place_of_a_secret_may_be_given(tmp_path: Path, line: str) -> None:
     assert problems_of(write(tmp_path, application=APPLICATION + line + "\n")) == ()
 
 
@@ -176,12 +176,12 @@ def test_what_an_application_becomes_somewhere_is_judged(
     found, found_place, said = one_problem(write(tmp_path, application=text))
     assert found == code, said
     assert words in said
-    assert "so it is with " + ("environment a" if "environments" in where else "override of eu") in said
+    assert "this applies with " + ("environment a" if "environments" in where else "override of eu") in said
     # What is wrong together with something else may be shown there.
     assert change.endswith("@") or "min" in change or found_place == place, said
 
 
-def test_layers_that_do_not_go_together_are_said(tmp_path: Path) -> None:
+def test_incompatible_layers_are_reported(tmp_path: Path) -> None:
     application = APPLICATION + SCALING + "  environments: [{name: a, spec: {service: {autoscaling: null}}}]\n"
     assert problems_of(write(tmp_path, application=application)) == ()
     application += "  overrides: [{regions: [eu], spec: {service: {autoscaling: {max: 6}}}}]\n"
@@ -190,7 +190,7 @@ def test_layers_that_do_not_go_together_are_said(tmp_path: Path) -> None:
     assert "environment a and override of eu" in text
 
 
-def test_what_is_wrong_everywhere_is_said_once(tmp_path: Path) -> None:
+def test_a_problem_that_applies_everywhere_is_reported_once(tmp_path: Path) -> None:
     line = "  sidecars: {envoy: {}}\n  traffic: {breaker: {errors: 1}}\n"
     line += "  environments: [{name: a}, {name: b, spec: {service: {replicas: 3}}}]\n"
     spec = load(write(tmp_path, application=APPLICATION + line))
@@ -217,7 +217,7 @@ TRAFFIC = (
 
 
 @pytest.mark.parametrize(
-    ("mesh", "sidecars", "unheeded"),
+    ("mesh", "sidecars", "without_effect"),
     [
         ("none", "{}", ["rateLimit", "breaker", "retries", "affinity", "failover", "warmup"]),
         ("none", "{envoy: {}}", ["affinity", "failover", "warmup"]),
@@ -225,13 +225,13 @@ TRAFFIC = (
         ("istio", "{envoy: {}}", []),
     ],
 )
-def test_a_wish_that_nobody_heeds_is_warned_about(
-    tmp_path: Path, mesh: str, sidecars: str, unheeded: list[str]
+def test_a_traffic_setting_without_effect_is_warned_about(
+    tmp_path: Path, mesh: str, sidecars: str, without_effect: list[str]
 ) -> None:
     application = f"{APPLICATION}  {TRAFFIC}\n  sidecars: {sidecars}\n"
     spec = load(write(tmp_path, fleet=f"{FLEET}  mesh: {{kind: {mesh}}}\n", application=application))
-    assert {each.code for each in spec.warnings} <= {"nobody-heeds"}
-    assert [each.what for each in spec.warnings] == [f"nobody heeds traffic.{key}" for key in unheeded]
+    assert {each.code for each in spec.warnings} <= {"no-effect"}
+    assert [each.what for each in spec.warnings] == [f"traffic.{key} has no effect here" for key in without_effect]
 
 
 @pytest.mark.parametrize(("promote", "codes"), [("true", []), ("false", ["every-region-at-once"])])

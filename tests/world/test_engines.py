@@ -26,9 +26,9 @@ def test_all_that_is_missing_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tm
     with pytest.raises(ProblemsError) as raised:
         engines.locate()
     assert [problem.what for problem in raised.value.problems] == [
-        "etcd is not there",
-        "Envoy is not there",
-        "PostgreSQL is not there",
+        "etcd was not found",
+        "Envoy was not found",
+        "PostgreSQL was not found",
     ]
 
 
@@ -38,5 +38,5 @@ def test_a_wrapper_script_on_the_path_is_no_engine(monkeypatch: pytest.MonkeyPat
     script.chmod(0o755)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", os.fspath(tmp_path))
-    with pytest.raises(ProblemsError, match="etcd is not there"):
+    with pytest.raises(ProblemsError, match="etcd was not found"):
         engines.locate()

@@ -76,7 +76,7 @@ async def test_a_region_that_ends_by_itself_is_lost_and_says_how(world: World) -
     processes.send([await root(world, "us")], signal.SIGKILL)
     while (await world.info()).region("us").state is not RegionState.LOST:
         pass
-    assert (await world.info()).region("us").because == "it ended with signal SIGKILL"
+    assert (await world.info()).region("us").because == "its program exited with signal SIGKILL"
 
 
 async def test_processes_are_signalled_by_what_they_are(world: World) -> None:
@@ -89,12 +89,12 @@ async def test_processes_are_signalled_by_what_they_are(world: World) -> None:
 @pytest.mark.parametrize(
     ("attempt", "why"),
     [
-        pytest.param(lambda world: world.signal("us", "postgres"), "no postgres runs there", id="nobody"),
-        pytest.param(lambda world: world.start("us"), "it runs already", id="start a running region"),
+        pytest.param(lambda world: world.signal("us", "postgres"), "no postgres process is running", id="nobody"),
+        pytest.param(lambda world: world.start("us"), "it is already running", id="start a running region"),
         pytest.param(lambda world: world.kill("mars"), "its regions are us, eu, ap", id="unknown region"),
-        pytest.param(lambda world: world.signal("us", "cron"), "'cron' is none of", id="unknown match"),
+        pytest.param(lambda world: world.signal("us", "cron"), "'cron' is not one of", id="unknown match"),
         pytest.param(lambda world: world.set_link("us", "us"), "the same region", id="link to itself"),
-        pytest.param(lambda world: world.set_link("us", "eu", delay_ms=-1), "-1 is not from 0", id="negative delay"),
+        pytest.param(lambda world: world.set_link("us", "eu", delay_ms=-1), "-1 is not between 0", id="negative delay"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(world: World, attempt, why: str) -> None:  # type: ignore[no-untyped-def]

@@ -108,7 +108,7 @@ async def test_there_is_no_world_to_open(home: Path) -> None:
 
 
 # That nothing is left is for the fixture ``home`` to check.
-async def test_a_region_that_fails_says_its_last_words_and_nothing_is_left(home: Path) -> None:
+async def test_a_region_that_fails_says_its_last_output_and_nothing_is_left(home: Path) -> None:
     with pytest.raises(ProblemsError, match=r"(?s)region-failed.*the dog ate the disk"):
         await launch(config("sick", "fail"))
 

@@ -116,8 +116,8 @@ def test_a_body_that_makes_no_sense_is_refused(target: Target, body: bytes) -> N
 @pytest.mark.parametrize(
     ("path", "body", "status", "why"),
     [
-        pytest.param("us/signal", {"match": "cron", "signal": "SIGKILL"}, 400, "none of", id="no such program"),
-        pytest.param("us/signal", {**SIGNAL, "signal": "HUP"}, 400, "no name such as", id="no such signal"),
+        pytest.param("us/signal", {"match": "cron", "signal": "SIGKILL"}, 400, "not one of", id="no such program"),
+        pytest.param("us/signal", {**SIGNAL, "signal": "HUP"}, 400, "not a signal name", id="no such signal"),
         pytest.param("ap/kill", {}, 409, "its regions are", id="no such region"),
     ],
 )
@@ -138,7 +138,7 @@ def test_what_the_operating_system_refused_is_in_the_log_by_its_number(target: T
     (problem,) = json.loads(answer.body)["problems"]
     (line,) = logs
     assert (answer.status, problem["code"]) == (500, "disk-full")
-    assert problem["why"].endswith(f"under request {line['request']}")
+    assert problem["why"].endswith(f"see the log, request {line['request']}")
     assert line["error"] == "OSError"
 
 

@@ -56,7 +56,7 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "home"):
-        with pytest.raises(ForeignError, match="no directory"):
+        with pytest.raises(ForeignError, match="not a directory"):
             open_directory(path)
 
 

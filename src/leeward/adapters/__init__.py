@@ -1,1 +1,1 @@
-"""What the ports promise, done by real things: etcd, PostgreSQL, Envoy, Kubernetes. Strangers to one another."""
+"""Implementations of the ports: etcd, PostgreSQL, Envoy, Kubernetes. They do not import one another."""

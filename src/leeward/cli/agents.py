@@ -1,5 +1,5 @@
-"""Ask the agents of a world: all of them at once. Once one has answered, the others have little more time, so that a
-dead one costs next to nothing, and a slow machine gets its answer all the same.
+"""Query all agents of a world at once. Once one has answered, the others have GRACE_S more: dead agents cost little
+time, and slow machines still get their answer.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ FRESH_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one region's agent said, or why it said nothing."""
+    """One region's answer, or why there is none."""
 
     region: str
     status: int
-    """HTTP; 0 when there was no answer."""
+    """HTTP status; 0 without an answer."""
     body: Mapping[str, Any]
     because: str = ""
 
@@ -38,7 +38,7 @@ class Answer:
 
 
 class Agents:
-    """The agents of a world behind their front doors, spoken to as the operator."""
+    """Client for the agents of a world, with an operator's identity."""
 
     def __init__(self, urls: Mapping[str, str], identity: Path) -> None:
         self.regions = tuple(urls)
@@ -68,7 +68,7 @@ class Agents:
         return await self._all("/v1/records")
 
     async def change(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Answer:
-        """Ask for a change: one agent after the other, until one answers. It takes effect once."""
+        """Request a change: try agents in turn until one answers. It takes effect once."""
         answers = []
         text = json.dumps(body).encode()
         signed = Signer(self._identity).authorize("POST", path, text, at_unix_s=time.time(), nonce=new_nonce())
@@ -81,21 +81,21 @@ class Agents:
         return Answer("", 0, {}, because)
 
     async def _all(self, path: str) -> list[Answer]:
-        asked = {
+        requests = {
             region: asyncio.create_task(self._ask("GET", region, path, ANSWER_TIMEOUT_S), name=f"ask {region}")
             for region in self.regions
         }
         try:
-            waiting = set(asked.values())
-            while waiting and not any(_spoke(task) for task in asked.values()):
+            waiting = set(requests.values())
+            while waiting and not any(_has_answered(task) for task in requests.values()):
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if waiting:
                 await asyncio.wait(waiting, timeout=GRACE_S)
         finally:
-            for task in asked.values():
+            for task in requests.values():
                 task.cancel()
-            await asyncio.gather(*asked.values(), return_exceptions=True)
-        return [_answer(region, task) for region, task in asked.items()]
+            await asyncio.gather(*requests.values(), return_exceptions=True)
+        return [_answer(region, task) for region, task in requests.items()]
 
     async def _ask(
         self,
@@ -122,7 +122,7 @@ class Agents:
             return Answer(region, 0, {}, str(error) or type(error).__name__)
 
 
-def _spoke(task: asyncio.Task[Answer]) -> bool:
+def _has_answered(task: asyncio.Task[Answer]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None and not task.result().silent
 
 
@@ -133,10 +133,10 @@ def _answer(region: str, task: asyncio.Task[Answer]) -> Answer:
 
 
 def newest(answers: list[Answer]) -> Answer | None:
-    """Return the answer of the highest revision, the freshest of these; None when nobody knows anything.
+    """Return the freshest answer of the highest revision; None when no agent knows the store's state.
 
-    An agent that has not heard the store for FRESH_S loses against those that have: a restored store is at a lower
-    revision than what that agent remembers.
+    Agents without contact to the store for FRESH_S rank last: a restored store is at a lower revision than the one they
+    remember.
     """
     known = [answer for answer in answers if answer.status == 200 and answer.body["revision"]]
     return max(known, key=_freshness, default=None)

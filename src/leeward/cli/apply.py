@@ -1,9 +1,9 @@
 """Apply changed files to a running world, region by region.
 
 Each region gets its new objects, and its agent is restarted where its settings changed. The next region follows once
-that agent is heard, every primary accepts writes and every standby streams. What the files no longer name is deleted
-last, when the agents have put the new data regions in force. Any step may be repeated: a region counts as done when
-its manifests are written.
+that agent sends heartbeats, every primary accepts writes and every standby streams. Objects that are no longer in the
+files are deleted last, when the agents have put the new data regions in force. Any step may be repeated: a region
+counts as done when its manifests are written.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from leeward.world.model import RegionState, WorldConfig, WorldInfo
 CALL_S = 20.0
 SWITCHOVER_S = 60.0
 POLL_S = 0.2
-ASK_AGAIN_S = 1.0
+RETRY_S = 1.0
 AGENT_SELECTOR = "app.kubernetes.io/name=leeward,app.kubernetes.io/component=agent"
 
 
@@ -74,12 +74,12 @@ async def _roll(
     # Regions with a primary come last: it moves once, to a region that is done.
     for each in sorted(plans, key=lambda found: found.region in primaries):
         if region_of(info, each.region).state is not RegionState.RUNNING:
-            console.progress(f"{each.region} does not run; it starts with the new files")
+            console.progress(f"{each.region} is not running; it will start with the new files")
         elif each.added or each.changed:
             if each.restarts_agent:
                 await _move_away(console, spec, each.region, agents)
             await _update(console, world, info, each, agents, waiting)
-        # What is removed stays until the agents no longer need it, also over a restart of the region.
+        # Removed objects stay until the agents no longer need them, even if the region restarts.
         manifests.write(each.config, [*each.wanted, *each.removed])
     while missing := _not_in_force(spec, situation(await agents.statuses()).applications):
         if missing != waiting[0]:
@@ -93,16 +93,16 @@ async def _roll(
 
 
 async def _move_out(console: Console, spec: Spec, agents: Agents) -> None:
-    """Switch over every primary whose region is to be removed. Raises CommandError when one cannot be.
+    """Switch over every primary whose region is to be removed. Raises CommandError when that fails.
 
-    First of all: an instance manager that started with the new files does not know that region as an upstream.
+    This comes first: an instance manager started with the new files does not know that region as an upstream.
     """
     placed = {each.metadata.name: spec.placement(each) for each in spec.applications}
     for row in situation(await agents.statuses()).applications:
         stays = placed.get(row.name, ())
         to = next((each for each in stays if each in row.data_regions), None)
         if stays and row.primary not in (None, *stays) and to is not None:
-            console.progress(f"{row.primary} is removed: switching {row.name} over to {to}")
+            console.progress(f"{row.primary} will be removed: switching {row.name} over to {to}")
             await _switch_over(console, agents, row.name, to)
 
 
@@ -112,7 +112,7 @@ async def _move_away(console: Console, spec: Spec, region: str, agents: Agents) 
     for row in situation(await agents.statuses()).applications:
         to = next((each for each in row.data_regions if each != region and each in placed.get(row.name, ())), None)
         if row.primary == region and to is not None:
-            console.progress(f"{region} restarts: switching {row.name} over to {to}")
+            console.progress(f"{region} will restart: switching {row.name} over to {to}")
             try:
                 await _switch_over(console, agents, row.name, to)
             except CommandError as error:
@@ -120,7 +120,7 @@ async def _move_away(console: Console, spec: Spec, region: str, agents: Agents) 
 
 
 async def _switch_over(console: Console, agents: Agents, app: str, to: str) -> None:
-    """Switch over once it is not refused any more: a region that has just restarted may need a moment."""
+    """Switch over, and retry while it is refused: a region that has just restarted may need a moment."""
     give_up_s = asyncio.get_running_loop().time() + SWITCHOVER_S
     while all(row.primary != to for row in situation(await agents.statuses()).applications if row.name == app):
         try:
@@ -128,7 +128,7 @@ async def _switch_over(console: Console, agents: Agents, app: str, to: str) -> N
         except CommandError as error:
             if error.code is not ExitCode.REFUSED or asyncio.get_running_loop().time() >= give_up_s:
                 raise
-            await asyncio.sleep(ASK_AGAIN_S)
+            await asyncio.sleep(RETRY_S)
         else:
             return
 
@@ -149,30 +149,30 @@ async def _update(
         except (ClusterUnavailableError, NotFoundError, RejectedError) as error:
             raise CommandError(_refused(each.region, error)) from None
         console.progress(f"{each.region}: {len(each.added)} objects added, {len(each.changed)} changed")
-        while (stuck := await _stuck(cluster, each, agents, before)) is not None:
-            if stuck != waiting[0]:
-                console.progress(f"waiting: {stuck}")
-                waiting[0] = stuck
+        while (pending := await _pending(cluster, each, agents, before)) is not None:
+            if pending != waiting[0]:
+                console.progress(f"waiting: {pending}")
+                waiting[0] = pending
             await asyncio.sleep(POLL_S)
 
 
-async def _stuck(cluster: Cluster, each: Plan, agents: Agents, before: str | None) -> str | None:
+async def _pending(cluster: Cluster, each: Plan, agents: Agents, before: str | None) -> str | None:
     """Return why the next region must wait; ``before`` is the agent's incarnation when it had the old settings.
 
-    What runs comes first: conditions are those of the old pods until these are replaced. An application that is added
-    becomes ready only once it is founded, for which the other regions need the new files, too.
+    The rollout is checked first: until old pods are replaced, conditions describe them. An added application becomes
+    ready only once it is founded, for which the other regions need the new files, too.
     """
     unfinished = await rollout.unfinished(cluster, each.changed, timeout_s=CALL_S)
     if unfinished is not None:
         return f"{each.region}: {unfinished}"
     answers = await agents.statuses()
     if each.restarts_agent and _incarnation(answers, each.region) in (None, before):
-        return f"the agent of {each.region} restarts"
-    return next((why for row in situation(answers).applications if (why := _unwell(row)) is not None), None)
+        return f"the agent of {each.region} is restarting"
+    return next((why for row in situation(answers).applications if (why := _not_ready(row)) is not None), None)
 
 
 def _incarnation(answers: Sequence[Answer], region: str) -> str | None:
-    """Return which process a region's agent is, as far as it is heard; None while it is not."""
+    """Return the incarnation of a region's agent; None while it sends no heartbeats."""
     best = newest(list(answers))
     if best is None or region not in best.body["answered"]:
         return None
@@ -188,12 +188,12 @@ def _not_in_force(spec: Spec, rows: Sequence[ApplicationRow]) -> str | None:
             return f"{name} has not been founded yet"
         if row.data_regions != spec.placement(application) or row.changing is not None:
             return f"{name}: {row.changing or row.because}"
-        if (why := _unwell(row)) is not None:
+        if (why := _not_ready(row)) is not None:
             return why
     return None
 
 
-def _unwell(row: ApplicationRow) -> str | None:
+def _not_ready(row: ApplicationRow) -> str | None:
     """Return why another region must not restart now."""
     for each in row.conditions:
         if each["type"] in (Type.PRIMARY_WRITABLE, Type.REPLICATING) and each["status"] != Status.TRUE:
@@ -218,7 +218,7 @@ def _refused(region: str, error: Exception) -> Problem:
     return Problem(
         code="apply-failed",
         where=f"region {region}",
-        what="its API server did not take the change",
+        what="its API server rejected the change",
         why=str(error),
         fix="leeward status shows the region's state; then run leeward apply again",
     )

@@ -1,4 +1,4 @@
-"""What changed files change in each region of a running world. Nothing is applied here."""
+"""Plan what changed files mean for each region of a running world. Nothing is applied here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from leeward.world import engines, identity, manifests
 from leeward.world.model import RegionConfig, WorldConfig
 
 KEPT_KINDS = ("Namespace", "PersistentVolumeClaim")
-"""Never deleted: they hold data, or what does."""
+"""Never deleted: they hold data, or objects with data."""
 Identity = tuple[str, str, str, str]
 
 
@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def restarts_agent(self) -> bool:
-        """Whether the agent has to read new settings: it does so when it starts."""
+        """Whether the agent must restart to read new settings."""
         return any(identity_of(each) in (AGENT_SETTINGS, AGENT) for each in self.changed)
 
     @property
@@ -51,7 +51,7 @@ class Plan:
 
 
 def identity_of(item: KubeObject) -> Identity:
-    """Return what tells an object from every other one of its cluster."""
+    """Return what identifies an object within its cluster."""
     metadata = item["metadata"]
     return str(item["apiVersion"]), str(item["kind"]), str(metadata.get("namespace", "")), str(metadata["name"])
 
@@ -68,13 +68,13 @@ def plan(spec: Spec, config: WorldConfig) -> list[Plan]:
     if not same or any(abs(spec.rtt_s(*pair) * 1000 - rtt_ms) > 1e-6 for pair, rtt_ms in rtts.items()):
         raise ProblemsError([_fixed(config)])
     before = {each.name: manifests.read(each) for each in config.regions}
-    proofs, found, source = identity.read(config), engines.locate(), Path(config.files[0])
+    fleet_identity, found, source = identity.read(config), engines.locate(), Path(config.files[0])
     valid = timedelta(seconds=config.certificates_s)
     passwords = _passwords(spec, [item for items in before.values() for item in items])
 
     def wanted(region: str) -> list[KubeObject]:
-        instances = _instances(spec, region, before[region], proofs, valid)
-        return assemble.compiled(spec, region, proofs, passwords, instances, source, found)
+        instances = _instances(spec, region, before[region], fleet_identity, valid)
+        return assemble.compiled(spec, region, fleet_identity, passwords, instances, source, found)
 
     return [_plan(each, before[each.name], wanted(each.name)) for each in config.regions]
 
@@ -109,12 +109,12 @@ def _passwords(spec: Spec, before: Sequence[KubeObject]) -> Mapping[str, Databas
 
 
 def _instances(
-    spec: Spec, region: str, before: Sequence[KubeObject], proofs: identity.FleetIdentity, valid: timedelta
+    spec: Spec, region: str, before: Sequence[KubeObject], fleet_identity: identity.FleetIdentity, valid: timedelta
 ) -> Mapping[str, identity.Files]:
     """Return the identities of the region's instance managers in use, and fresh ones for those that are new."""
     known = {item["metadata"]["name"]: item["stringData"] for item in before if item["kind"] == "Secret"}
     return {
-        app: known.get(instance_secret(app)) or proofs.instance(app, region, valid=valid)
+        app: known.get(instance_secret(app)) or fleet_identity.instance(app, region, valid=valid)
         for app in assemble.placed(spec, region)
     }
 
@@ -136,5 +136,5 @@ def _fixed(config: WorldConfig) -> Problem:
         where=f"world {config.name}",
         what="the Fleet's name, regions or links changed",
         why="a running world keeps the regions and links it was started with",
-        fix="leeward down, then leeward up; leeward fault link changes a link's delay while it runs",
+        fix="leeward down, then leeward up; leeward fault slow changes a link's delay while it runs",
     )

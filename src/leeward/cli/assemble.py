@@ -1,4 +1,4 @@
-"""From the user's files to all that a world needs: identity, secrets, manifests, and its configuration.
+"""Turn the user's files into all that a world needs: identity, secrets, manifests, and its configuration.
 
 ``demo``, ``drill`` and the tests start their worlds through here as well.
 """
@@ -47,15 +47,19 @@ def assemble(directory: Path, name: str, *, certificates_s: float = CERTIFICATES
         config = replace(_config(spec, name, claim.directory, source, found), certificates_s=certificates_s)
         _check_sockets(config)
         valid = timedelta(seconds=certificates_s)
-        proofs = identity.create(config.fleet, {region.name: region.index for region in config.regions}, valid=valid)
-        identity.write(proofs, config)
+        fleet_identity = identity.create(
+            config.fleet, {region.name: region.index for region in config.regions}, valid=valid
+        )
+        identity.write(fleet_identity, config)
         passwords = {
             each.metadata.name: DatabasePasswords(owner=identity.new_secret(), replication=identity.new_secret())
             for each in spec.applications
         }
         for region in config.regions:
-            instances = {app: proofs.instance(app, region.name, valid=valid) for app in placed(spec, region.name)}
-            objects = compiled(spec, region.name, proofs, passwords, instances, source, found)
+            instances = {
+                app: fleet_identity.instance(app, region.name, valid=valid) for app in placed(spec, region.name)
+            }
+            objects = compiled(spec, region.name, fleet_identity, passwords, instances, source, found)
             Path(region.manifests).mkdir(mode=0o700, parents=True)
             manifests.write(region, objects)
     except BaseException:
@@ -67,7 +71,7 @@ def assemble(directory: Path, name: str, *, certificates_s: float = CERTIFICATES
 def compiled(
     spec: Spec,
     region: str,
-    proofs: FleetIdentity,
+    fleet_identity: FleetIdentity,
     passwords: Mapping[str, DatabasePasswords],
     instances: Mapping[str, Files],
     source: Path,
@@ -78,7 +82,7 @@ def compiled(
     return region_objects(
         spec,
         region,
-        identity=proofs,
+        identity=fleet_identity,
         databases=passwords,
         instances=instances,
         source_dir=source,
@@ -94,7 +98,7 @@ def placed(spec: Spec, region: str) -> tuple[str, ...]:
 async def launch_assembly(assembly: Assembly, progress: Callable[[str], None]) -> World:
     """Launch the world in the background; returns when its regions run. Raises ProblemsError.
 
-    It ends with this process, however that ends, until it is kept.
+    It ends with this process, however that ends, until ``keep`` is called.
     """
     return await launch(assembly.config, progress, assembly.claim, tethered=True)
 

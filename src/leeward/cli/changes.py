@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
 
-SERVERS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
-"""What the server itself writes into metadata."""
-NOTES = ("argocd.argoproj.io/tracking-id", "kubectl.kubernetes.io/last-applied-configuration")
-"""Annotations in which other tools keep their own books."""
+SERVER_SET = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+"""Metadata that the server itself sets."""
+FOREIGN_ANNOTATIONS = ("argocd.argoproj.io/tracking-id", "kubectl.kubernetes.io/last-applied-configuration")
+"""Annotations that other tools maintain."""
 HIDDEN = "(not shown)"
 ABSENT = object()
 LINE_MAX = 100
@@ -21,18 +21,18 @@ class Change:
 
     path: str
     old: Any
-    """ABSENT: it is new."""
+    """ABSENT: added."""
     new: Any
-    """ABSENT: it goes."""
+    """ABSENT: removed."""
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """Return the fields that differ between two states of an object, apart from what only the server writes."""
+    """Return the fields that differ between two states of an object, apart from what only the server sets."""
     secret = new.get("kind") == "Secret"
     found = list(_between(_wanted(old), _wanted(new), ""))
     if not secret:
         return found
-    return [each if each.path.startswith(("metadata.labels", "type")) else _veiled(each) for each in found]
+    return [each if each.path.startswith(("metadata.labels", "type")) else _redacted(each) for each in found]
 
 
 def text_of(change: Change) -> Iterator[str]:
@@ -52,10 +52,12 @@ def text_of(change: Change) -> Iterator[str]:
 
 
 def _wanted(item: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {key: value for key, value in item["metadata"].items() if key not in SERVERS}
-    notes = {key: value for key, value in metadata.pop("annotations", {}).items() if key not in NOTES}
+    metadata = {key: value for key, value in item["metadata"].items() if key not in SERVER_SET}
+    annotations = {
+        key: value for key, value in metadata.pop("annotations", {}).items() if key not in FOREIGN_ANNOTATIONS
+    }
     kept = {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata", "status")}
-    return {"metadata": {**metadata, **({"annotations": notes} if notes else {})}, **kept}
+    return {"metadata": {**metadata, **({"annotations": annotations} if annotations else {})}, **kept}
 
 
 def _between(old: Any, new: Any, path: str) -> Iterator[Change]:
@@ -106,7 +108,7 @@ def _document(text: str) -> Any:
         return None
 
 
-def _veiled(change: Change) -> Change:
+def _redacted(change: Change) -> Change:
     old, new = (each if each is ABSENT else HIDDEN for each in (change.old, change.new))
     return Change(change.path, old, new)
 

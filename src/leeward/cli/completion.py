@@ -1,4 +1,4 @@
-"""``kubectl_complete-leeward``: what kubectl asks when somebody completes ``kubectl leeward ...``.
+"""``kubectl_complete-leeward``: what kubectl runs to complete ``kubectl leeward ...``.
 
 It gets the words so far, the last one perhaps empty, and prints a completion per line and at last a directive.
 For ``leeward`` itself: ``leeward --install-completion``.
@@ -16,7 +16,7 @@ FILES_TOO, NO_FILES = ":0", ":4"
 
 
 def complete(words: Sequence[str]) -> list[str]:
-    """Return the lines that kubectl expects. Sets what bash would set, and asks as bash does."""
+    """Return the lines that kubectl expects, by running the completion as bash would."""
     from leeward.cli.main import build
 
     *before, incomplete = words or ("",)
@@ -26,10 +26,10 @@ def complete(words: Sequence[str]) -> list[str]:
         "COMP_WORDS": shlex.join(typed),
         "COMP_CWORD": str(1 + len(before)),
     }
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         build()(prog_name="leeward")
-    found = told.getvalue().split()
+    found = output.getvalue().split()
     return [*found, NO_FILES if found else FILES_TOO]
 
 

@@ -1,4 +1,4 @@
-"""Where words go: data to stdout, progress and problems to stderr; colour only where it is welcome."""
+"""Output: data to stdout, progress and problems to stderr; colour only where it is enabled."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # the package around it imports pydantic: too slow for help
 
 
 class Colour(StrEnum):
-    """The user's wish, from ``--color``."""
+    """The value of ``--color``."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -30,11 +30,11 @@ class Style(StrEnum):
     FAINT = "2"
 
 
-def _coloured(stream: TextIO, wish: Colour) -> bool:
+def _coloured(stream: TextIO, colour: Colour) -> bool:
     """Decide once per stream. NO_COLOR beats ``--color``, which beats FORCE_COLOR."""
-    if os.environ.get("NO_COLOR") or wish is Colour.NEVER:
+    if os.environ.get("NO_COLOR") or colour is Colour.NEVER:
         return False
-    if wish is Colour.ALWAYS or os.environ.get("FORCE_COLOR"):
+    if colour is Colour.ALWAYS or os.environ.get("FORCE_COLOR"):
         return True
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -52,17 +52,17 @@ class Console:
         sys.stdout.flush()
 
     def progress(self, text: str) -> None:
-        """Say what is going on, with the seconds since the command began."""
+        """Print a progress line, with the seconds since the command began."""
         passed_s = time.monotonic() - self.started_s
         self.note(f"{self.mark(f'{passed_s:6.1f}s', Style.FAINT, to=sys.stderr)}  {text}")
 
     def note(self, text: str) -> None:
-        """Say something that is not part of the answer."""
+        """Print a line that is not part of the answer."""
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
     def problems(self, problems: "Iterable[Problem]") -> None:
-        """Show problems in their one form."""
+        """Print problems in their standard form."""
         for number, problem in enumerate(problems):
             style = Style.BAD if problem.severity == "error" else Style.WARNING
             head, *rest = str(problem).splitlines()
@@ -71,10 +71,10 @@ class Console:
             self.note("\n".join([self.mark(head, style, to=sys.stderr), *rest]))
 
     def heading(self, text: str) -> None:
-        """Say that a new part begins."""
+        """Print a heading."""
         self.note("\n" + self.mark(text, Style.STRONG, to=sys.stderr))
 
     def mark(self, text: str, style: Style, *, to: TextIO | None = None) -> str:
-        """Return the text in a style, where colour is welcome."""
+        """Return the text in a style, where colour is enabled."""
         stream = sys.stdout if to is None else to
         return f"\x1b[{style}m{text}\x1b[0m" if _coloured(stream, self.colour) else text

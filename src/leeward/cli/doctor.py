@@ -1,4 +1,4 @@
-"""Return whether this machine can run a world: the findings of ``machine``, for people and programs."""
+"""Report whether this machine can run a world: the findings of ``machine``, as text or JSON."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _STYLES = {Outcome.OK: Style.GOOD, Outcome.WARNING: Style.WARNING, Outcome.FAILE
 
 
 def report(console: Console, output: DoctorOutput) -> ExitCode:
-    """Examine the machine and print what was found."""
+    """Check the machine and print the findings."""
     checks = machine.examine()
     failed = any(check.outcome is Outcome.FAILED for check in checks)
     match output:
@@ -57,4 +57,4 @@ def _verdict(checks: Sequence[Check]) -> str:
     numbers = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome])
     if counts[Outcome.FAILED]:
         return f"{numbers}: fix what failed, then run leeward doctor again"
-    return f"{numbers}: a world can run here"
+    return f"{numbers}: this machine can run a world"

@@ -1,4 +1,4 @@
-"""How a command ends: the exit status, and the problems that it tells the user."""
+"""How a command ends: the exit status, and the problems that it reports."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # the package around it imports pydantic: too slow for help
 
 
 class ExitCode(IntEnum):
-    """What a script can tell from the exit status. 3 stays kubectl's "unchanged"."""
+    """Exit statuses. 3 is reserved for kubectl's "unchanged"."""
 
     DONE = 0
     NO = 1

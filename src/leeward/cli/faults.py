@@ -12,7 +12,7 @@ from leeward.cli.worlds_here import choose, region_of
 from leeward.world.client import KEEP, World
 from leeward.world.model import Applied
 
-EVERYBODY = "*"
+ALL_PEERS = "*"
 DONE = {"kill": "killed", "freeze": "frozen", "thaw": "thawed", "start": "started"}
 
 
@@ -33,16 +33,16 @@ def region(console: Console, world: str | None, name: str, what: str) -> None:
 
 
 def signal(console: Console, world: str | None, name: str, part: str, number: str) -> None:
-    """Signal some processes of a region."""
+    """Signal the processes of one component of a region."""
     wanted = number.upper() if number.upper().startswith("SIG") else f"SIG{number.upper()}"
     if wanted not in signals.Signals.__members__:
         raise CommandError(
             Problem(
                 code="unknown-signal",
                 where="--signal",
-                what=f"there is no signal {number!r}",
-                why="the kernel knows signals by name, such as SIGKILL, SIGSTOP, SIGCONT",
-                fix="name one of them; SIGKILL is the default",
+                what=f"{number!r} is not a valid signal",
+                why="expected the name of a signal, such as SIGKILL, SIGSTOP or SIGCONT",
+                fix="use one of these; SIGKILL is the default",
             )
         )
 
@@ -70,7 +70,7 @@ def links(
     async def apply(chosen: World) -> Applied:
         return await chosen.set_link(
             name,
-            peer or EVERYBODY,
+            peer or ALL_PEERS,
             cut=None if slow else cut,
             delay_ms=KEEP if cut or (slow and delay_ms is None) else delay_ms,
             rate_kib_s=KEEP if cut or (slow and rate_kib_s is None) else rate_kib_s,

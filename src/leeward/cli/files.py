@@ -1,4 +1,4 @@
-"""The user's files on the command line: their schema, and whether they hold together."""
+"""The user's files on the command line: their schema, and their validation."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def schema(kind: Kind | None) -> str:
 
 
 def validate(console: Console, directory: Path) -> ExitCode:
-    """Print what the files say when they are right, or all that is wrong with them."""
+    """Print a summary of valid files, or all their problems."""
     try:
         spec = load(directory)
     except ProblemsError as error:
@@ -49,14 +49,14 @@ def _application(spec: Spec, application: Application) -> str:
 
 
 def _patience(spec: Spec, application: Application) -> str:
-    """Say how long a silent primary is waited for, and what of the freezes that the fleet's file gives fails over."""
+    """Return how long a silent primary is tolerated, and how many freezes in the fleet's file cause a failover."""
     patience, heartbeat_s = spec.patience(application), spec.timers.heartbeat_s
     waits = (
-        f"a silent primary may write for {duration_cell(patience.lease_s)} "
-        f"and is waited for {duration_cell(patience.takeover_s)}"
+        f"a silent primary may accept writes for {duration_cell(patience.lease_s)}; "
+        f"takeover after {duration_cell(patience.takeover_s)}"
     )
     if not spec.freezes:
         return waits
     needless = needless_per_year(spec.freezes, patience.takeover_s, heartbeat_s)
     least = needless_per_year(spec.freezes, spec.timers.lease_s, heartbeat_s)
-    return f"{waits}: {needless:g} needless failovers a year by freezes; with the shortest RTO {least:g}"
+    return f"{waits}; {needless:g} needless failovers per year due to freezes, {least:g} with the shortest RTO"

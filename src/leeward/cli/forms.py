@@ -1,4 +1,4 @@
-"""What the options of the command line may say: formats, kinds, modes. Imports nothing, so that help stays quick."""
+"""Values of command-line options: formats, kinds, modes. Imports nothing, so that help stays fast."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,7 +19,7 @@ class Output(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What ``-o`` asks for."""
+    """The value of ``-o``."""
 
     output: Output
     template: str = ""
@@ -49,7 +49,7 @@ class Kind(StrEnum):
 
 
 class Mode(StrEnum):
-    """What an acknowledged write is promised."""
+    """Replication modes."""
 
     ASYNC = "async"
     SYNC = "sync"

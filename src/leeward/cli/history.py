@@ -1,4 +1,4 @@
-"""What was decided, and what an asynchronous failover left behind."""
+"""The decision log, and writes orphaned by asynchronous failovers."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def records(console: Console, world: str | None, app: str | None, output: TableO
 
 
 def _decision(record: Record) -> dict[str, object]:
-    """Return a record for programs: its ``kind`` is the ``reason`` here, since documents have a kind of their own."""
+    """Return a record as JSON: its ``kind`` becomes ``reason``, since documents have a ``kind`` of their own."""
     body = asdict(record)
     return {"reason": body.pop("kind"), **body}
 
@@ -54,7 +54,7 @@ def clock(at_unix_s: float) -> str:
 
 
 def orphans(console: Console, world: str | None, app: str, output: TableOutput) -> ExitCode:
-    """Print what each region's database keeps of writes that the new history does not have."""
+    """Print the writes that each region's database kept and the new history lacks."""
     body = run(_newest(world), console).body
     if app not in body["topologies"]:
         raise CommandError(no_such_application(app, list(body["topologies"])))
@@ -73,7 +73,7 @@ def orphans(console: Console, world: str | None, app: str, output: TableOutput) 
 
 
 def orphan_table(found: list[tuple[str, Orphans]]) -> str:
-    """Return what each region keeps as a table, and below it what could not be read, with the reason."""
+    """Return each region's orphans as a table, followed by the tables that could not be read, with the reasons."""
     kept = table(
         ("REGION", "EPOCH", "TRANSACTIONS", "ROWS", "UNREAD TABLES", "FILE"),
         [(region, each.epoch, each.transactions, each.rows, each.unread_tables, each.path) for region, each in found],
@@ -87,7 +87,7 @@ def _not_read(region: str, orphans: Orphans) -> list[str]:
     lines = [f"{region}, epoch {orphans.epoch}: {unread.table}: {unread.because}" for unread in orphans.unread]
     if orphans.unread_tables > len(lines):
         lines.append(f"{region}, epoch {orphans.epoch}: {orphans.unread_tables - len(lines)} more, named in the file")
-    kept = f"raw data kept in {orphans.evidence}" if orphans.evidence else "no raw data kept: the disk had no room"
+    kept = f"raw data kept in {orphans.evidence}" if orphans.evidence else "no raw data kept: not enough disk space"
     return ["", *lines, f"{region}, epoch {orphans.epoch}: {kept}"]
 
 
@@ -95,8 +95,8 @@ async def _records(name: str | None) -> list[Record]:
     async with choose(name) as world, agents_of(world, await world.info()) as agents:
         answers = [answer for answer in await agents.records() if answer.status == 200]
         if not answers:
-            raise CommandError(nobody_answers())
-        # The copy that is furthest has all that the others have.
+            raise CommandError(no_agent_answers())
+        # The copy with the highest cursor contains all others.
         best = max(answers, key=lambda answer: int(answer.body["next"]))
         return [from_plain(Record, raw) for raw in best.body["records"]]
 
@@ -105,27 +105,27 @@ async def _newest(name: str | None) -> Answer:
     async with choose(name) as world, agents_of(world, await world.info()) as agents:
         best = newest(await agents.statuses())
         if best is None:
-            raise CommandError(nobody_answers())
+            raise CommandError(no_agent_answers())
         return best
 
 
-def nobody_answers() -> Problem:
-    """Return the problem of a world without agents."""
+def no_agent_answers() -> Problem:
+    """Return the problem that no agent answers."""
     return Problem(
         code="no-agent",
         where="the agents of every region",
-        what="none of them answers",
+        what="no agent answers",
         why="their regions are lost or frozen, or still starting",
-        fix="see leeward status; leeward fault start --region REGION brings a lost one back",
+        fix="see leeward status; leeward fault start --region REGION restarts a lost one",
     )
 
 
 def no_such_application(app: str, known: list[str]) -> Problem:
-    """Return the problem of a name that no application has."""
+    """Return the problem of an unknown application."""
     return Problem(
         code="unknown-application",
         where=f"application {app}",
-        what=f"there is no application {app!r}",
+        what=f"unknown application {app!r}",
         why=f"this world runs {', '.join(known) or 'none'}",
-        fix="name one of them",
+        fix="use one of these names",
     )

@@ -9,7 +9,7 @@ _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\.?\[\s*(-?\d+|\*|'[^']*'|\"[^\"]*\")\s*
 
 
 class JsonPathError(ValueError):
-    """The template is not one, or asks for more than picking values."""
+    """The template is invalid, or uses more than picking values."""
 
 
 Step = str | int | None
@@ -27,12 +27,12 @@ def parse(template: str) -> tuple[str | tuple[Step, ...], ...]:
         at = found.end()
         pieces.append(found[2] if found[1] is None else _expression(found[1].strip()))
     if at != len(braced):
-        raise JsonPathError(f"a brace is open in {template!r}")
+        raise JsonPathError(f"unclosed brace in {template!r}")
     return tuple(pieces)
 
 
 def render(template: str, document: object) -> str:
-    """Return the template with its values; what is not there is empty. Raises JsonPathError."""
+    """Return the template with its values; missing ones are empty. Raises JsonPathError."""
     return "".join(
         piece if isinstance(piece, str) else " ".join(_text(value) for value in _pick(document, piece))
         for piece in parse(template)
@@ -44,14 +44,14 @@ def _expression(text: str) -> str | tuple[Step, ...]:
         try:
             return str(json.loads(text))
         except ValueError as error:
-            raise JsonPathError(f"{text} is no text in quotes") from error
+            raise JsonPathError(f"{text} is not a valid quoted string") from error
     path = text.removeprefix("$")
     steps: list[Step] = []
     at = 0
     while at < len(path) and path != ".":
         found = _STEP.match(path, at)
         if found is None:
-            raise JsonPathError(f"{text!r} is no path from {path[at:]!r} on: only keys, [N] and [*] are understood")
+            raise JsonPathError(f"{text!r} is not a valid path at {path[at:]!r}; expected keys, [N] or [*]")
         at = found.end()
         word = found[1] or found[2] or found[3]
         steps.append(_step(word) if found[2] else None if word == "*" else word)

@@ -1,4 +1,4 @@
-"""What a running cluster would make of the files: ``leeward diff`` without a tree. Nothing is changed."""
+"""Compare the files with a running cluster: ``leeward diff`` without a tree. Nothing is changed."""
 
 import os
 from collections import Counter
@@ -24,13 +24,13 @@ from leeward.world.objects import engine_commands
 CALL_S = 20.0
 OURS = "app.kubernetes.io/managed-by=leeward"
 ARGO_CD = "argocd-controller"
-"""As whom Argo CD applies."""
+"""The field manager of Argo CD."""
 
 
 def diff(console: Console, directory: Path, cluster: str, config: Path | None, context: str | None) -> ExitCode:
     """Print what applying the files would change in a cluster.
 
-    Raises CommandError for a cluster that is out of reach, does not let us in, or lacks definitions; ProblemsError for
+    Raises CommandError for a cluster that is unreachable, denies access, or lacks definitions; ProblemsError for
     files or a kubeconfig that are wrong.
     """
     spec, foreign = read(console, directory)
@@ -41,7 +41,7 @@ def diff(console: Console, directory: Path, cluster: str, config: Path | None, c
         for _, each in all_clusters(spec)
     }
     items = [item for part in parts[cluster] if part.name not in ELSEWHERE for item in part.objects]
-    # The cluster may also be the one that makes the others.
+    # The cluster may also be the one that manages the others.
     elsewhere = {
         identity_of(item)
         for found in parts.values()
@@ -49,14 +49,14 @@ def diff(console: Console, directory: Path, cluster: str, config: Path | None, c
         if part.name in ELSEWHERE
         for item in part.objects
     }
-    # Who applies, owns the fields: asked as somebody else, the server would say that nothing goes.
+    # Fields belong to the manager that applied them: under another name, the server would report no removals.
     manager = FIELD_MANAGER if spec.fleet.spec.gitops is None else ARGO_CD
     with kubeconfig.connection(kubeconfig.read(config, os.environ), chosen) as connection:
-        console.note(f"asking {connection.url} (context {chosen}) about {len(items)} objects, as {manager}")
+        console.note(f"comparing {len(items)} objects with {connection.url} (context {chosen}), as {manager}")
         reviews, found = run(_ask(connection, items, manager), console)
     removed = found.identities - {identity_of(item) for item in items} - elsewhere
     for line in found.hidden:
-        console.note(f"not looked through for what is no longer rendered: {line}")
+        console.note(f"not searched for objects that are no longer rendered: {line}")
     return _report(console, reviews, sorted(removed, key=_sortable))
 
 
@@ -82,7 +82,7 @@ def _report(console: Console, reviews: list[Review], removed: list[Identity]) ->
         if review.refusal is not None:
             counts["refused"] += 1
             console.data(console.mark(f"! {_name(identity_of(review.item))}", Style.BAD))
-            console.data(f"    the server refuses it: {review.refusal}")
+            console.data(f"    rejected by the server: {review.refusal}")
         elif review.live is None:
             counts["added"] += 1
             console.data(console.mark(f"+ {_name(identity_of(review.item))}", Style.GOOD))
@@ -98,7 +98,7 @@ def _report(console: Console, reviews: list[Review], removed: list[Identity]) ->
     console.note(", ".join(f"{count} {what}" for what, count in counts.items()))
     unchecked = sum(review.live is None and review.after is None and review.refusal is None for review in reviews)
     if unchecked:
-        console.note(f"{unchecked} could not be tried: their namespace is not there yet")
+        console.note(f"{unchecked} not checked: their namespace does not exist yet")
     return ExitCode.DONE if counts["as rendered"] == len(reviews) and not removed else ExitCode.NO
 
 
@@ -118,7 +118,7 @@ def _sortable(identity: Identity) -> tuple[str, ...]:
 
 
 def context_of(spec: Spec, cluster: str) -> str:
-    """Return which entry of a kubeconfig leads to a cluster of the fleet."""
+    """Return the kubeconfig context of a cluster of the fleet."""
     (found,) = (each for _, each in all_clusters(spec) if each.name == cluster)
     return found.context or found.name
 
@@ -128,29 +128,29 @@ def _undefined(connection: Connection, unknown: list[tuple[str, str]]) -> Proble
     return Problem(
         code="missing-definitions",
         where=connection.url,
-        what=f"the cluster does not know {len(unknown)} of the kinds that are rendered: {kinds}",
+        what=f"the cluster lacks {len(unknown)} of the rendered kinds: {kinds}",
         why="their operators, or at least their CustomResourceDefinitions, are not installed",
-        fix="install them, or leave out of the Fleet what asks for them",
+        fix="install them, or remove from the Fleet what needs them",
     )
 
 
 def unreachable(connection: Connection, error: ClusterUnavailableError) -> Problem:
-    """Return what to say of a cluster that does not answer."""
+    """Return the problem of a cluster that does not answer."""
     return Problem(
         code="cluster-unreachable",
         where=connection.url,
         what="the cluster's API server does not answer",
         why=str(error),
-        fix="see whether kubectl reaches it with the same context; nothing was looked at",
+        fix="check that kubectl reaches it with the same context; nothing was compared",
     )
 
 
 def refused(connection: Connection, error: Exception) -> Problem:
-    """Return what to say of a cluster that answers no."""
+    """Return the problem of a cluster that denies access."""
     return Problem(
         code="cluster-refuses",
         where=connection.url,
-        what="the cluster does not let us look",
+        what="the cluster denied the request",
         why=str(error),
-        fix="use a context that may read what is rendered; diff asks for the right to apply it, too",
+        fix="use a context that may read the rendered objects; diff needs the right to apply them, too",
     )

@@ -1,4 +1,4 @@
-"""Look at this machine, one aspect after the other, for what a world of three regions needs.
+"""Check whether this machine has what a world of three regions needs.
 
 Nothing here needs the network, and all of it together takes at most DEADLINE_S.
 """
@@ -24,7 +24,7 @@ from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation
 
 MEMORY_MIN = 3 << 29
-"""What three regions use together at most."""
+"""The most that three regions use together."""
 DEADLINE_S = 2.5
 PORTS_PER_REGION = 4
 REGIONS = 3
@@ -40,7 +40,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding; ``fix`` says what to do unless it is ok."""
+    """One finding; unless it is ok, ``fix`` is what to do."""
 
     group: str
     name: str
@@ -49,24 +49,24 @@ class Check:
     fix: str | None = None
 
 
-Look = Callable[[], Iterator[Check]]
+Probe = Callable[[], Iterator[Check]]
 
 
 def examine() -> list[Check]:
-    """Return every finding, in the order to show them in; after DEADLINE_S without what is still unknown."""
+    """Return every finding, in display order; checks that take longer than DEADLINE_S become warnings."""
     found: dict[str, list[Check]] = {}
 
-    def look(group: str, at: Look) -> None:
-        found[group] = list(at())
+    def examine_group(group: str, probe: Probe) -> None:
+        found[group] = list(probe())
 
-    # Daemons: whoever is late must not keep the command from ending.
-    looks = [threading.Thread(target=look, args=each, daemon=True) for each in LOOKS.items()]
+    # Daemon threads: a late check must not keep the command from ending.
+    threads = [threading.Thread(target=examine_group, args=each, daemon=True) for each in PROBES.items()]
     deadline_s = time.monotonic() + DEADLINE_S
-    for thread in looks:
+    for thread in threads:
         thread.start()
-    for thread in looks:
+    for thread in threads:
         thread.join(max(0.0, deadline_s - time.monotonic()))
-    return [check for group in LOOKS for check in found.get(group, [_late(group)])]
+    return [check for group in PROBES for check in found.get(group, [_late(group)])]
 
 
 def _late(group: str) -> Check:
@@ -95,17 +95,17 @@ def _engines() -> Iterator[Check]:
         for problem in error.problems:
             yield Check("Engines", problem.where, Outcome.FAILED, f"{problem.what}: {problem.why}", problem.fix)
         return
-    doubts = {problem.where: problem for problem in found.warnings}
+    warnings = {problem.where: problem for problem in found.warnings}
     for name, version, path in (
         ("etcd", found.etcd_version, found.etcd),
         ("envoy", found.envoy_version, found.envoy),
         ("postgres", found.postgres_version, found.postgres_bin),
     ):
-        doubt = doubts.get(str(path))
-        if doubt is None:
+        warning = warnings.get(str(path))
+        if warning is None:
             yield Check("Engines", name, Outcome.OK, f"{version} at {path}")
         else:
-            yield Check("Engines", name, Outcome.WARNING, f"{doubt.what}: {doubt.why}", doubt.fix)
+            yield Check("Engines", name, Outcome.WARNING, f"{warning.what}: {warning.why}", warning.fix)
 
 
 def _isolation() -> Iterator[Check]:
@@ -143,13 +143,13 @@ def _resources() -> Iterator[Check]:
         "memory",
         Outcome.OK if enough else Outcome.WARNING,
         f"{size_text(available)} available; three regions take up to {size_text(MEMORY_MIN)}",
-        None if enough else "stop other programs, or expect the kernel to end processes",
+        None if enough else "stop other programs, or expect the OOM killer to end processes",
     )
     yield _home(home)
 
 
 def _home(home: Path) -> Check:
-    """Look at the directory of worlds without making it."""
+    """Check the directory of worlds without creating it."""
     try:
         places.directory("default")
         places.entries()
@@ -160,20 +160,20 @@ def _home(home: Path) -> Check:
 
 
 def _ports() -> Iterator[Check]:
-    """A region's front doors want four ports; any others do where these are taken."""
+    """Check the default ports of the front doors; others are used where these are in use."""
     base = WorldConfig(name="", fleet="", directory="", regions=(), links=()).front_door_base_port
     wanted = [base + 10 * region + door for region in range(1, REGIONS + 1) for door in range(PORTS_PER_REGION)]
     taken = []
     for port in wanted:
         with socket.socket() as door:
-            # As the doors do: a port whose last connections are still being forgotten is free.
+            # As the front doors do: a port with connections in TIME_WAIT counts as free.
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 door.bind(("127.0.0.1", port))
             except OSError:
                 taken.append(port)
     if taken:
-        detail = f"taken: {', '.join(map(str, taken))}; a world takes others instead"
+        detail = f"in use: {', '.join(map(str, taken))}; a world uses others instead"
         fix = "nothing to do; `leeward status` lists the ports in use"
         yield Check("Network", "front-doors", Outcome.WARNING, detail, fix)
     else:
@@ -186,18 +186,18 @@ def _worlds() -> Iterator[Check]:
         alive = [path.name for path in entries if places.is_alive(path)]
     except ProblemsError as error:
         problem = error.problems[0]
-        yield Check("Worlds", "left-behind", Outcome.WARNING, f"not looked for: {problem.what}", problem.fix)
+        yield Check("Worlds", "left-behind", Outcome.WARNING, f"not checked: {problem.what}", problem.fix)
         return
     dead = [path for path in entries if path.name not in alive]
     if dead:
         names = ", ".join(path.name for path in dead)
         fix = f"rm -r {' '.join(map(str, dead))}"
-        yield Check("Worlds", "left-behind", Outcome.WARNING, f"nothing runs any more of: {names}", fix)
+        yield Check("Worlds", "left-behind", Outcome.WARNING, f"no longer running, but left on disk: {names}", fix)
     else:
-        yield Check("Worlds", "left-behind", Outcome.OK, f"nothing; running: {', '.join(alive) or 'none'}")
+        yield Check("Worlds", "left-behind", Outcome.OK, f"none; running: {', '.join(alive) or 'none'}")
 
 
-LOOKS: Mapping[str, Look] = {
+PROBES: Mapping[str, Probe] = {
     "Python": _python,
     "Engines": _engines,
     "Isolation": _isolation,
@@ -205,4 +205,4 @@ LOOKS: Mapping[str, Look] = {
     "Network": _ports,
     "Worlds": _worlds,
 }
-"""By group, in the order to show them in."""
+"""By group, in display order."""

@@ -1,4 +1,4 @@
-"""The entry point of ``leeward`` and of the kubectl plugin: build the application, run it, map its end."""
+"""The entry point of ``leeward`` and of the kubectl plugin: build the application, run it, map its outcome."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands import checks, objects, operators, render, simulate, state, steer, store, trials, worlds
+from leeward.cli.commands import checks, drills, objects, operators, render, simulate, state, steer, store, worlds
 from leeward.cli.console import Colour, Console
 from leeward.cli.exits import CommandError, ExitCode, InterruptedByUserError
 
@@ -23,7 +23,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_WIDTH},
     )
     app.callback()(_leeward)
-    for group in (worlds, state, steer, operators, objects, trials, store, simulate, checks, render):
+    for group in (worlds, state, steer, operators, objects, drills, store, simulate, checks, render):
         group.register(app)
     return app
 
@@ -50,7 +50,7 @@ def _leeward(
     \b
     Start here:
       leeward doctor                  can this machine run a world of three regions?
-      leeward demo examples/payments  lose a region under load and see what it costs
+      leeward demo examples/payments  lose a region under load and measure the impact
       leeward up examples/payments    start a world and keep it
     """
     context.obj = Console(color)
@@ -73,6 +73,6 @@ def main() -> int:
         if isinstance(error, ProblemsError):
             console.problems(error.problems)
             return ExitCode.COULD_NOT_RUN
-        logging.getLogger("leeward").exception("this is a defect of leeward; please report it")
+        logging.getLogger("leeward").exception("this is a bug in leeward; please report it")
         return ExitCode.COULD_NOT_RUN
     return ExitCode.DONE

@@ -49,7 +49,7 @@ class Column:
 
 
 def resource(kind: str) -> Resource | None:
-    """Return the kind a person means by ``pods``, ``pod``, ``Pod`` or ``po``; None when there is none."""
+    """Return the kind named ``pods``, ``pod``, ``Pod`` or ``po``; None if unknown."""
     wanted = SHORT_NAMES.get(kind.lower(), kind.lower())
     return next(
         (known for known in (*BUILT_IN, *MULTI_CLUSTER_SERVICES) if wanted in (known.plural, known.kind.lower())), None
@@ -70,7 +70,7 @@ def _containers_ready(pod: KubeObject) -> str:
 
 
 def _pod_status(pod: KubeObject) -> str:
-    """Return what kubectl calls STATUS: the first container that is in trouble says it best."""
+    """Return what kubectl calls STATUS: the reason of the first container with a problem, else the phase."""
     if pod["metadata"].get("deletionTimestamp"):
         return "Terminating"
     for each in pod.get("status", {}).get("containerStatuses", []):
@@ -158,7 +158,7 @@ def names(kind: Resource, items: Iterable[KubeObject]) -> str:
 
 
 def description(item: KubeObject, events: Sequence[KubeObject], *, now: datetime) -> str:
-    """Return all that matters of one object, its conditions, and what happened to it."""
+    """Return the main facts of one object, its conditions, and its events."""
     metadata = item["metadata"]
     sections = [
         facts(

@@ -89,7 +89,7 @@ def logs(
 async def _find(
     world: str | None, region: str, resource: Resource, name: str | None, namespace: str | None
 ) -> list[KubeObject]:
-    """Return the objects asked for; a name that nothing has is a problem."""
+    """Return the requested objects. Raises CommandError for an unknown name."""
     async with cluster_of(world, region) as cluster:
         return await _objects(cluster, region, resource, name, namespace)
 
@@ -108,9 +108,9 @@ async def _objects(
             Problem(
                 code="not-found",
                 where=f"region {region}",
-                what=f"there is no {resource.kind} {name!r} in {namespace or 'any namespace'}",
+                what=f"{resource.kind} {name!r} was not found in {namespace or 'any namespace'}",
                 why=f"its {resource.plural} are: {known}",
-                fix=f"name one of these; leeward get {resource.plural} --region {region} lists them",
+                fix=f"use one of these; leeward get {resource.plural} --region {region} lists them",
             ),
             code=ExitCode.NO,
         )
@@ -120,7 +120,7 @@ async def _objects(
 async def _one(
     cluster: KubernetesCluster, region: str, resource: Resource, name: str, namespace: str | None
 ) -> KubeObject:
-    """Return the one object of that name, in whatever namespace it is."""
+    """Return the one object of that name, in any namespace."""
     found = await _objects(cluster, region, resource, name, namespace)
     if len(found) > 1:
         namespaces = [item["metadata"]["namespace"] for item in found]
@@ -130,7 +130,7 @@ async def _one(
                 where=f"region {region}",
                 what=f"{len(found)} namespaces have a {resource.kind} {name!r}",
                 why=f"they are {', '.join(namespaces)}",
-                fix=f"say which one: -n {namespaces[0]}",
+                fix=f"choose one: -n {namespaces[0]}",
             )
         )
     return found[0]
@@ -179,14 +179,14 @@ async def _copy_log(
 
 
 def unreachable(region: str, error: Exception) -> CommandError:
-    """Return the end of a command whose region's API server did not do as it was asked."""
+    """Return the error of a region's API server that failed a request."""
     return CommandError(
         Problem(
             code="api-server",
             where=f"API server of region {region}",
-            what="it did not answer the question",
+            what="the request failed",
             why=str(error),
-            fix="see leeward status whether the region is lost; leeward fault start --region brings it back",
+            fix="check in leeward status whether the region is lost; leeward fault start --region restarts it",
         )
     )
 
@@ -198,9 +198,9 @@ def _resource(kind: str) -> Resource:
             Problem(
                 code="unknown-kind",
                 where="command line",
-                what=f"there is no kind {kind!r}",
-                why=f"known are: {', '.join(each.plural for each in BUILT_IN)}",
-                fix="name one of these; short names such as po, deploy, sts, svc work too",
+                what=f"unknown kind {kind!r}",
+                why=f"known kinds: {', '.join(each.plural for each in BUILT_IN)}",
+                fix="use one of these; short names such as po, deploy, sts, svc work too",
             )
         )
     return found

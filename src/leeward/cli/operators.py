@@ -9,7 +9,7 @@ from leeward.agent.runtime.authorization import NAME
 from leeward.base.problem import Problem
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError
-from leeward.cli.history import no_such_application, nobody_answers
+from leeward.cli.history import no_agent_answers, no_such_application
 from leeward.cli.running import run
 from leeward.cli.situation import situation
 from leeward.cli.worlds_here import choose, whole_fleet
@@ -27,8 +27,8 @@ def issue(console: Console, world: str | None, name: str, apps: list[str], right
             Problem(
                 code="unusable-name",
                 where=f"operator {name!r}",
-                what="this cannot be an operator's name",
-                why="it stands in the decision log",
+                what="it is not a valid operator name",
+                why="it is written to the decision log",
                 fix="use 1 to 64 letters, digits or . _ @ -",
             )
         )
@@ -43,17 +43,17 @@ async def _issue(world: str | None, name: str, grants: list[Grant], out: Path) -
         async with whole_fleet(chosen, await chosen.info()) as agents:
             view = situation(await agents.statuses())
         if view.revision is None:
-            raise CommandError(nobody_answers())
+            raise CommandError(no_agent_answers())
         known = [row.name for row in view.applications]
         for grant in grants:
             if grant.app is not None and grant.app not in known:
                 raise CommandError(no_such_application(grant.app, known))
         config = decode(WorldConfig, (chosen.directory / "config.json").read_text("utf-8"))
         valid = datetime.timedelta(seconds=config.certificates_s)
-        proofs = identity.read(config)
-        if not proofs.authorities:
+        fleet_identity = identity.read(config)
+        if not fleet_identity.authorities:
             raise identity.of_earlier_version(chosen.directory.name)
-        files = proofs.operator_of(name, grants, valid=valid)
+        files = fleet_identity.operator_of(name, grants, valid=valid)
     try:
         os.mkdir(out, 0o700)
     except FileExistsError as error:
@@ -71,7 +71,7 @@ def _exists(out: Path) -> Problem:
     return Problem(
         code="directory-exists",
         where=str(out),
-        what="there is something of that name",
-        why="a key that is there is not replaced",
-        fix="name a new directory",
+        what="it already exists",
+        why="existing keys are not replaced",
+        fix="choose a new directory",
     )

@@ -66,7 +66,7 @@ def _chosen(spec: Spec, name: str | None) -> Application:
             Problem(
                 code="unknown-application",
                 where="--application",
-                what=f"there is no application {name}" if name else "there are several applications",
+                what=f"unknown application {name}" if name else "there are several applications",
                 why=f"the files have {', '.join(names)}",
                 fix=suggestion(name or "", names),
             )
@@ -77,7 +77,7 @@ def _chosen(spec: Spec, name: str | None) -> Application:
 def _of_spec(
     application: Application, document: Document, environment: str | None, region: str, cluster: str, field: str
 ) -> tuple[str, str]:
-    """Return a field's value on a cluster, and the last that set it. Raises CommandError for a field there is not."""
+    """Return a field's value on a cluster, and the last that set it. Raises CommandError for an unknown field."""
     steps = [one or other for one, other in STEP.findall(field)]
     whole = variant(application, environment=environment, region=region, cluster=cluster)
     value = _found(whole.model_dump(mode="json", by_alias=True), steps)
@@ -121,7 +121,7 @@ def _of_object(
 
 
 def _unpatched(spec: Spec, application: Application, cluster: str, kind: str, name: str) -> dict[str, Any]:
-    """Return an application's object without the overrides' patches; empty where it is none of the application's."""
+    """Return an application's object without the overrides' patches; empty for any other object."""
     site = site_of(spec, cluster, engines=engine_commands(), images=Images())
     here = site.spec.application(application.metadata.name)
     items = compile_application(site.spec, here, site.region.name, site.target, home=site.home)
@@ -169,7 +169,7 @@ def _no_object(spec: Spec, others: Sequence[Mapping[str, Any]], field: str) -> P
         code="unknown-object",
         where=field,
         what=f"no cluster has a {wanted}",
-        why=f"there are {', '.join(same)}" if same else f"there is no {kind}; there are {', '.join(kinds)}",
+        why=f"known objects: {', '.join(same)}" if same else f"unknown kind {kind}; known kinds: {', '.join(kinds)}",
         fix=suggestion(wanted, sorted(names)) if same else suggestion(kind, kinds),
     )
 

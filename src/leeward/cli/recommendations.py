@@ -1,4 +1,4 @@
-"""What a cluster's vertical autoscaler recommends, beside what is requested. Nothing is changed."""
+"""The recommendations of a cluster's vertical autoscaler next to the current requests. Nothing is changed."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ HEAD = ("NAMESPACE", "NAME", "CONTAINER", "RESOURCE", "REQUESTED", "LOWER", "TAR
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One resource of one container. Quantities as Kubernetes writes them; None: nobody says."""
+    """One resource of one container. Quantities as Kubernetes writes them; None: not reported."""
 
     namespace: str
     name: str
@@ -49,7 +49,7 @@ def show(
 ) -> ExitCode:
     """Print what a cluster recommends for the containers of our workloads.
 
-    Raises CommandError for a cluster that is out of reach, does not let us in or has no vertical autoscaler;
+    Raises CommandError for a cluster that is unreachable, denies access or has no vertical autoscaler;
     ProblemsError for files or a kubeconfig that are wrong.
     """
     spec, _ = read(console, directory)
@@ -66,7 +66,9 @@ def show(
             metadata = item["metadata"]
             console.note(f"{metadata['namespace']}/{metadata['name']}: {_why_not(item)}")
     if not autoscalers:
-        console.note(f"{cluster} has no VerticalPodAutoscaler of ours: set service.autoscaling.vertical to recommend")
+        console.note(
+            f"{cluster} has no VerticalPodAutoscaler managed by Leeward: set service.autoscaling.vertical to recommend"
+        )
     return ExitCode.DONE
 
 
@@ -84,18 +86,18 @@ def _rows(autoscalers: list[KubeObject], requests: dict[tuple[str, str, str], Ku
     for item in autoscalers:
         namespace, name = item["metadata"]["namespace"], item["metadata"]["name"]
         target = item["spec"]["targetRef"]["name"]
-        for said in _of_containers(item):
-            container = requests.get((namespace, target, said["containerName"]), {})
+        for recommended in _of_containers(item):
+            container = requests.get((namespace, target, recommended["containerName"]), {})
             for resource in RESOURCES:
                 yield Recommendation(
                     namespace,
                     name,
-                    said["containerName"],
+                    recommended["containerName"],
                     resource,
                     container.get("resources", {}).get("requests", {}).get(resource),
-                    said.get("lowerBound", {}).get(resource),
-                    said.get("target", {}).get(resource),
-                    said.get("upperBound", {}).get(resource),
+                    recommended.get("lowerBound", {}).get(resource),
+                    recommended.get("target", {}).get(resource),
+                    recommended.get("upperBound", {}).get(resource),
                 )
 
 
@@ -106,8 +108,8 @@ def _of_containers(item: KubeObject) -> list[KubeObject]:
 def _why_not(item: KubeObject) -> str:
     for each in item.get("status", {}).get("conditions") or ():
         if each["type"] == "RecommendationProvided" and each["status"] != "True":
-            return f"no recommendation: {each.get('message') or each.get('reason') or 'it does not say why'}"
-    return "no recommendation yet: its recommender needs some hours of use, and has to run"
+            return f"no recommendation: {each.get('message') or each.get('reason') or 'no reason given'}"
+    return "no recommendation yet: the recommender must be running, and needs some hours of usage data"
 
 
 async def _ask(connection: Connection) -> tuple[list[KubeObject], list[KubeObject]]:
@@ -132,7 +134,7 @@ def _no_autoscaler(connection: Connection) -> Problem:
     return Problem(
         code="missing-definitions",
         where=connection.url,
-        what="the cluster knows no VerticalPodAutoscaler",
+        what="the cluster has no VerticalPodAutoscaler API",
         why="the vertical autoscaler, or at least its CustomResourceDefinitions, is not installed",
         fix="install the vertical autoscaler; its recommender is enough",
     )

@@ -1,4 +1,4 @@
-"""Ask the DNS servers of a world where an application's name leads to, as its users' resolvers would."""
+"""Query a world's DNS servers for an application's name, as its users' resolvers would."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ ANSWER_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What one region's server said."""
+    """One server's answer."""
 
     region: str
     code: str | None
@@ -36,14 +36,14 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What all servers say about one application."""
+    """All servers' answers for one application."""
 
     app: str
     host: str
     near: str | None
     answers: tuple[Resolved, ...]
     left_out: dict[str, str]
-    """Regions that are not named, and why, as the agent knows that knows most."""
+    """Regions left out of the answers, and why, from the agent with the newest state."""
 
 
 def show(console: Console, name: str | None, app: str, near: str | None, output: TableOutput) -> ExitCode:
@@ -86,11 +86,11 @@ def _names(app: str, status: Any) -> Any:
         Problem(
             code="no-such-name",
             where="command line",
-            what=f"no agent answers for an application {app}",
-            why=f"they answer for {', '.join(known)}"
+            what=f"no agent serves DNS for application {app}",
+            why=f"they serve {', '.join(known)}"
             if known
-            else "nobody answers yet, or the Fleet names no domain, or another provider of DNS",
-            fix="name one of these"
+            else "no agent answers yet, or the Fleet sets no domain or another DNS provider",
+            fix="use one of these"
             if known
             else "see leeward status; set domain in the Fleet, and leave dns.provider out",
         )
@@ -98,9 +98,9 @@ def _names(app: str, status: Any) -> Any:
 
 
 def render(console: Console, resolution: Resolution) -> str:
-    """Return the answers as a table, and what they leave out."""
-    whom = "its own users" if resolution.near is None else f"users near {resolution.near}"
-    lines = [f"{resolution.host}, for {whom}", "", _table(resolution.answers)]
+    """Return the answers as a table, and the regions they leave out."""
+    users = "its own users" if resolution.near is None else f"users near {resolution.near}"
+    lines = [f"{resolution.host}, for {users}", "", _table(resolution.answers)]
     lines += [
         console.mark(f"left out: {region}", Style.WARNING) + f", because {because}"
         for region, because in resolution.left_out.items()

@@ -1,4 +1,4 @@
-"""Restore the quorum store: a running world's as a whole, or data directories to put in place by hand."""
+"""Restore the quorum store: a running world's as a whole, or data directories to install by hand."""
 
 import time
 from pathlib import Path
@@ -10,20 +10,20 @@ from leeward.base.problem import Problem
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.render import table
-from leeward.cli.restore_world import MARKED, Wish, not_restored, restore
+from leeward.cli.restore_world import MARKED, RestoreRequest, not_restored, restore
 from leeward.cli.running import run
 from leeward.core.values import Region
 from leeward.ports.quorum import QuorumUnavailableError
 from leeward.world import engines
 from leeward.world.problems import from_os_error
 
-LEFTOVER = "repeat the same command: it stops, exchanges and starts every member again"
+LEFTOVER = "repeat the same command: it stops every member, replaces its data and starts it again"
 
 
-def world(console: Console, name: str | None, wish: Wish) -> ExitCode:
+def world(console: Console, name: str | None, request: RestoreRequest) -> ExitCode:
     """Restore the store of a running world."""
     try:
-        return run(restore(console, name, wish), console, leftover=LEFTOVER)
+        return run(restore(console, name, request), console, leftover=LEFTOVER)
     except OSError as error:
         raise from_os_error(error, "quorum store") from error
 
@@ -38,7 +38,7 @@ def store(console: Console, backup: Path, fleet: str, members: str, out: Path, r
     except (BackupError, QuorumUnavailableError) as error:
         raise CommandError(not_restored(backup, str(error))) from error
     console.data(table(("REGION", "DATA DIRECTORY"), [(name, str(path)) for name, path in made]))
-    console.note("stop every member, put each directory in the place of its member's, and start them all")
+    console.note("stop every member, replace each member's data directory with its new one, and start them all")
 
 
 async def _restore(

@@ -1,8 +1,8 @@
 """Restore the quorum store of a running world from a backup, end to end.
 
-The new data directories are made first, while everything runs. Then every member is stopped, the directories are
-exchanged, every member is started again: until the first one is started, whatever fails or interrupts puts all back as
-it was. From then on there is no way back, and an interruption only ends the waiting.
+The new data directories are created first, while everything runs. Then every member is stopped, the directories are
+exchanged, and every member is started again. Until the first one is started, any failure or interruption restores the
+previous state. After that there is no rollback, and an interruption only ends the wait.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from leeward.world.problems import from_os_error
 
 CALL_S = 10.0
 MARKED = ".marked"
-"""Beside a directory for each region: no region's name begins like this."""
+"""Beside a directory for each region; region names cannot start with a dot."""
 STOP_S = 60.0
 POLL_S = 0.2
 QUORUM_ADDRESS = 3
@@ -56,29 +56,29 @@ MEMBER = f"{DATA_VOLUME}-{NAME}-0"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asks for."""
+class RestoreRequest:
+    """What to restore, and how."""
 
     backup: Path | None
-    """None: the newest that any region has."""
+    """None: the newest of any region."""
     confirm: str | None
     dry_run: bool
     timeout_s: float
 
 
-async def restore(console: Console, name: str | None, wish: Wish) -> ExitCode:
+async def restore(console: Console, name: str | None, request: RestoreRequest) -> ExitCode:
     """Restore, and wait until every application accepts writes under a later epoch."""
     async with choose(name) as world:
         info = await world.info()
-        _check(info, wish)
-        source = await asyncio.to_thread(_source, info, wish.backup)
-        if wish.dry_run:
+        _check(info, request)
+        source = await asyncio.to_thread(_source, info, request.backup)
+        if request.dry_run:
             console.data(f"store/{info.fleet} would be restored (dry run) from {source}")
             return ExitCode.DONE
         async with whole_fleet(world, info) as agents:
             before = {row.name: row for row in situation(await agents.statuses()).applications}
             await _Restore(console, world, info).run(source)
-            after = await _wait(console, agents, before, wish.timeout_s)
+            after = await _wait(console, agents, before, request.timeout_s)
     console.data(f"store/{info.fleet} restored from {source}")
     console.data(
         table(
@@ -101,28 +101,28 @@ class _Restore:
         self._exchange = Exchange([(_data_dir(region), self._work / region.name) for region in info.regions], stamp)
 
     async def run(self, source: Path) -> None:
-        """Return when every member was started on the restored data. Raises CommandError with all as before."""
+        """Start every member on the restored data. Raises CommandError, with the previous state restored."""
         try:
             await self._prepare(source)
             await self._exchange_all()
-            # Without an await in between: from here on an interruption leaves members that run.
+            # No await in between: from here on, members run even after an interruption.
             await self._start(asyncio.create_task(self._scale(1), name="start the members"))
         finally:
             await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
-        await asyncio.to_thread(self._exchange.forget_older)
+        await asyncio.to_thread(self._exchange.remove_older)
 
     async def _start(self, starting: "asyncio.Task[None]") -> None:
         try:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # The data was exchanged: half of the members started would be the worst of all.
+            # The data was exchanged: never leave only some of the members started.
             with contextlib.suppress(CommandError):
                 await starting
-            self._console.note("the store is restored, and its members run; leeward status shows the rest")
+            self._console.note("the store is restored and its members are running; see leeward status")
             raise
 
     async def _prepare(self, source: Path) -> None:
-        self._console.progress(f"making data directories from {source}; nothing running is touched")
+        self._console.progress(f"creating data directories from {source}; nothing running is touched")
         etcd, etcdutl = engines.etcd_programs()
         regions = [region.name for region in self._info.regions]
         peer_urls = [(region.name, _peer_url(region)) for region in self._info.regions]
@@ -149,7 +149,7 @@ class _Restore:
             raise CommandError(not_restored(source, str(error))) from error
 
     async def _exchange_all(self) -> None:
-        """Stop every member and exchange the directories, or leave all as it was."""
+        """Stop every member and exchange the directories, or restore the previous state."""
         try:
             self._console.progress("stopping every member: primaries stop at the end of their lease")
             await self._scale(0)
@@ -158,19 +158,19 @@ class _Restore:
             self._console.progress("exchanging the data directories, and starting every member")
             self._exchange.do()
         except TimeoutError as error:
-            await self._put_back()
+            await self._roll_back()
             raise CommandError(_not_stopped(STOP_S)) from error
         except BaseException:
-            await self._put_back()
+            await self._roll_back()
             raise
 
-    async def _put_back(self) -> None:
-        self._console.note("putting the members' data back, and starting them as they were")
+    async def _roll_back(self) -> None:
+        self._console.note("rolling back: restoring the members' data and starting them")
         self._exchange.undo()
         await self._scale(1)
 
     async def _scale(self, replicas: int) -> None:
-        """Set the number of members of every region that runs. Raises CommandError."""
+        """Scale the member of every running region. Raises CommandError."""
         scaled = [self._scale_one(region, replicas) for region in self._running]
         for outcome in await asyncio.gather(*scaled, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -209,10 +209,10 @@ async def _wait(
                 waiting = [row for row in view.applications if not _recovered(row, before.get(row.name))]
                 if view.applications and before.keys() <= {row.name for row in view.applications} and not waiting:
                     return view.applications
-                told = "; ".join(f"{row.name}: {row.phase}: {row.because}" for row in waiting) or "no agent answers"
-                if told != because:
-                    console.progress(told)
-                because = told
+                reasons = "; ".join(f"{row.name}: {row.phase}: {row.because}" for row in waiting) or "no agent answers"
+                if reasons != because:
+                    console.progress(reasons)
+                because = reasons
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         raise CommandError(_late(because, timeout_s), code=ExitCode.TIMED_OUT) from None
@@ -227,7 +227,7 @@ def _epoch(row: ApplicationRow | None) -> str:
     return "-" if row is None else str(row.epoch)
 
 
-def _check(info: WorldInfo, wish: Wish) -> None:
+def _check(info: WorldInfo, request: RestoreRequest) -> None:
     frozen = [region.name for region in info.regions if region.state is RegionState.FROZEN]
     if frozen:
         raise CommandError(
@@ -235,25 +235,25 @@ def _check(info: WorldInfo, wish: Wish) -> None:
                 code="region-frozen",
                 where=f"region {frozen[0]}",
                 what="the store was not restored",
-                why=f"{' and '.join(frozen)} stands still: its member cannot be stopped",
+                why=f"{' and '.join(frozen)} is frozen: its member cannot be stopped",
                 fix=f"leeward fault thaw --region {frozen[0]}, or kill it",
             )
         )
-    if not wish.dry_run and wish.confirm != info.fleet:
+    if not request.dry_run and request.confirm != info.fleet:
         raise CommandError(
             Problem(
                 code="not-confirmed",
                 where="command line",
                 what=f"restoring the store of {info.fleet} stops every primary for some seconds and was not confirmed",
-                why="no --confirm was given" if wish.confirm is None else f"--confirm says {wish.confirm!r}",
-                fix=f"look first with --dry-run, then add --confirm {info.fleet}",
+                why="no --confirm was given" if request.confirm is None else f"--confirm is {request.confirm!r}",
+                fix=f"check with --dry-run first, then add --confirm {info.fleet}",
             ),
             code=ExitCode.REFUSED,
         )
 
 
 def _source(info: WorldInfo, backup: Path | None) -> Path:
-    """Return a whole backup: the given one, or the newest of any region. Raises CommandError."""
+    """Return a complete backup: the given one, or the newest of any region. Raises CommandError."""
     if backup is not None:
         try:
             backups.check(backup)
@@ -269,9 +269,9 @@ def _source(info: WorldInfo, backup: Path | None) -> Path:
             Problem(
                 code="no-backup",
                 where=f"world {info.name}",
-                what="no region has a whole backup of the store",
+                what="no region has a complete backup of the store",
                 why="agents make the first one some seconds after they start",
-                fix="leeward status --show-conditions: StoreBackedUp says why; or name a file",
+                fix="leeward status --show-conditions: StoreBackedUp shows why; or give a file",
             )
         )
     return max(newest, key=lambda each: (each.made_at_unix_s, each.revision)).path
@@ -282,9 +282,9 @@ def _claim(region: RegionInfo, claim: str) -> Path:
 
 
 def _data_dir(region: RegionInfo) -> Path:
-    """Return a member's data directory. Its volume is the pods': what they exchange there must not lead elsewhere.
+    """Return a member's data directory. Pods can write to its volume: symlinks there must not be followed.
 
-    A lost region's volumes may be gone: the member's is made again.
+    A lost region's volumes may be gone: the member's is created again.
     """
     directory = Path(region.directory)
     logs = Directories(directory).logs.name
@@ -313,8 +313,8 @@ def _unreachable(region: RegionInfo, error: Exception) -> Problem:
     return Problem(
         code="region-unreachable",
         where=f"region {region.name}",
-        what="its member of the store was neither stopped nor started",
-        why=f"its API server does not do what was asked: {error}",
+        what="its store member could not be stopped or started",
+        why=f"the request to its API server failed: {error}",
         fix=f"leeward fault kill --region {region.name}, then start it, or repeat the command when it answers",
     )
 
@@ -333,7 +333,7 @@ def _late(because: str, timeout_s: float) -> Problem:
     return Problem(
         code="timed-out",
         where="quorum store",
-        what=f"the store is restored, and not every application accepted writes within {timeout_s:g} s",
+        what=f"the store is restored, but not every application accepted writes within {timeout_s:g} s",
         why=because,
         fix="watch it with leeward status --watch, or wait longer with --timeout",
     )

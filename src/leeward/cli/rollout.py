@@ -1,4 +1,4 @@
-"""Whether a region runs what was applied: as ``kubectl rollout status`` tells of Deployments and StatefulSets."""
+"""Whether a region runs what was applied: like ``kubectl rollout status`` for Deployments and StatefulSets."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ WORKLOADS = {each.kind: each for each in (DEPLOYMENTS, STATEFUL_SETS)}
 
 
 async def unfinished(cluster: Cluster, items: Iterable[KubeObject], *, timeout_s: float) -> str | None:
-    """Return which workload of these does not run as applied yet; None when all do."""
+    """Return which workload is not rolled out yet, and why; None when all are."""
     for item in items:
         kind, name = item["kind"], item["metadata"]["name"]
         if kind in WORKLOADS:
@@ -33,7 +33,7 @@ async def unfinished(cluster: Cluster, items: Iterable[KubeObject], *, timeout_s
 def _unfinished(found: KubeObject) -> str | None:
     wanted, status = int(found["spec"].get("replicas", 1)), found.get("status", {})
     if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
-        return "the change has not been taken up"
+        return "the change has not been observed by its controller"
     updated, ready, there = (int(status.get(each, 0)) for each in ("updatedReplicas", "readyReplicas", "replicas"))
     if updated < wanted:
         return f"{updated} of {wanted} pods are new"

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[object, object, T], console: Console, *, leftover: str | None = None) -> T:
-    """Run to the end. ``leftover`` says how to clean up by hand, for whoever skips the clean-up.
+    """Run to the end. ``leftover``: how to clean up by hand, shown when the clean-up is skipped.
 
     Raises InterruptedByUserError after Ctrl-C or SIGTERM.
     """

@@ -1,4 +1,4 @@
-"""End worlds, list them, and tell where everything is."""
+"""Stop worlds, list them, and print their locations."""
 
 import importlib.metadata
 import platform
@@ -20,7 +20,7 @@ from leeward.world.model import WorldInfo
 
 
 def down(console: Console, name: str | None) -> ExitCode:
-    """End a world; nothing of it is left."""
+    """Stop a world and remove all that belongs to it."""
     world = choose(name)
     run(world.down(), console)
     console.data(f"world/{world.directory.name} down")
@@ -28,7 +28,7 @@ def down(console: Console, name: str | None) -> ExitCode:
 
 
 def listing(console: Console, output: TableOutput) -> None:
-    """Print every world that runs."""
+    """Print every running world."""
     infos = run(_infos(), console)
     if output is TableOutput.JSON:
         console.data(as_json("WorldList", {"worlds": [asdict(info) for info in infos]}))
@@ -53,7 +53,7 @@ def states(info: WorldInfo) -> str:
 
 
 def info(console: Console, name: str | None, output: TableOutput) -> None:
-    """Print versions and places; of a world too, when one runs."""
+    """Print versions and locations, including those of a world if one runs."""
     general: dict[str, Any] = {
         "version": importlib.metadata.version("leeward"),
         "python": platform.python_version(),
@@ -78,7 +78,7 @@ def info(console: Console, name: str | None, output: TableOutput) -> None:
 
 
 def places_of(world: WorldInfo) -> str:
-    """Return where everything of a world is: files, and doors by region."""
+    """Return a world's locations: files, and front doors by region."""
     general = facts(
         [
             ("world", world.name),
@@ -104,7 +104,7 @@ def front_doors(world: WorldInfo) -> str:
                 each.gateway_url,
                 each.agent_url.removeprefix("https://"),
                 each.api_url.removeprefix("https://"),
-                # As dig wants it: dig +tcp @HOST -p PORT, on the gateway's host.
+                # As dig expects it: dig +tcp @HOST -p PORT, with the gateway's host.
                 f"-p {each.dns_port}",
             )
             for each in world.regions
@@ -117,7 +117,7 @@ async def _infos() -> list[WorldInfo]:
     for name in list_worlds():
         try:
             found.append(await _info(World.open(name)))
-        except ProblemsError:  # it is starting or ending: it has no supervisor to ask
+        except ProblemsError:  # it is starting or stopping: it has no supervisor to query
             continue
     return found
 
@@ -128,7 +128,7 @@ async def _info(world: World) -> WorldInfo:
 
 
 def _engines() -> dict[str, str | None]:
-    """Return where each engine is; None for those that leeward doctor complains about."""
+    """Return the version and path of each engine; all None when leeward doctor reports a problem with one."""
     try:
         found = engines.locate()
     except ProblemsError:

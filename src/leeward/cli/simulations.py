@@ -31,12 +31,12 @@ PROGRESS_EVERY_S = 2.0
 WORST = 3
 CHUNK = 4
 FREEZES_S = (2.0, 5.0, 8.0, 20.0, 30.0)
-"""For how long machines are often frozen: shown where the fleet's file gives nothing."""
+"""Typical lengths of freezes: used where the fleet's file gives none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user wants predicted."""
+class SimulationRequest:
+    """What to simulate."""
 
     directory: Path
     app: str | None
@@ -62,36 +62,36 @@ def names(console: Console) -> None:
     console.data("\n".join(kind + ("" if kind in INCIDENTS else "  (only when named)") for kind in Kind))
 
 
-def predict(console: Console, wish: Wish, output: TableOutput) -> ExitCode:
-    """Run what the user wants and print it."""
-    spec = load(wish.directory)
-    application = _application(spec, wish)
-    fleet = fleet_of(spec, application, None if wish.mode is None else ReplicationMode(wish.mode))
-    kinds = _kinds(wish.faults)
-    seeds = range(1, wish.runs + 1) if wish.seed is None else (wish.seed,)
-    questions = [Question(fleet, kinds, wish.hours, seed) for seed in seeds]
+def predict(console: Console, request: SimulationRequest, output: TableOutput) -> ExitCode:
+    """Run the simulation and print the prediction."""
+    spec = load(request.directory)
+    application = _application(spec, request)
+    fleet = fleet_of(spec, application, None if request.mode is None else ReplicationMode(request.mode))
+    kinds = _kinds(request.faults)
+    seeds = range(1, request.runs + 1) if request.seed is None else (request.seed,)
+    questions = [Question(fleet, kinds, request.hours, seed) for seed in seeds]
     began_s = time.monotonic()
-    runs = list(_answers(console, questions, wish.jobs))
+    runs = list(_answers(console, questions, request.jobs))
     took_s = time.monotonic() - began_s
     worst = sorted(runs, key=lambda run: (run.violation is None, -run.rto_s, run.seed))[:WORST]
-    telling = story(Question(fleet, kinds, wish.hours, worst[0].seed))
-    document = _document(fleet, runs, worst, telling, took_s)
-    document |= {"hours": wish.hours, "capacity": capacity(spec, application)}
+    timeline = story(Question(fleet, kinds, request.hours, worst[0].seed))
+    document = _document(fleet, runs, worst, timeline, took_s)
+    document |= {"hours": request.hours, "capacity": capacity(spec, application)}
     console.data(json.dumps(document, indent=2) if output is TableOutput.JSON else _table(document))
     return ExitCode.DONE if document["passed"] else ExitCode.NO
 
 
-def _application(spec: Spec, wish: Wish) -> Application:
+def _application(spec: Spec, request: SimulationRequest) -> Application:
     named = {each.metadata.name: each for each in spec.applications}
-    if wish.app is None and len(named) == 1:
+    if request.app is None and len(named) == 1:
         return next(iter(named.values()))
-    if wish.app in named:
-        return named[wish.app]
+    if request.app in named:
+        return named[request.app]
     raise CommandError(
         Problem(
             code="which-application",
-            where=str(wish.directory),
-            what=f"there is no application {wish.app}" if wish.app else f"there are {len(named)} applications",
+            where=str(request.directory),
+            what=f"unknown application {request.app}" if request.app else f"there are {len(named)} applications",
             why="one application is simulated at a time",
             fix=f"--app {' | '.join(sorted(named))}",
         )
@@ -105,8 +105,8 @@ def _kinds(wanted: Sequence[str]) -> tuple[Kind, ...]:
             Problem(
                 code="unknown-fault",
                 where="--fault",
-                what=f"there is no fault {', '.join(unknown)}",
-                why="faults are chosen by name",
+                what=f"unknown fault {', '.join(unknown)}",
+                why="faults are selected by name",
                 fix="leeward simulate -f DIR --fault list",
             )
         )
@@ -114,7 +114,7 @@ def _kinds(wanted: Sequence[str]) -> tuple[Kind, ...]:
 
 
 def _answers(console: Console, questions: Sequence[Question], jobs: int | None) -> Iterator[Run]:
-    """Yield every run in the order of the seeds, whoever computed it, and say how far that is.
+    """Yield every run in the order of the seeds, and report progress.
 
     Raises InterruptedByUserError after Ctrl-C or SIGTERM; no process is left then.
     """
@@ -123,13 +123,13 @@ def _answers(console: Console, questions: Sequence[Question], jobs: int | None) 
     done = 0
     try:
         with _computing(questions, processes) as found:
-            said_s = first_s = time.monotonic()
+            reported_s = first_s = time.monotonic()
             for done, run in enumerate(found, start=1):
                 now_s = time.monotonic()
                 if done == 1:
                     first_s = now_s
-                elif now_s - said_s >= PROGRESS_EVERY_S and done < len(questions):
-                    said_s = now_s
+                elif now_s - reported_s >= PROGRESS_EVERY_S and done < len(questions):
+                    reported_s = now_s
                     left_s = (now_s - first_s) / (done - 1) * (len(questions) - done)
                     console.progress(f"{done} of {len(questions)} runs, about {left_s:.0f} s to go")
                 yield run
@@ -140,13 +140,13 @@ def _answers(console: Console, questions: Sequence[Question], jobs: int | None) 
 
 @contextmanager
 def _computing(questions: Sequence[Question], processes: int) -> Iterator[Iterator[Run]]:
-    """Give the answers, in order, from as many processes; they end with the context."""
+    """Yield the answers in order, computed by this many processes; they end with the context."""
     if processes == 1:
         yield map(answer, questions)
         return
-    # Its start unblocks the signals that the workers are to inherit blocked: so it comes first.
+    # Starting it unblocks the signals that the workers must inherit blocked, so it comes first.
     resource_tracker.ensure_running()
-    # Fresh interpreters: nothing of this process is inherited but what signals it blocks. Ctrl-C is for us alone.
+    # Fresh interpreters inherit only the blocked signals: Ctrl-C is handled by this process alone.
     held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         pool = multiprocessing.get_context("spawn").Pool(processes)
@@ -169,7 +169,7 @@ def _percentiles(values: Sequence[float]) -> Percentiles:
 
 
 def _document(
-    fleet: Fleet, runs: Sequence[Run], worst: Sequence[Run], telling: list[str], took_s: float
+    fleet: Fleet, runs: Sequence[Run], worst: Sequence[Run], timeline: list[str], took_s: float
 ) -> dict[str, Any]:
     rto, rpo = _percentiles([run.rto_s for run in runs]), _percentiles([run.rpo_s for run in runs])
     moved = [run.rto_s for run in runs if run.failovers]
@@ -207,8 +207,8 @@ def _document(
             {"seed": run.seed, "rto_s": round(run.rto_s, 3), "lost": run.lost, "incidents": list(run.incidents)}
             for run in worst
         ],
-        "story": telling,
-        # Of what is told about, the part that was lived through; the rest was quiet, and left out.
+        "story": timeline,
+        # The part of represented_s that was simulated; the rest was quiet and was skipped.
         "virtual_s": round(observed_s - sum(run.skipped_s for run in runs), 1),
         "represented_s": round(observed_s, 1),
         "took_s": round(took_s, 1),
@@ -217,7 +217,7 @@ def _document(
 
 
 def _patience(fleet: Fleet) -> dict[str, Any]:
-    """Return which freezes of the primary's region fail over: those of the fleet's file, else of a few lengths."""
+    """Return which freezes of the primary's region cause a failover: those of the fleet's file, else typical ones."""
     heartbeat_s, waits_s = timers.derive(max(fleet.rtt_s.values())).heartbeat_s, fleet.patience.takeover_s
     given = {each.lasting_s: each.per_year for each in fleet.freezes} or dict.fromkeys(FREEZES_S)
     return {
@@ -231,22 +231,22 @@ def _patience(fleet: Fleet) -> dict[str, Any]:
     }
 
 
-def _frozen(patience: dict[str, Any]) -> Iterator[str]:
-    """Yield what freezes of the primary's region cost, in sentences."""
-    for fails, told in ((False, "waited for"), (True, "fails over, needlessly if it wakes")):
+def _freeze_lines(patience: dict[str, Any]) -> Iterator[str]:
+    """Yield the effect of freezes of the primary's region, in sentences."""
+    for fails, effect in ((False, "tolerated"), (True, "fails over, needlessly if the region resumes")):
         lengths = [
-            f"{each['lasting_s']:g} s" + ("" if each["per_year"] is None else f" ({each['per_year']:g} a year)")
+            f"{each['lasting_s']:g} s" + ("" if each["per_year"] is None else f" ({each['per_year']:g} per year)")
             for each in patience["freezes"]
             if each["fails_over"] is fails
         ]
         if lengths:
-            yield f"frozen for {', '.join(lengths)}: {told}"
+            yield f"frozen for {', '.join(lengths)}: {effect}"
     if patience["needless_per_year"] is not None:
-        yield f"needless failovers a year by freezes: {patience['needless_per_year']:g}"
+        yield f"needless failovers per year due to freezes: {patience['needless_per_year']:g}"
 
 
 def _table(document: dict[str, Any]) -> str:
-    """Return the prediction for people."""
+    """Return the prediction as text."""
     objectives, rto, rpo = document["objectives"], document["rto_write_s"], document["rpo_s"]
     moved, met = document["rto_failover_s"], objectives["met"]
 
@@ -265,20 +265,20 @@ def _table(document: dict[str, Any]) -> str:
         f"{'OBJECTIVE':<12}{'TARGET':>10}{'PREDICTED':>12}   MET",
         f"{'rto-write':<12}{rto_target:>10}{rto['max']:>10.2f} s   {yes('rto')}",
         f"{'rpo':<12}{rpo_target:>10}{rpo['max']:>10.2f} s   {yes('rpo')}",
-        f"{'promises':<12}{'all kept':>10}{f'{broken} broken' if broken else 'all kept':>12}   {yes('safety')}",
+        f"{'safety':<12}{'no breach':>10}{f'{broken} breached' if broken else 'no breach':>12}   {yes('safety')}",
         "",
         f"{'IMPACT':<34}{'P50':>8}{'P99':>8}{'MAX':>8}",
         _row("longest time without a write (s)", rto),
-        *([_row("the same, where the primary moved", moved)] if moved is not None else []),
+        *([_row("the same, in runs with a failover", moved)] if moved is not None else []),
         _row("acknowledged writes lost (s)", rpo),
         f"{'acknowledged writes':<34}{document['acknowledged']:>24}",
         f"{'lost':<34}{document['lost']:>24}",
-        f"{'changes of primary':<34}{document['failovers']:>24}",
+        f"{'failovers':<34}{document['failovers']:>24}",
         f"{'of them needless':<42}{document['needless_failovers']:>16}",
         f"{'write availability':<34}{document['availability']:>22.2f} %",
-        *_frozen(document["patience"]),
+        *_freeze_lines(document["patience"]),
         *(f"capacity: {each}" for each in document["capacity"]),
-        *(f"broken promise in run {each['seed']}: {each['because']}" for each in document["violations"]),
+        *(f"violation in run {each['seed']}: {each['because']}" for each in document["violations"]),
         "",
         f"{'WORST RUNS':<14}{'NO WRITES':>10}{'LOST':>7}   WHAT HAPPENED",
         *(
@@ -288,7 +288,7 @@ def _table(document: dict[str, Any]) -> str:
             for each in document["worst"]
         ),
         "",
-        f"the story of run {document['worst'][0]['seed']}, in seconds since the first incident began:",
+        f"timeline of run {document['worst'][0]['seed']}, in seconds since the first incident began:",
         *document["story"],
     ]
     return "\n".join(lines)
@@ -296,7 +296,7 @@ def _table(document: dict[str, Any]) -> str:
 
 def _left_out(document: dict[str, Any]) -> str:
     lived, represented = document["virtual_s"], document["represented_s"]
-    return f" ({lived:.0f} s lived through, the rest was quiet)" if lived < represented else ""
+    return f" ({lived:.0f} s simulated, the rest was idle)" if lived < represented else ""
 
 
 def _row(name: str, found: dict[str, float]) -> str:

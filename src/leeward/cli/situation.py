@@ -32,11 +32,11 @@ class ApplicationRow:
     """Of the standby that is furthest behind; None while no standby streams."""
     rpo_s: float | None
     """The writes that the loss of the primary's region would take now, by its agent's measure: how far the standby is
-    behind that is nearest to it. None while that agent is silent or nobody streams; resolution 0.1 s."""
+    behind that is nearest to it. None while that agent is silent or no standby streams; resolution 0.1 s."""
     paused: bool
     because: str
     last_failover: Mapping[str, Any] | None = None
-    """As the agent tells it that all this comes from: epoch, at_unix_s, to, because, stages_s."""
+    """From the agent that all this comes from: epoch, at_unix_s, to, because, stages_s."""
     conditions: tuple[Mapping[str, Any], ...] = ()
     """``metav1.Condition`` each."""
     changing: str | None = None
@@ -46,7 +46,7 @@ class ApplicationRow:
     needless_lost: int = 0
     """Acknowledged transactions that those lost; only in async."""
     needless_gap_s: float = 0.0
-    """How long those kept writes from being accepted, together."""
+    """How long those interrupted writes, in total."""
     withheld_failovers: int = 0
     """Failovers that were decided and not started: `failover: observe`."""
     data_regions: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class ApplicationRow:
 
 @dataclass(frozen=True, slots=True)
 class RegionRow:
-    """One region's part in one application; of a region that is not heard within the lease, only for how long."""
+    """One region's part in one application; without a heartbeat within the lease, only the heartbeat's age."""
 
     region: str
     application: str
@@ -68,9 +68,9 @@ class RegionRow:
     heartbeat_age_s: float | None
     problem: str | None
     users_to: tuple[str, ...]
-    """Where DNS sends the users near this region; nothing where somebody else answers."""
+    """Where DNS sends the users near this region; empty where another provider serves DNS."""
     deep: Mapping[str, Any] | None = None
-    """What a pod said last when its own agent asked whether it can do all its work: healthy, because, age_s."""
+    """A pod's last answer to its own agent's deep health check: healthy, because, age_s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What ``status`` shows; None and empty while nobody knows anything."""
+    """What ``status`` shows; None and empty while no agent knows the store's state."""
 
     revision: int | None
     age_s: float | None
@@ -101,7 +101,7 @@ class Situation:
 def situation(answers: Sequence[Answer]) -> Situation:
     """Return the view of the newest answer."""
     silent = tuple(
-        Silence(answer.region, answer.because or f"it answered {answer.status}")
+        Silence(answer.region, answer.because or f"HTTP status {answer.status}")
         for answer in answers
         if answer.status != 200
     )
@@ -143,21 +143,21 @@ def situation(answers: Sequence[Answer]) -> Situation:
 
 
 def _conditions(best: Answer, answers: Sequence[Answer], app: str) -> tuple[Mapping[str, Any], ...]:
-    """Return what the newest answer tells, each since the moment that the longest watcher of the same status saw."""
+    """Return the newest answer's conditions, each with the earliest transition that any agent saw for its status."""
 
-    def told(answer: Answer) -> Sequence[Mapping[str, Any]]:
+    def reported(answer: Answer) -> Sequence[Mapping[str, Any]]:
         found: Sequence[Mapping[str, Any]] = answer.body.get("conditions", {}).get(app, [])
         return found
 
     since: dict[tuple[str, str], str] = {}
-    for each in (each for answer in answers if answer.status == 200 for each in told(answer)):
+    for each in (each for answer in answers if answer.status == 200 for each in reported(answer)):
         key, at = (each["type"], each["status"]), each["lastTransitionTime"]
         since[key] = min(at, since.get(key, at))
-    return tuple({**each, "lastTransitionTime": since[each["type"], each["status"]]} for each in told(best))
+    return tuple({**each, "lastTransitionTime": since[each["type"], each["status"]]} for each in reported(best))
 
 
 def _deep(answers: Sequence[Answer], region: str, app: str) -> Mapping[str, Any] | None:
-    """Return what a region's own agent heard from its pods; nobody else asks them."""
+    """Return what a region's own agent heard from its pods; other agents do not query them."""
     own = next((answer.body for answer in answers if answer.region == region and answer.status == 200), {})
     found: Mapping[str, Any] | None = own.get("deep", {}).get(app)
     return found
@@ -189,8 +189,10 @@ def _gateway_problem(region: Region, heartbeats: Heartbeats) -> str | None:
 
 def _lags_s(answers: Sequence[Answer], topology: Topology) -> Mapping[str, float]:
     """Return how far each standby is behind, as the primary's agent measures it."""
-    told = next((answer.body for answer in answers if answer.region == topology.primary and answer.status == 200), {})
-    lags: Mapping[str, float] = told.get("lags_s", {}).get(topology.app, {})
+    primary_view = next(
+        (answer.body for answer in answers if answer.region == topology.primary and answer.status == 200), {}
+    )
+    lags: Mapping[str, float] = primary_view.get("lags_s", {}).get(topology.app, {})
     return lags
 
 

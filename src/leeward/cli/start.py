@@ -1,4 +1,4 @@
-"""Start a world and wait until it is ready; what is missing, and why, when it does not get there."""
+"""Start a world and wait until it is ready; report what is missing, and why, if it is not ready in time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -29,16 +29,16 @@ POLL_S = 0.2
 POD_POLL_S = 1.0
 CLUSTER_TIMEOUT_S = 2.0
 HOME_TIMEOUT_S = 20.0
-"""A region that lost its lease while all were starting gets its users back in a ramp: longer nobody waits for it."""
+"""A region that lost its lease during start-up gets its users back in a ramp: wait this long for it at most."""
 HOMES = (Policy.LATENCY, Policy.GEOGRAPHIC)
-"""Policies that lead users to the region they are in."""
+"""Policies that route users to the region they are in."""
 RESTARTS_TOO_MANY = 4
-"""A pod may fail while what it needs is starting; that often it will not come up."""
+"""A pod may fail while its dependencies start; after this many restarts it counts as failing."""
 LOG_LINES = 5
 
 
 def up(console: Console, directory: Path, *, name: str, timeout_s: float) -> ExitCode:
-    """Start a world, wait, and print where everything is."""
+    """Start a world, wait until it is ready, and print its locations."""
     spec, info = run(_up(console, directory, name, timeout_s), console, leftover=f"leeward down --world {name}")
     world = "" if name == "default" else f" --world {name}"
     first, *others = spec.applications
@@ -64,7 +64,7 @@ async def _up(console: Console, directory: Path, name: str, timeout_s: float) ->
 
 
 def applications_of(spec: Spec) -> str:
-    """Return how several applications are told apart: by host, and by the gateways' ports for their databases."""
+    """Return how to reach each of several applications: by host, and by the gateways' ports for their databases."""
     rows = []
     for application in spec.applications:
         ports = doors(spec, application)
@@ -76,9 +76,9 @@ def applications_of(spec: Spec) -> str:
 
 
 async def start(console: Console, directory: Path, name: str, timeout_s: float) -> tuple[Spec, World]:
-    """Return a world that is ready; when it does not get there, on Ctrl-C or SIGKILL, nothing of it is left.
+    """Return a world that is ready; on failure, Ctrl-C or SIGKILL nothing of it is left.
 
-    Afterwards it still ends with this process, until it is kept.
+    Afterwards it still ends with this process, until ``keep`` is called.
     Raises CommandError, ProblemsError.
     """
     assembly = assemble.assemble(directory, name)
@@ -93,25 +93,25 @@ async def start(console: Console, directory: Path, name: str, timeout_s: float) 
 
 
 async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: float) -> None:
-    """Return when every application is steady, and users are led to the region they are in.
+    """Wait until every application is steady, and users are routed to the region they are in.
 
-    Raises CommandError when applications do not become steady; for users it waits a little only.
+    Raises CommandError when applications do not become steady; for users it waits HOME_TIMEOUT_S at most.
     """
     info = await world.info()
     urls = {Region(region.name): region.agent_url for region in info.regions}
-    said: Sequence[str] = ()
-    missing: Sequence[str] = ("nobody has answered yet",)
+    reported: Sequence[str] = ()
+    missing: Sequence[str] = ("no agent has answered yet",)
     async with AsyncExitStack() as stack:
         fleet = await stack.enter_async_context(HttpFleet(urls, world.operator_directory))
         clusters = {region.name: await stack.enter_async_context(cluster_in(world, region)) for region in info.regions}
-        watching = asyncio.create_task(_until_hopeless(world, clusters))
+        watching = asyncio.create_task(_until_failed(world, clusters))
         try:
             async with asyncio.timeout(timeout_s):
                 while missing and not watching.done():
                     missing = await _missing(fleet, spec)
-                    if missing and missing[:1] != said[:1]:
+                    if missing and missing[:1] != reported[:1]:
                         console.progress(f"waiting: {missing[0]}")
-                        said = missing
+                        reported = missing
                     await asyncio.sleep(POLL_S if missing else 0)
         except TimeoutError:
             raise CommandError(_late(timeout_s, missing), code=ExitCode.TIMED_OUT) from None
@@ -120,8 +120,8 @@ async def wait_ready(console: Console, world: World, spec: Spec, timeout_s: floa
             await asyncio.wait([watching])
         if missing:
             raise CommandError(watching.result())
-        astray = await _astray(console, await stack.enter_async_context(whole_fleet(world, info)), spec)
-    console.progress("everything is ready" + (f", though {astray[0]}" if astray else ""))
+        misrouted = await _wait_routed_home(console, await stack.enter_async_context(whole_fleet(world, info)), spec)
+    console.progress("everything is ready" + (f", but {misrouted[0]}" if misrouted else ""))
 
 
 async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
@@ -144,21 +144,21 @@ async def _missing(fleet: HttpFleet, spec: Spec) -> list[str]:
     return lacking
 
 
-async def _astray(console: Console, agents: Agents, spec: Spec) -> list[str]:
-    """Wait until users are led to the region they are in, and return what keeps some from it after a while."""
+async def _wait_routed_home(console: Console, agents: Agents, spec: Spec) -> list[str]:
+    """Wait until users are routed to the region they are in; return what still prevents that at the timeout."""
     loop = asyncio.get_running_loop()
     give_up_s = loop.time() + HOME_TIMEOUT_S
-    said = ""
-    while (astray := _led_elsewhere(spec, await agents.statuses())) and loop.time() < give_up_s:
-        if astray[0] != said:
-            said = astray[0]
-            console.progress(f"waiting: {said}")
+    reported = ""
+    while (misrouted := _misrouted(spec, await agents.statuses())) and loop.time() < give_up_s:
+        if misrouted[0] != reported:
+            reported = misrouted[0]
+            console.progress(f"waiting: {reported}")
         await asyncio.sleep(POLL_S)
-    return astray
+    return misrouted
 
 
-def _led_elsewhere(spec: Spec, answers: Sequence[Answer]) -> list[str]:
-    """Return whom each region's own agent leaves out, and whose users it leads elsewhere."""
+def _misrouted(spec: Spec, answers: Sequence[Answer]) -> list[str]:
+    """Return the regions that each agent leaves out of DNS, and the users it routes to other regions."""
     found: list[str] = []
     placed = {application.metadata.name: spec.placement(application) for application in spec.applications}
     for answer in answers:
@@ -166,15 +166,15 @@ def _led_elsewhere(spec: Spec, answers: Sequence[Answer]) -> list[str]:
             found.append(f"the agent of {answer.region} does not answer yet")
             continue
         for app, name in (answer.body["names"] or {}).items():
-            found += [f"{answer.region} leads nobody to {region}: {why}" for region, why in name["left_out"].items()]
-            led_to = name["leads_to"][answer.region]
-            if name["policy"] in HOMES and answer.region in placed[app] and led_to != [answer.region]:
-                found.append(f"users of {app} in {answer.region} are still led to {', '.join(led_to)}")
+            found += [f"DNS in {answer.region} leaves out {region}: {why}" for region, why in name["left_out"].items()]
+            routed_to = name["leads_to"][answer.region]
+            if name["policy"] in HOMES and answer.region in placed[app] and routed_to != [answer.region]:
+                found.append(f"users of {app} in {answer.region} are still routed to {', '.join(routed_to)}")
     return found
 
 
-async def _until_hopeless(world: World, clusters: dict[str, KubernetesCluster]) -> Problem:
-    """Return why the world will not become ready, once a region has ended or a pod keeps failing."""
+async def _until_failed(world: World, clusters: dict[str, KubernetesCluster]) -> Problem:
+    """Return why the world cannot become ready, once a region has ended or a pod keeps failing."""
     while True:
         for ended in (await world.info()).regions:
             if ended.state is RegionState.LOST:
@@ -209,8 +209,8 @@ async def _failing(region: str, cluster: KubernetesCluster, pod: KubeObject, sta
     return Problem(
         code="pod-failing",
         where=f"region {region}, pod {namespace}/{name}, container {status['name']}",
-        what=f"it ended {status['restartCount']} times and does not become ready",
-        why=f"its last words: {words or 'none'}",
+        what=f"it restarted {status['restartCount']} times and does not become ready",
+        why=f"its last log lines: {words or 'none'}",
         fix="fix the errors above in the application's files or its program, then start the world again",
     )
 
@@ -221,7 +221,7 @@ def _lost(region: RegionInfo) -> Problem:
         where=f"region {region.name}",
         what="it ended while the world was starting",
         why=region.because,
-        fix="leeward doctor tells whether this machine has what it takes; then start the world again",
+        fix="run leeward doctor to check this machine, then start the world again",
     )
 
 
@@ -229,7 +229,7 @@ def _late(timeout_s: float, missing: Sequence[str]) -> Problem:
     return Problem(
         code="not-ready",
         where="world",
-        what=f"it was not ready within {timeout_s:g} s and is stopped again",
+        what=f"it was not ready within {timeout_s:g} s and was stopped",
         why="; ".join(missing),
-        fix="wait longer with --timeout; leeward doctor tells whether this machine has what it takes",
+        fix="wait longer with --timeout; run leeward doctor to check this machine",
     )

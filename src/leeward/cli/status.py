@@ -39,7 +39,7 @@ WITHOUT_FAILOVER = ("FailoverPaused", "FailoverObserved")
 def show(
     console: Console, name: str | None, app: str | None, form: Form, *, watch: bool, conditions: bool = False
 ) -> ExitCode:
-    """Print the status, of one application only if ``app`` is given, once or again and again until Ctrl-C."""
+    """Print the status, of one application only if ``app`` is given, once or every second until Ctrl-C."""
     work = _watch if watch else _once
     return run(work(console, name, app, form, conditions=conditions), console)
 
@@ -84,7 +84,7 @@ async def _look(
 
 
 def only(app: str | None, view: Situation) -> Situation:
-    """Return what concerns one application. Raises CommandError for one that is unknown."""
+    """Return the part of one application. Raises CommandError if it is unknown."""
     if app is None or view.revision is None:
         return view
     applications = tuple(row for row in view.applications if row.name == app)
@@ -93,9 +93,9 @@ def only(app: str | None, view: Situation) -> Situation:
             Problem(
                 code="no-such-application",
                 where="command line",
-                what=f"there is no application {app}",
+                what=f"unknown application {app}",
                 why=f"the fleet has {', '.join(row.name for row in view.applications) or 'none yet'}",
-                fix="name one of these, or none to see them all",
+                fix="use one of these names, or omit it to see all",
             )
         )
     return replace(
@@ -107,7 +107,7 @@ def only(app: str | None, view: Situation) -> Situation:
 
 
 def _objectives(info: WorldInfo) -> dict[str, float]:
-    """Return each application's RPO in seconds; nothing when the files have gone or changed for the worse."""
+    """Return each application's RPO in seconds; empty when the files are missing or invalid."""
     try:
         spec = load(Path(info.files[0]))
     except (ProblemsError, IndexError):
@@ -163,12 +163,12 @@ def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
             off = console.mark(f"{row.name}: automatic failover is off", Style.WARNING)
             lines.append(f"{off}, because failover is set to observe; {row.withheld_failovers} withheld so far")
         lines += [
-            console.mark(f"{row.name}: {each['type']} is {each['status']}", Style.WARNING) + f", because {told}"
+            console.mark(f"{row.name}: {each['type']} is {each['status']}", Style.WARNING) + f", because {message}"
             for each in row.conditions
             if _worrying(each)
             and each["type"] not in SHOWN_ELSEWHERE
             and each["reason"] not in WITHOUT_FAILOVER
-            and (told := each["message"]) != row.because
+            and (message := each["message"]) != row.because
         ]
     lines += [
         console.mark(f"{each.application}: deep health fails in {each.region}", Style.WARNING)

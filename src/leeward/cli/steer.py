@@ -1,4 +1,4 @@
-"""Ask the agents for a change, and wait until it is done. The agents decide; they refuse what is unsafe."""
+"""Request a change from the agents, and wait until it is done. The agents decide; they refuse what is unsafe."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from leeward.base.problem import Problem
 from leeward.cli.agents import Agents
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.history import no_such_application, nobody_answers
+from leeward.cli.history import no_agent_answers, no_such_application
 from leeward.cli.running import run
 from leeward.cli.situation import ApplicationRow, situation
 from leeward.cli.worlds_here import agents_of, choose, region_of
@@ -25,12 +25,12 @@ DONE = {
     "resume": "resumed",
 }
 AGENTS_DRY_RUN = ("switchover", "failover")
-"""What the agents themselves can try without doing it."""
+"""Changes that agents can evaluate without making them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What an operator wants."""
+class Change:
+    """A change that an operator requests."""
 
     verb: str
     app: str
@@ -44,67 +44,67 @@ class Order:
 def ask(
     console: Console,
     world: str | None,
-    order: Order,
+    change: Change,
     *,
     timeout_s: float,
     dry_run: bool,
     confirm: str | None = None,
 ) -> ExitCode:
-    """Ask, wait if the order says so, and print what was done."""
-    if order.dangerous and not dry_run and confirm != order.app:
-        raise CommandError(_unconfirmed(order, confirm), code=ExitCode.REFUSED)
-    return run(_ask(console, world, order, timeout_s, dry_run=dry_run), console)
+    """Request a change, wait if it says so, and print what was done."""
+    if change.dangerous and not dry_run and confirm != change.app:
+        raise CommandError(_unconfirmed(change, confirm), code=ExitCode.REFUSED)
+    return run(_ask(console, world, change, timeout_s, dry_run=dry_run), console)
 
 
-async def _ask(console: Console, name: str | None, order: Order, timeout_s: float, *, dry_run: bool) -> ExitCode:
+async def _ask(console: Console, name: str | None, change: Change, timeout_s: float, *, dry_run: bool) -> ExitCode:
     async with choose(name) as world:
         info = await world.info()
-        if "to" in order.body:
-            region_of(info, order.body["to"])
+        if "to" in change.body:
+            region_of(info, change.body["to"])
         async with agents_of(world, info) as agents:
-            before = await _row(agents, order.app)
-            path = f"/v1/apps/{order.app}/{order.verb}"
-            if dry_run and order.verb not in AGENTS_DRY_RUN:
+            before = await _row(agents, change.app)
+            path = f"/v1/apps/{change.app}/{change.verb}"
+            if dry_run and change.verb not in AGENTS_DRY_RUN:
                 console.data(
-                    f"application/{order.app} {DONE[order.verb]} (dry run): POST {path} {json.dumps(order.body)}"
+                    f"application/{change.app} {DONE[change.verb]} (dry run): POST {path} {json.dumps(change.body)}"
                 )
                 return ExitCode.DONE
-            body = {**order.body, "dry_run": True} if dry_run else order.body
+            body = {**change.body, "dry_run": True} if dry_run else change.body
             answer = await agents.change(path, body, timeout_s=REQUEST_TIMEOUT_S)
             if answer.silent:
-                raise CommandError(nobody_answers())
+                raise CommandError(no_agent_answers())
             if answer.status != 200:
-                raise CommandError(_refused(order, answer.body), code=_code(answer.status))
+                raise CommandError(_refused(change, answer.body), code=_code(answer.status))
             if dry_run:
-                console.data(f"application/{order.app} {DONE[order.verb]} (dry run): {answer.body['because']}")
+                console.data(f"application/{change.app} {DONE[change.verb]} (dry run): {answer.body['because']}")
                 return ExitCode.DONE
-            if order.wait_for_primary or order.wait_for_mode:
-                await _wait(console, agents, order, before, timeout_s)
-    console.data(f"application/{order.app} {DONE[order.verb]}")
+            if change.wait_for_primary or change.wait_for_mode:
+                await _wait(console, agents, change, before, timeout_s)
+    console.data(f"application/{change.app} {DONE[change.verb]}")
     return ExitCode.DONE
 
 
 async def switch_over(console: Console, agents: Agents, app: str, to: str, timeout_s: float) -> None:
     """Move a primary and return when it accepts writes there. Raises CommandError when it is refused or fails."""
-    order = Order("switchover", app, {"to": to}, wait_for_primary=to)
+    change = Change("switchover", app, {"to": to}, wait_for_primary=to)
     before = await _row(agents, app)
-    answer = await agents.change(f"/v1/apps/{app}/switchover", order.body, timeout_s=REQUEST_TIMEOUT_S)
+    answer = await agents.change(f"/v1/apps/{app}/switchover", change.body, timeout_s=REQUEST_TIMEOUT_S)
     if answer.silent:
-        raise CommandError(nobody_answers())
+        raise CommandError(no_agent_answers())
     if answer.status != 200:
-        raise CommandError(_refused(order, answer.body), code=_code(answer.status))
-    await _wait(console, agents, order, before, timeout_s)
+        raise CommandError(_refused(change, answer.body), code=_code(answer.status))
+    await _wait(console, agents, change, before, timeout_s)
 
 
 async def _row(agents: Agents, app: str) -> ApplicationRow:
     row = await _look(agents, app)
     if row is None:
-        raise CommandError(nobody_answers())
+        raise CommandError(no_agent_answers())
     return row
 
 
 async def _look(agents: Agents, app: str) -> ApplicationRow | None:
-    """Return how the application stands; None when no agent answers."""
+    """Return the application's state; None when no agent answers."""
     view = situation(await agents.statuses())
     if view.revision is None:
         return None
@@ -114,32 +114,32 @@ async def _look(agents: Agents, app: str) -> ApplicationRow | None:
     raise CommandError(no_such_application(app, [row.name for row in view.applications]))
 
 
-async def _wait(console: Console, agents: Agents, order: Order, before: ApplicationRow, timeout_s: float) -> None:
-    """Follow the change. Raises CommandError as soon as it cannot succeed any more, or when time is up."""
-    moved, said = False, before.because
+async def _wait(console: Console, agents: Agents, change: Change, before: ApplicationRow, timeout_s: float) -> None:
+    """Wait for the change. Raises CommandError as soon as it can no longer succeed, or on timeout."""
+    moved, reported = False, before.because
     row = before
     try:
         async with asyncio.timeout(timeout_s):
-            while not _reached(order, row):
-                if row.because != said:
-                    said = row.because
-                    console.progress(f"{row.phase}: {said}")
+            while not _reached(change, row):
+                if row.because != reported:
+                    reported = row.because
+                    console.progress(f"{row.phase}: {reported}")
                 moved = moved or row.phase != "steady"
-                if moved and row.phase == "steady" and order.wait_for_primary not in (None, row.primary):
-                    raise CommandError(_aborted(order, row), code=ExitCode.NO)
+                if moved and row.phase == "steady" and change.wait_for_primary not in (None, row.primary):
+                    raise CommandError(_aborted(change, row), code=ExitCode.NO)
                 await asyncio.sleep(POLL_S)
-                # What was asked for goes on, though all agents may be too late for one look.
-                row = await _look(agents, order.app) or row
+                # The change continues even if no agent answers in time once.
+                row = await _look(agents, change.app) or row
     except TimeoutError:
-        raise CommandError(_late(order, row, timeout_s), code=ExitCode.TIMED_OUT) from None
-    if row.because != said:
+        raise CommandError(_late(change, row, timeout_s), code=ExitCode.TIMED_OUT) from None
+    if row.because != reported:
         console.progress(f"{row.phase}: {row.because}")
 
 
-def _reached(order: Order, row: ApplicationRow) -> bool:
-    if order.wait_for_mode is not None:
-        return row.mode == order.wait_for_mode and row.phase == "steady"
-    return row.primary == order.wait_for_primary and row.phase == "steady" and row.writable
+def _reached(change: Change, row: ApplicationRow) -> bool:
+    if change.wait_for_mode is not None:
+        return row.mode == change.wait_for_mode and row.phase == "steady"
+    return row.primary == change.wait_for_primary and row.phase == "steady" and row.writable
 
 
 def _code(status: int) -> ExitCode:
@@ -152,44 +152,44 @@ def _code(status: int) -> ExitCode:
             return ExitCode.COULD_NOT_RUN
 
 
-def _unconfirmed(order: Order, confirm: str | None) -> Problem:
+def _unconfirmed(change: Change, confirm: str | None) -> Problem:
     return Problem(
         code="not-confirmed",
         where="command line",
-        what=f"{order.verb} of {order.app} is dangerous and was not confirmed",
-        why="no --confirm was given" if confirm is None else f"--confirm says {confirm!r}",
-        fix=f"look first with --dry-run, then add --confirm {order.app}",
+        what=f"{change.verb} of {change.app} is dangerous and was not confirmed",
+        why="no --confirm was given" if confirm is None else f"--confirm is {confirm!r}",
+        fix=f"check with --dry-run first, then add --confirm {change.app}",
     )
 
 
-def _refused(order: Order, body: Mapping[str, Any]) -> Problem:
+def _refused(change: Change, body: Mapping[str, Any]) -> Problem:
     code = str(body.get("code", "refused"))
-    wait = "see leeward status for what is in the way, and ask again when it is gone"
+    wait = "see leeward status for the cause, and retry once it is resolved"
     return Problem(
         code=code,
-        where=f"application {order.app}",
-        what=f"the {order.verb} was refused",
+        where=f"application {change.app}",
+        what=f"the {change.verb} was refused",
         why=str(body.get("because", "no reason was given")),
-        fix="act as an operator who has that right: LEEWARD_IDENTITY" if code == "not-allowed" else wait,
+        fix="set LEEWARD_IDENTITY to an operator with that right" if code == "not-allowed" else wait,
     )
 
 
-def _aborted(order: Order, row: ApplicationRow) -> Problem:
+def _aborted(change: Change, row: ApplicationRow) -> Problem:
     return Problem(
         code="aborted",
-        where=f"application {order.app}",
-        what=f"the {order.verb} ended with {row.primary} as the primary, not {order.wait_for_primary}",
+        where=f"application {change.app}",
+        what=f"the {change.verb} ended with {row.primary} as the primary, not {change.wait_for_primary}",
         why=row.because,
-        fix=f"leeward records {order.app} tells the whole story; ask again when its reason is gone",
+        fix=f"see leeward records {change.app} for the details; retry once the cause is resolved",
     )
 
 
-def _late(order: Order, row: ApplicationRow, timeout_s: float) -> Problem:
+def _late(change: Change, row: ApplicationRow, timeout_s: float) -> Problem:
     state = "writable" if row.writable else "not writable"
     return Problem(
         code="timed-out",
-        where=f"application {order.app}",
-        what=f"the {order.verb} was not done within {timeout_s:g} s; it goes on",
-        why=f"{row.phase}, primary {row.primary or 'nobody'} ({state}), {row.mode}: {row.because}",
+        where=f"application {change.app}",
+        what=f"the {change.verb} was not done within {timeout_s:g} s; it continues",
+        why=f"{row.phase}, primary {row.primary or 'none'} ({state}), {row.mode}: {row.because}",
         fix="watch it with leeward status --watch, or wait longer with --timeout",
     )

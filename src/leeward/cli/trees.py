@@ -1,4 +1,4 @@
-"""Write, print, compare and draw what is compiled. Compiling itself is elsewhere."""
+"""Write, print, compare and draw the compiled objects. Compiling itself is elsewhere."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ from leeward.spec.validate import suggestion
 from leeward.world.objects import engine_commands
 
 INDEX = ".leeward-tree.json"
-"""What the tree consists of, so that what is no longer part of it can go."""
+"""The list of the tree's files, so that files no longer part of it can be removed."""
 
 
 def write(console: Console, directory: Path, out: Path) -> ExitCode:
@@ -90,7 +90,7 @@ def draw(console: Console, directory: Path) -> ExitCode:
 
 
 def check_cluster(spec: Spec, cluster: str) -> None:
-    """Raise CommandError for a cluster there is not."""
+    """Raise CommandError for an unknown cluster."""
     names = [each.name for _, each in all_clusters(spec)]
     if cluster not in names:
         raise CommandError(
@@ -105,20 +105,22 @@ def check_cluster(spec: Spec, cluster: str) -> None:
 
 
 def read(console: Console, directory: Path) -> tuple[Spec, list[dict[str, Any]]]:
-    """Return the spec and the other tools' documents that Leeward reads; show what is worth knowing about them."""
+    """Return the spec and the other tools' documents that Leeward reads; print notes about them."""
     spec = load(directory)
     console.problems(spec.warnings)
     others = foreign(directory)
     for policy in filter(is_policy, others):
         translation = translate(policy)
-        reasons = "; ".join(translation.reasons) or "all it asks is in it"
+        reasons = "; ".join(translation.reasons) or "it covers all of the policy"
         console.note(f"PodSecurityPolicy {policy['metadata']['name']} is the standard {translation.level}: {reasons}")
         for line in translation.beyond:
-            console.note(f"  beyond it: {line}")
+            console.note(f"  not covered: {line}")
     known = [cluster.name for _, cluster in all_clusters(spec)]
     for each in filter(is_federated, others):
         for name in strangers(each, known):
-            console.note(f"{each['kind']} {each['metadata']['name']} is placed on {name}: no cluster of this fleet")
+            console.note(
+                f"{each['kind']} {each['metadata']['name']} is placed on {name}, which is not a cluster of this fleet"
+            )
     return spec, others
 
 
@@ -142,23 +144,23 @@ def _shapeless(document: Document) -> Problem:
         code="not-an-object",
         where=document.where(()),
         what=f"this {document.data['kind']} has no name or no spec",
-        why="Leeward reads it, since it says something about what is to run",
-        fix="write metadata.name and spec as Kubernetes would print them, or take the document away",
+        why="Leeward compiles documents of this kind, and needs both",
+        fix="write metadata.name and spec as Kubernetes would print them, or remove the document",
     )
 
 
 def _index(out: Path) -> set[str]:
-    """Return what a tree's last rendering wrote."""
+    """Return the files that the last rendering wrote."""
     try:
         names = json.loads((out / INDEX).read_text("utf-8"))
     except (OSError, ValueError):
         return set()
-    # Only what lies inside: the index may have been edited.
+    # Only paths inside the tree: the index may have been edited.
     return {name for name in names if not Path(name).is_absolute() and ".." not in Path(name).parts}
 
 
 def _texts(out: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the files that are there."""
+    """Return the files that exist."""
     return {name: (out / name).read_text("utf-8") for name in names if (out / name).is_file()}
 
 
@@ -177,7 +179,7 @@ def _in_the_way(out: Path, names: list[str]) -> Problem:
         code="files-in-the-way",
         where=str(out),
         what=f"{', '.join(names[:3])}{more} would be overwritten",
-        why="leeward render did not write them: nothing was rendered here before",
+        why="they were not written by leeward render: nothing was rendered here before",
         fix="render into an empty directory, or move them away",
     )
 
@@ -188,7 +190,7 @@ def _unwritable(out: Path, error: OSError | UnicodeDecodeError) -> Problem:
         where=str(getattr(error, "filename", None) or out),
         what="the tree cannot be written",
         why=getattr(error, "strerror", None) or "a file there is not UTF-8 text",
-        fix="give a directory of yours; one that is not there is made",
+        fix="give a writable directory; it is created if missing",
     )
 
 
@@ -196,9 +198,9 @@ def _no_tree(out: Path) -> Problem:
     return Problem(
         code="no-tree",
         where=str(out),
-        what="there is no such directory",
-        why="the difference is to a tree rendered before",
-        fix=f"render it: leeward render -f DIR -o {out}; or ask a running cluster: leave TREE out and say --cluster",
+        what="the directory does not exist",
+        why="diff compares with a previously rendered tree",
+        fix=f"render it: leeward render -f DIR -o {out}; or compare with a running cluster: --cluster without TREE",
     )
 
 

@@ -1,4 +1,4 @@
-"""What was measured and what it says about the objectives: needless failovers, silences, an RTO that waits for them."""
+"""What agents measured: needless failovers, silences, and the RTO that would tolerate them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from leeward.cli.agents import Answer, newest
 from leeward.cli.console import Console
 from leeward.cli.exits import CommandError, ExitCode
 from leeward.cli.forms import TableOutput
-from leeward.cli.history import no_such_application, nobody_answers
+from leeward.cli.history import no_agent_answers, no_such_application
 from leeward.cli.render import as_json, table
 from leeward.cli.running import run
 from leeward.cli.worlds_here import agents_of, choose
@@ -25,7 +25,7 @@ HEAD = ("NAME", "RTO", "WAITS", "NEEDLESS", "LOST", "GAP", "WITHHELD", "EXPECTED
 
 
 def show(console: Console, world: str | None, app: str | None, output: TableOutput) -> ExitCode:
-    """Print what the fleet measured and what to change; nothing is changed."""
+    """Print what the fleet measured and a proposal; nothing is changed."""
     spec, answers = run(_ask(world), console)
     document = report(spec, answers, app)
     console.data(as_json("Tuning", document) if output is TableOutput.JSON else _tables(document))
@@ -43,7 +43,7 @@ def report(spec: Spec, answers: list[Answer], app: str | None) -> dict[str, Any]
     """Return what is known and proposed. Raises CommandError: no agent answers, or the application is unknown."""
     best = newest(answers)
     if best is None:
-        raise CommandError(nobody_answers())
+        raise CommandError(no_agent_answers())
     names = [each.metadata.name for each in spec.applications]
     if app is not None and app not in names:
         raise CommandError(no_such_application(app, names))

@@ -1,4 +1,4 @@
-"""Wait for a condition: say what is missing meanwhile, and give up at once when waiting cannot help."""
+"""Wait for a condition: report what is missing meanwhile, and fail at once when waiting cannot help."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,38 +16,38 @@ from leeward.core.conditions.values import Status, Type
 from leeward.spec.validate import suggestion
 
 POLL_S = 0.2
-# Reasons of Stalled that only an operator ends, and how.
-HELPLESS = {
-    "PausedWithoutPrimary": "leeward resume {app}, or bring the region back",
-    "ObservedWithoutPrimary": "leeward failover {app} --to REGION --confirm {app}, or bring the region back",
+# Reasons of Stalled that only an operator can resolve, and how.
+NEEDS_OPERATOR = {
+    "PausedWithoutPrimary": "leeward resume {app}, or restart the region",
+    "ObservedWithoutPrimary": "leeward failover {app} --to REGION --confirm {app}, or restart the region",
 }
-HELD_UP = (Type.READY, Type.PRIMARY_WRITABLE, Type.REPLICATING, Type.OBJECTIVES_FEASIBLE)
+BLOCKED_WHILE_STALLED = (Type.READY, Type.PRIMARY_WRITABLE, Type.REPLICATING, Type.OBJECTIVES_FEASIBLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is waited for."""
+class Goal:
+    """The condition to wait for."""
 
     type: Type
     status: Status
 
 
 def wait(console: Console, world: str | None, app: str, wanted: str, timeout_s: float) -> ExitCode:
-    """Wait, and print what was met."""
-    return run(_wait(console, world, app, wish_of(wanted), timeout_s), console)
+    """Wait, and print the condition that was met."""
+    return run(_wait(console, world, app, goal_of(wanted), timeout_s), console)
 
 
-def wish_of(text: str) -> Wish:
-    """Return what ``TYPE[=STATUS]`` means. Raises CommandError."""
+def goal_of(text: str) -> Goal:
+    """Parse ``TYPE[=STATUS]``. Raises CommandError."""
     name, _, status = text.partition("=")
     types, statuses = {each.lower(): each for each in Type}, {each.lower(): each for each in Status}
     if name.lower() not in types or (status or "true").lower() not in statuses:
         raise CommandError(_unknown(text, name))
-    return Wish(types[name.lower()], statuses[(status or "true").lower()])
+    return Goal(types[name.lower()], statuses[(status or "true").lower()])
 
 
-def met(view: Situation, app: str, wish: Wish) -> tuple[bool, str]:
-    """Return whether it is met, and how it stands. Raises CommandError when it cannot be met by waiting."""
+def met(view: Situation, app: str, goal: Goal) -> tuple[bool, str]:
+    """Return whether it is met, and its state. Raises CommandError when it cannot be met by waiting."""
     if view.revision is None:
         return False, "no agent answers"
     row = next((row for row in view.applications if row.name == app), None)
@@ -59,35 +59,35 @@ def met(view: Situation, app: str, wish: Wish) -> tuple[bool, str]:
     stalled = found.get(Type.STALLED)
     if (
         stalled is not None
-        and stalled["reason"] in HELPLESS
-        and wish.status is Status.TRUE
-        and wish.type in HELD_UP
-        and found[wish.type]["status"] != wish.status
+        and stalled["reason"] in NEEDS_OPERATOR
+        and goal.status is Status.TRUE
+        and goal.type in BLOCKED_WHILE_STALLED
+        and found[goal.type]["status"] != goal.status
     ):
-        raise CommandError(_helpless(app, wish, stalled), code=ExitCode.NO)
-    if wish.type not in found:
-        return False, "its agent tells no conditions yet"
-    now = found[wish.type]
-    return now["status"] == wish.status, f"{now['type']} is {now['status']} ({now['reason']}): {now['message']}"
+        raise CommandError(_needs_operator(app, goal, stalled), code=ExitCode.NO)
+    if goal.type not in found:
+        return False, "its agent reports no conditions yet"
+    now = found[goal.type]
+    return now["status"] == goal.status, f"{now['type']} is {now['status']} ({now['reason']}): {now['message']}"
 
 
-async def _wait(console: Console, name: str | None, app: str, wish: Wish, timeout_s: float) -> ExitCode:
-    said, is_met = "nothing is known yet", False
+async def _wait(console: Console, name: str | None, app: str, goal: Goal, timeout_s: float) -> ExitCode:
+    state, is_met = "no status yet", False
     async with choose(name) as world, agents_of(world, await world.info()) as agents:
         try:
             async with asyncio.timeout(timeout_s):
                 while not is_met:
                     view = situation(await agents.statuses())
-                    is_met, told = met(view, app, wish)
+                    is_met, now = met(view, app, goal)
                     if view.revision is None:
-                        await world.info()  # of a world that has gone nothing is to be expected
-                    if told != said and not is_met:
-                        console.progress(told)
-                    said = told
+                        await world.info()  # raises if the world is gone
+                    if now != state and not is_met:
+                        console.progress(now)
+                    state = now
                     await asyncio.sleep(0 if is_met else POLL_S)
         except TimeoutError:
-            raise CommandError(_late(app, wish, said, timeout_s), code=ExitCode.TIMED_OUT) from None
-    console.data(f"application/{app} condition met: {said}")
+            raise CommandError(_late(app, goal, state, timeout_s), code=ExitCode.TIMED_OUT) from None
+    console.data(f"application/{app} condition met: {state}")
     return ExitCode.DONE
 
 
@@ -95,27 +95,27 @@ def _unknown(text: str, name: str) -> Problem:
     return Problem(
         code="unknown-condition",
         where="command line",
-        what=f"--for {text} is no condition",
-        why=f"conditions are {', '.join(Type)}, each True, False or Unknown",
+        what=f"--for {text} is not a valid condition",
+        why=f"expected one of {', '.join(Type)}, with True, False or Unknown",
         fix=suggestion(name, list(Type)),
     )
 
 
-def _helpless(app: str, wish: Wish, stalled: Mapping[str, Any]) -> Problem:
+def _needs_operator(app: str, goal: Goal, stalled: Mapping[str, Any]) -> Problem:
     return Problem(
         code="needs-help",
         where=f"application {app}",
-        what=f"{wish.type} will not become {wish.status} by waiting",
+        what=f"{goal.type} will not become {goal.status} by waiting",
         why=str(stalled["message"]),
-        fix=HELPLESS[stalled["reason"]].format(app=app),
+        fix=NEEDS_OPERATOR[stalled["reason"]].format(app=app),
     )
 
 
-def _late(app: str, wish: Wish, said: str, timeout_s: float) -> Problem:
+def _late(app: str, goal: Goal, state: str, timeout_s: float) -> Problem:
     return Problem(
         code="timed-out",
         where=f"application {app}",
-        what=f"{wish.type} was not {wish.status} within {timeout_s:g} s",
-        why=said,
+        what=f"{goal.type} was not {goal.status} within {timeout_s:g} s",
+        why=state,
         fix="leeward status --show-conditions shows all; or wait longer with --timeout",
     )

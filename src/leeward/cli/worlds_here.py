@@ -1,4 +1,4 @@
-"""The worlds that run on this machine, and the ways into one: its supervisor, its agents, its API servers."""
+"""The worlds running on this machine, and access to one: its supervisor, its agents, its API servers."""
 
 import math
 import os
@@ -22,7 +22,7 @@ IDENTITY_VARIABLE = "LEEWARD_IDENTITY"
 
 
 def choose(name: str | None) -> World:
-    """Return the world of that name, or the only one there is. Raises CommandError, ProblemsError."""
+    """Return the world of that name, or the only one. Raises CommandError, ProblemsError."""
     if name is not None:
         return World.open(name)
     running = list_worlds()
@@ -34,7 +34,7 @@ def choose(name: str | None) -> World:
                 code="no-world",
                 where=str(places.home()),
                 what="no world is running",
-                why="nobody started one there, or it has ended",
+                why="none was started there, or it has ended",
                 fix="start one: leeward up examples/payments",
             )
         )
@@ -44,7 +44,7 @@ def choose(name: str | None) -> World:
             where=str(places.home()),
             what=f"{len(running)} worlds are running",
             why=f"they are {', '.join(running)}",
-            fix=f"say which one: --world {running[0]}",
+            fix=f"choose one: --world {running[0]}",
         )
     )
 
@@ -58,17 +58,17 @@ def region_of(info: WorldInfo, name: str) -> RegionInfo:
 
 
 def agents_of(world: World, info: WorldInfo) -> Agents:
-    """Return the agents behind the world's front doors."""
+    """Return a client for the world's agents."""
     return Agents({region.name: region.agent_url for region in info.regions}, identity_of(world))
 
 
 def whole_fleet(world: World, info: WorldInfo) -> Agents:
-    """Return the agents as the world's own operator, who sees every application: for what concerns all of them."""
+    """Return a client for the agents as the world's own operator, who sees every application."""
     return Agents({region.name: region.agent_url for region in info.regions}, world.operator_directory)
 
 
 def identity_of(world: World) -> Path:
-    """Return the directory with the certificate that commands show to agents. Raises CommandError."""
+    """Return the directory with the certificate that commands present to agents. Raises CommandError."""
     named = os.environ.get(IDENTITY_VARIABLE)
     if not named:
         return world.operator_directory
@@ -80,7 +80,7 @@ def identity_of(world: World) -> Path:
                 where=named,
                 what=f"{IDENTITY_VARIABLE} names a directory without {', '.join(missing)}",
                 why=f"an operator's identity is {CA}, {CERTIFICATE} and {KEY}",
-                fix=f"name a directory that leeward operator made, or unset {IDENTITY_VARIABLE}",
+                fix=f"set it to a directory created by leeward operator, or unset {IDENTITY_VARIABLE}",
             )
         )
     ours = (world.operator_directory / CA).read_text()
@@ -110,8 +110,8 @@ def identity_of(world: World) -> Path:
 
 
 def _ends_unix_s(certificate: Path) -> float:
-    """Return when a certificate ends; infinity for what is none, which the handshake refuses."""
-    # Here, because it takes longer to import than most commands run.
+    """Return when a certificate expires; infinity for an invalid one, which the handshake rejects."""
+    # Imported here: it takes longer to import than most commands run.
     from cryptography import x509
 
     try:

@@ -1,6 +1,6 @@
-"""All objects of one cluster, in parts: the concerns of every street, applied in turn.
+"""All objects of one cluster, in parts: the concerns of every group, applied in turn.
 
-A new concern is a module and a line in its street's ``concerns``.
+A new concern is a module and a line in its group's ``concerns``.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -125,7 +125,7 @@ def _here(site: Site) -> Iterator[Application]:
 def _secured(parts: list[Part], documents: list[Mapping[str, Any]]) -> list[Part]:
     """Return the parts with the applications' namespaces at the level that given PodSecurityPolicies amount to.
 
-    Ours are restricted anyway; a policy never loosens that, and a stricter level than restricted there is not.
+    Ours are restricted anyway; a policy never loosens that, and restricted is the strictest level.
     """
     levels = [translate(document).level for document in documents if is_policy(document)]
     if not levels:

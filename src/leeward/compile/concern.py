@@ -1,6 +1,6 @@
-"""What a street of concerns exports, and the order in which an application's concerns are applied.
+"""What a group of concerns exports, and the order in which an application's concerns are applied.
 
-A concern of an application takes its objects so far and returns them with more. Most look at nobody else's; one that
+A concern of an application takes its objects so far and returns them with more. Most do not look at others'; one that
 does states what it comes after. Pure.
 """
 
@@ -46,7 +46,7 @@ def ordered(concerns: Iterable[Concern]) -> tuple[Concern, ...]:
     try:
         return tuple(by_name[name] for name in sorter.static_order())
     except CycleError as error:
-        raise ValueError(f"these concerns wait for each other: {', '.join(error.args[1])}") from error
+        raise ValueError(f"these concerns depend on each other: {', '.join(error.args[1])}") from error
 
 
 def _before(concern: Concern, by_name: Mapping[str, Concern]) -> list[str]:

@@ -21,7 +21,7 @@ def compile_region(spec: Spec, region: str, target: Target) -> list[KubeObject]:
     """Return the region's objects in a stable order, each after those it needs.
 
     A witness gets the quorum member and the agent; a region outside an application's placement nothing of that
-    application. Raises KeyError for a region there is not, ProblemsError for what cannot be compiled yet.
+    application. Raises KeyError for an unknown region, ProblemsError for what cannot be compiled yet.
     """
     spec.region(region)
     _check(spec, target)
@@ -74,8 +74,8 @@ def _check(spec: Spec, target: Target) -> None:
                         code="kubernetes-only",
                         where=f"application {application.metadata.name}, spec.database",
                         what="the world on one machine cannot run this database",
-                        why="it has PostgreSQL with Leeward's instance manager, and nothing else",
-                        fix="leave out engine and operator for the world; leeward render compiles the others",
+                        why="it runs only PostgreSQL with Leeward's instance manager",
+                        fix="leave out engine and operator for the world; leeward render supports the others",
                     )
                 ]
             )

@@ -28,7 +28,7 @@ class Site:
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """The cluster's zones; none when nobody said."""
+        """The cluster's zones; empty when they are not given."""
         return self.cluster.zones or self.region.zones
 
     @property
@@ -55,7 +55,7 @@ def all_clusters(spec: Spec) -> list[tuple[Region, Cluster]]:
 
 
 def site_of(spec: Spec, cluster: str, *, engines: EngineCommands, images: Images) -> Site:
-    """Return a cluster of the fleet. Raises KeyError for one there is not."""
+    """Return a cluster of the fleet. Raises KeyError for an unknown one."""
     region = spec.region_of(cluster)
     clusters = spec.clusters(region.name)
     (found,) = (each for each in clusters if each.name == cluster)

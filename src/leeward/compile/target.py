@@ -87,7 +87,7 @@ class PodAddresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuorumMember:
-    """What the function that starts etcd is told."""
+    """The arguments of the function that starts etcd."""
 
     region: str
     fleet: str
@@ -213,7 +213,7 @@ class Target:
         return self.pods.quorum if self.pods else self.listen_host
 
     def pod_annotations(self, part: Callable[[PodAddresses], str] | None = None) -> dict[str, str]:
-        """Return what the world's pod runner is told of a pod (and its address, if fixed); else nothing."""
+        """Return the annotations for the world's pod runner (and a fixed address, if any); else nothing."""
         if self.pods is None:
             return {}
         fixed = {} if part is None else {POD_ADDRESS: part(self.pods)}
@@ -261,7 +261,7 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
 def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, images: Images) -> Target:
     """Return region ``region`` on a real cluster: service names inside, the fleet's domain between regions.
 
-    Raises KeyError for a region there is not.
+    Raises KeyError for an unknown region.
     """
     domain = spec.fleet.spec.domain or f"{spec.fleet.metadata.name}.internal"
     spec.region(region)
@@ -299,7 +299,7 @@ def gateway_service(app: str) -> str:
 
 
 def answers_dns(spec: Spec) -> bool:
-    """Whether it is for the agents to answer; without a domain there is no name that anybody outside could ask for."""
+    """Whether it is for the agents to answer; without a domain there is no name that users could ask for."""
     return spec.fleet.spec.dns.provider is DnsProvider.LEEWARD and spec.fleet.spec.domain is not None
 
 

@@ -13,7 +13,7 @@ class Note:
     kind: str
     because: str
     took_s: float | None = None
-    """How long it took to find out, where that was measured."""
+    """How long the detection took, where it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class GivePromise:
-    """Write down, and tell the other agents, what this region's replica promises."""
+    """Record what this region's replica promises, and send it to the other agents."""
 
     promise: Promise
 
@@ -60,7 +60,7 @@ Action = Propose | GivePromise | Count | RenewGeneration
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why, and what is to be done about it; nothing at all is a decision too."""
+    """Why, and what to do about it; to do nothing is a decision too."""
 
     because: str
     actions: tuple[Action, ...] = ()

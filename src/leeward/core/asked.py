@@ -9,7 +9,7 @@ from dataclasses import replace
 from leeward.core.values import Accepted, Asked
 
 MAX_AGE_S = 60.0
-"""An authorization is accepted so long before and after it was signed, by the clock of whoever verifies it."""
+"""An authorization is accepted this long before and after it was signed, by the verifier's clock."""
 KEPT_S = 600.0
 KEPT_MAX = 500
 
@@ -22,9 +22,9 @@ def refused(accepted: Accepted, asked: Asked, now_unix_s: float, *, since_unix_s
     if asked.at_unix_s < since_unix_s:
         return "this request was signed before the store was restored: check the state and sign a new one"
     if any(each.nonce == asked.nonce for each in accepted.requests):
-        return "this request took effect before: sign every request by itself"
+        return "this request has already taken effect: sign each request separately"
     if len(_recent(accepted, now_unix_s).requests) >= KEPT_MAX:
-        return f"{KEPT_MAX} requests took effect within {KEPT_S:g} s; repeat it later"
+        return f"{KEPT_MAX} requests took effect within {KEPT_S:g} s; retry later"
     return None
 
 

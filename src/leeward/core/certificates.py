@@ -1,6 +1,6 @@
 """When certificates expire, and whether their renewal is overdue. Pure.
 
-Whoever issues them renews them long before: the world's supervisor when half of their life is left, cert-manager when a
+Their issuer renews them long before: the world's supervisor when half of their life is left, cert-manager when a
 third is.
 """
 
@@ -37,8 +37,8 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What an agent tells of its region."""
+class RegionCertificates:
+    """The certificates that an agent reports for its region."""
 
     certificates: tuple[Certificate, ...] = ()
 

@@ -1,7 +1,7 @@
 """The protocol's values as JSON and back: one reversible, stable form for store, wire and logs (msgspec).
 
 Keys come in the order of the fields, null included; unknown keys, which a newer writer may add, are ignored. What JSON
-has no word for is no part of the protocol: an infinite number is written as null.
+cannot express is not part of the protocol: an infinite number is written as null.
 """
 
 import json

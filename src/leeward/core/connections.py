@@ -18,7 +18,7 @@ CLIENT_PREFIX = 64
 
 @dataclass(frozen=True, slots=True)
 class Admission(Generic[K]):
-    """What becomes of a new connection."""
+    """Whether a new connection is admitted, and at which other one's cost."""
 
     admitted: bool
     close: K | None = None
@@ -95,7 +95,7 @@ class Connections(Generic[K]):
 
 
 def client_of(address: str) -> str:
-    """Return whom connections from an address count for: the address, or the prefix of an IPv6 one."""
+    """Return the client that connections from an address count for: the address, or the prefix of an IPv6 one."""
     plain = ip_address(address.partition("%")[0])
     if isinstance(plain, IPv6Address):
         if plain.ipv4_mapped is not None:

@@ -1,7 +1,7 @@
-"""How long regions fall silent between two heartbeats: what a fleet's patience can be chosen by. Pure.
+"""How long regions are silent between two heartbeats: the data for choosing a fleet's patience. Pure.
 
 A histogram per region with fixed bounds. Only silences that ended, with the same agent heard again, are in it: a region
-that was lost and started again says nothing about how long its machines stand still.
+that was lost and started again gives no information about how long its machines stand still.
 """
 
 from bisect import bisect_left
@@ -53,7 +53,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """How often a region stands still for so long, by its provider's word or one's own monitoring."""
+    """How often a region stands still for this long, according to its provider or to monitoring."""
 
     lasting_s: float
     per_year: float
@@ -80,7 +80,7 @@ def longest_watched(reports: Iterable[Delays], region: Region) -> Silences | Non
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What the measured silences say about an application's RTO."""
+    """What the measured silences mean for an application's RTO."""
 
     rto_s: float | None
     """The shortest that waits for all that was measured; None: leave it as it is."""
@@ -95,7 +95,7 @@ def propose(
     """Return which RTO would wait for every silence of the primary's region that was measured, and why."""
     if measured is None or measured.observed_s < MEASURED_MIN_S:
         hours = (measured.observed_s if measured is not None else 0.0) / 3600
-        return Proposal(None, None, f"measured for {hours:.1f} h; a day at least is needed to say anything")
+        return Proposal(None, None, f"measured for {hours:.1f} h; at least a day is needed for a proposal")
     expected = measured.longer_per_year(takeover_s)
     if not expected:
         return Proposal(None, 0.0, f"nothing that was measured lasted longer than the wait of {takeover_s:.1f} s")

@@ -50,11 +50,11 @@ def choose(view: View, topology: Topology) -> Choice:
     most = max(promise.wal for promise in promises.values())
     fit = [promise for promise in promises.values() if promise.healthy and view.alive(promise.region)]
     if not fit:
-        return Choice(None, "no replica that promised is healthy and heard from")
+        return Choice(None, "no replica that promised is healthy and sends heartbeats")
     best = max(fit, key=lambda promise: (promise.wal, _preference(view, topology, promise.region)))
     if topology.mode is not ReplicationMode.ASYNC and best.wal < most:
         ahead = ", ".join(sorted(p.region for p in promises.values() if p.wal == most))
-        return Choice(None, f"{ahead} holds more than {best.region} and is not fit; waiting for it")
+        return Choice(None, f"{ahead} holds more WAL than {best.region} but is not available; waiting for it")
     wanted = next((p for p in fit if p.region == topology.target), None)
     if topology.mode is ReplicationMode.ASYNC:
         loss_s = estimated_loss_s(view, best)
@@ -75,7 +75,7 @@ def choose(view: View, topology: Topology) -> Choice:
 def _await_promises(
     view: View, topology: Topology, promises: Mapping[Region, Promise], missing: Sequence[Region]
 ) -> Choice | None:
-    """Return for which promises the election waits; None: those that are there suffice.
+    """Return for which promises the election waits; None: those already received suffice.
 
     In async it waits a while for each replica that is heard from; in the other modes until every acknowledged write is
     in at least one promise.
@@ -104,7 +104,7 @@ def _choose_wanted(view: View, topology: Topology, wanted: Promise, best: Promis
     if wanted.wal == most or bearable:
         behind = f" ({seconds_text(behind_s)} behind)" if topology.mode is ReplicationMode.ASYNC else ""
         return Choice(wanted.region, f"{wanted.region} is elected: an operator chose it{behind}")
-    return Choice(best.region, f"{best.region} is elected: it holds more than {wanted.region}, which was asked for")
+    return Choice(best.region, f"{best.region} is elected: it holds more WAL than {wanted.region}, which was requested")
 
 
 def _why_best(promises: Mapping[Region, Promise], best: Promise) -> str:
@@ -112,12 +112,12 @@ def _why_best(promises: Mapping[Region, Promise], best: Promise) -> str:
     if not others:
         return "it is the only replica left"
     if all(promises[region].wal < best.wal for region in others):
-        return f"it holds the most: LSN {lsn_text(best.wal.lsn)}, ahead of {', '.join(sorted(others))}"
-    return f"it holds all there is (LSN {lsn_text(best.wal.lsn)}) and the tie is broken by placement order"
+        return f"its WAL is the most advanced (LSN {lsn_text(best.wal.lsn)}), ahead of {', '.join(sorted(others))}"
+    return f"its WAL is the most advanced (LSN {lsn_text(best.wal.lsn)}); tie broken by placement order"
 
 
 def _lost_with(view: View, topology: Topology, elected: Promise) -> str:
-    """Return what is lost in async by electing this promise, as far as the record says: the only word of it there is
+    """Return what is lost in async by electing this promise, as far as the record shows: the only evidence of it
     when the old primary's disk is lost, too."""
     loss_s = estimated_loss_s(view, elected) if topology.mode is ReplicationMode.ASYNC else 0.0
     return f"; {seconds_text(loss_s)} of writes are lost" if 0 < loss_s < math.inf else ""
@@ -164,9 +164,9 @@ def unfit(view: View, topology: Topology, region: Region) -> str | None:
     """
     report = view.report(region)
     if not view.alive(region):
-        return f"{region} has not been heard of for longer than a lease"
+        return f"no heartbeat from {region} for longer than a lease"
     if report is None or report.wal is None:
-        return f"the replica in {region} does not say what it holds"
+        return f"the replica in {region} does not report its WAL position"
     others = [r for r in topology.data_regions if r not in (region, topology.primary) and view.alive(r)]
     if topology.mode is ReplicationMode.ASYNC:
         loss_s = reported_loss_s(view, region)
@@ -175,21 +175,21 @@ def unfit(view: View, topology: Topology, region: Region) -> str | None:
         if loss_s > view.app.rpo_s and spared:
             return (
                 f"{region} would lose {seconds_text(loss_s)} of writes, the RPO is {view.app.rpo_s:g} s, and "
-                f"{', '.join(spared)}: choose that"
+                f"{', '.join(spared)}: choose that one"
             )
         return None
     held = _held(view, topology)
     ahead = [r for r in others if held.get(r, NOTHING) > held.get(region, NOTHING)]
     if ahead:
         return (
-            f"{ahead[0]} holds more than {region}: an acknowledged write may be missing there. Choose {ahead[0]}, and "
-            f"switch over to {region} afterwards"
+            f"{ahead[0]} holds more WAL than {region}: an acknowledged write may be missing there. Choose {ahead[0]}, "
+            f"and switch over to {region} afterwards"
         )
     return None
 
 
 def _held(view: View, topology: Topology) -> dict[Region, WalPosition]:
-    """Return what each standby holds: at one moment, by the primary's word, or by each one's own without it."""
+    """Return what each standby holds: at one moment, by the primary's report, or without it by each standby's own."""
     primary = view.report(topology.primary) if topology.primary is not None else None
     if (
         primary is not None
@@ -204,7 +204,7 @@ def _held(view: View, topology: Topology) -> dict[Region, WalPosition]:
 
 
 def reported_loss_s(view: View, region: Region) -> float:
-    """Return by how many seconds a replica's latest word is behind the primary's; infinity when it said nothing."""
+    """Return by how many seconds a replica's latest report is behind the primary's; infinity without a report."""
     report = view.report(region)
     if report is None or report.wal is None:
         return math.inf
@@ -227,7 +227,7 @@ def heir(view: View, topology: Topology) -> Region | None:
 
 
 def estimated_loss_s(view: View, promise: Promise) -> float:
-    """Return how many seconds of the primaries' writes the replica lacks; infinity where the record does not say."""
+    """Return how many seconds of the primaries' writes the replica lacks; infinity where the record has a gap."""
     if view.topology is not None and view.topology.recovering:
         # The record went back with the store.
         return math.inf
@@ -235,9 +235,10 @@ def estimated_loss_s(view: View, promise: Promise) -> float:
 
 
 def _nothing_better(view: View, topology: Topology, most: WalPosition, best: Promise) -> bool:
-    """Whether waiting is of no use: nothing is on record, every replica promised, and none holds more."""
+    """Whether waiting is of no use: nothing is on record, every replica with data promised, and none holds more."""
     unrecorded = topology.recovering or not view.progress
-    return unrecorded and best.wal == most and all(region in view.promises for region in topology.data_regions)
+    missing = [region for region in topology.data_regions if region not in view.promises]
+    return unrecorded and best.wal == most and (not missing or _all_there_is(view, topology, missing))
 
 
 def seconds_text(loss_s: float) -> str:
@@ -246,5 +247,5 @@ def seconds_text(loss_s: float) -> str:
 
 
 def _preference(view: View, topology: Topology, region: Region) -> tuple[bool, bool, int]:
-    """Of equals: who has pods to write with, then whom the others stream from already, then the placement's order."""
+    """Among equals: a region with ready pods, then one that others already stream from, then placement order."""
     return (has_pods(view, region), region == topology.favourite, -topology.data_regions.index(region))

@@ -32,8 +32,8 @@ def decide(view: View) -> Decision:
     """Return what to do about the application's topology, and why."""
     topology = view.topology
     if topology is None and view.declared != view.app.data_regions:
-        # An agent with old files must not bring back what was removed, whatever its instance has lived through.
-        return Decision(f"waiting until most regions' files name {view.app.name} and its data regions alike")
+        # An agent with old files must not bring back what was removed, whatever epochs its instance has accepted.
+        return Decision(f"waiting until the files of most regions agree on {view.app.name} and its data regions")
     recovered = recovery.recover(view)
     if recovered is not None:
         return recovered
@@ -54,7 +54,7 @@ def decide(view: View) -> Decision:
 def _found(view: View) -> Decision:
     """Write the first topology; the preferred region does it, once the instance managers answer.
 
-    None of them has an epoch or data (``recovery``). Those that do not answer are waited for, but not for ever.
+    None of them has an epoch or data (``recovery``). Those that do not answer are waited for, for a limited time.
     """
     first, *_ = view.app.data_regions
     if view.me != first:
@@ -98,12 +98,14 @@ def _watch(view: View, topology: Topology, primary: Region) -> Decision:
     if not verdict.lost:
         return Decision(verdict.because, retry_at_s=verdict.retry_at_s)
     if is_founding(view, topology):
-        return Decision(f"{verdict.because}; it creates the database, and no other region has a copy: waiting for it")
+        return Decision(
+            f"{verdict.because}; it is creating the database, and no other region has a copy: waiting for it"
+        )
     if topology.paused:
         return Decision(f"{verdict.because}; automatic failover is paused")
     heard_by_s = view.topology_seen_at_s + ELECTED_LEASES * view.timers.lease_s
     if topology.phase is Phase.PROMOTING and view.now_s < heard_by_s:
-        return Decision(f"{primary} was made primary just now; its next heartbeat is awaited", retry_at_s=heard_by_s)
+        return Decision(f"{primary} has just become primary; waiting for its next heartbeat", retry_at_s=heard_by_s)
     seen = view.seen[primary]
     if view.app.failover is FailoverPolicy.OBSERVE:
         of = f"{topology.epoch}/{seen.heartbeat.incarnation}/{seen.heartbeat.sequence}"
@@ -171,11 +173,11 @@ def _elect(view: View, topology: Topology) -> Decision:
     if not old_primary_stopped(view, topology):
         over_at_s = _leases_over_at_s(view, topology)
         whoever = topology.deposed or "every region that may have been primary"
-        return Decision(f"waiting until {whoever} has surely stopped", actions, over_at_s)
+        return Decision(f"waiting until {whoever} has certainly stopped", actions, over_at_s)
     choice = election.choose(view, topology)
     if choice.elected is None:
         return Decision(choice.because, actions, choice.retry_at_s)
-    # Whoever sees it first says so: beside the store's leader that saves a round trip. One proposal wins.
+    # Whichever agent sees it first proposes: next to the store's leader that saves a round trip. One proposal wins.
     promoting = replace(
         topology,
         phase=Phase.PROMOTING,
@@ -203,7 +205,7 @@ def old_primary_stopped(view: View, topology: Topology) -> bool:
 
 
 def _leases_over_at_s(view: View, topology: Topology) -> float:
-    """Return when the lease of whoever was primary is surely over: the longest that anything known says.
+    """Return when the old primary's lease is certainly over: the longest that anything known allows.
 
     Nothing of a replaced history can commit once the election after it is there to be seen, so leases given in it count
     from then at the latest.
@@ -298,7 +300,7 @@ def _unwritable(view: View, silent_s: float) -> str:
 
 
 def _give_up(view: View, topology: Topology, silent_s: float) -> Decision:
-    """Depose ourselves. The agent stops feeding the lease of an instance that does not write, so it is over."""
+    """Depose ourselves. The agent stops extending the lease of an instance that does not write, so it has expired."""
     because = _unwritable(view, silent_s)
     return Decision(because, (depose(view, topology, because=because, lease_over=False, silent_s=silent_s),))
 
@@ -329,7 +331,7 @@ def _change_mode(view: View, topology: Topology) -> Decision | None:
             >= required
         )
         if not caught_up:
-            return Decision(f"PostgreSQL is being made {wanted} before it is promised")
+            return Decision(f"PostgreSQL is being set to {wanted} before writes are promised as {wanted}")
     because = f"acknowledged writes are now promised as {wanted}"
     changed = replace(topology, mode=wanted, acks_required=required, requested_mode=None)
     return Decision(because, (Propose(changed, view.topology_revision, (Note("ModeChanged", because),)),))

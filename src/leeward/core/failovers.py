@@ -20,21 +20,21 @@ class Failover:
     at_unix_s: float
     """When the primary was given up."""
     to: Region | None
-    """The region that accepts writes since then; None while there is none."""
+    """The region that accepts writes since then; None while no region does."""
     because: str
     """Why the primary was given up."""
     stages_s: Mapping[str, float]
     """detected: since the old primary's last sign of life. elected, promoted: since the stage before. routed: from the
-    promotion until the gateway of the region that tells this sent writes there."""
+    promotion until the gateway of the reporting region sent writes there."""
 
 
 def last(records: Iterable[Record], app: App, me: Region) -> Failover | None:
-    """Return an application's last failover as region ``me`` tells it; None when none is on record."""
+    """Return an application's last failover as seen by region ``me``; None when none is on record."""
     by_epoch: dict[int, list[Record]] = {}
     for record in records:
         if record.app == app:
             by_epoch.setdefault(record.epoch, []).append(record)
-    return next(_told(by_epoch, me), None)
+    return next(_latest_first(by_epoch, me), None)
 
 
 def gap_s(records: Iterable[Record], app: App, epoch: int, me: Region) -> float | None:
@@ -43,13 +43,13 @@ def gap_s(records: Iterable[Record], app: App, epoch: int, me: Region) -> float 
     From the last sign of life of the old primary until the new one accepted writes.
     """
     of_epoch = {epoch: [record for record in records if record.app == app and record.epoch == epoch]}
-    found = next(_told(of_epoch, me), None)
+    found = next(_latest_first(of_epoch, me), None)
     if found is None or found.to is None:
         return None
     return sum(took_s for stage, took_s in found.stages_s.items() if stage != ROUTED)
 
 
-def _told(by_epoch: Mapping[int, list[Record]], me: Region) -> Iterator[Failover]:
+def _latest_first(by_epoch: Mapping[int, list[Record]], me: Region) -> Iterator[Failover]:
     """Yield every failover, the last one first."""
     for epoch in sorted(by_epoch, reverse=True):
         kinds = {record.kind: record for record in by_epoch[epoch] if record.kind != "PrimaryRouted"}

@@ -17,7 +17,9 @@ _GUARDS = ("__setattr__", "__delattr__", "__getstate__", "__setstate__")
 def fast_frozen(kind: T) -> T:
     """Let a frozen, slotted dataclass be filled without its guard. Raises TypeError for one that checks its fields."""
     if hasattr(kind, "__post_init__") or not kind.__dataclass_params__.frozen or not hasattr(kind, "__slots__"):
-        raise TypeError(f"{kind.__name__} is no frozen dataclass with slots, or has a __post_init__ that would be lost")
+        raise TypeError(
+            f"{kind.__name__} is not a frozen dataclass with slots, or has a __post_init__ that would be lost"
+        )
     fields = [(field.name, field.type, field) for field in dataclasses.fields(kind)]
     # Fields keep what they are: defaults, and whether they are given by name.
     open_kind = dataclasses.make_dataclass(kind.__name__, fields)

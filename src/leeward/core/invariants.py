@@ -77,7 +77,7 @@ def a_switchover_hands_over_what_was_written(before: Topology | None, after: Top
     if before is None or (before.phase, after.phase) != (Phase.SWITCHING, Phase.PROMOTING):
         return None
     if after.primary != before.target or after.deposed != before.primary:
-        return f"{after.primary} takes over from {after.deposed}, and {before.target} was to from {before.primary}"
+        return f"{after.primary} takes over from {after.deposed}; expected {before.target} from {before.primary}"
     return "the end of the old primary's WAL is unknown" if after.handover_lsn is None else None
 
 
@@ -103,11 +103,11 @@ def changes_of_data_regions_are_sound(_before: Topology | None, after: Topology)
     if after.joining is not None and after.leaving is not None:
         return f"{after.joining} joins and {after.leaving} leaves at once"
     if after.joining in after.data_regions:
-        return f"{after.joining} joins and is a data region"
+        return f"{after.joining} joins but is already a data region"
     if after.leaving is not None and after.leaving not in after.data_regions:
-        return f"{after.leaving} leaves and is no data region"
+        return f"{after.leaving} leaves but is not a data region"
     if after.joint and (after.joining is None and after.leaving is None):
-        return "commits keep two rules, and no data region changes"
+        return "commits keep two rules, but no data region changes"
     return "the set in force is in doubt during an election" if after.joint and after.primary is None else None
 
 
@@ -116,7 +116,7 @@ def acknowledgements_are_of_the_mode(_before: Topology | None, after: Topology) 
     wanted = acks_required(after.mode, len(after.data_regions))
     in_doubt = after.phase in (Phase.ELECTING, Phase.PROMOTING)
     if after.acks_required > wanted or (after.acks_required < wanted and not in_doubt):
-        return f"{after.acks_required} acknowledgements are required, and {after.mode} has {wanted}"
+        return f"{after.acks_required} acknowledgements are required, but {after.mode} needs {wanted}"
     return None
 
 

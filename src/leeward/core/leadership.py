@@ -21,7 +21,7 @@ def move_to(
     fit: Collection[Region],
     preferred: Sequence[Region],
 ) -> Region | None:
-    """Return whom this region, the leader, should hand over to; None to leave it.
+    """Return the region that this one, the leader, should hand over to; None to keep the leadership.
 
     ``fit``: which of the others could lead. ``preferred`` comes in order.
     """
@@ -33,7 +33,7 @@ def move_to(
 
 
 def reaching(primaries: Collection[Region], seen: Mapping[Region, Seen]) -> set[Region]:
-    """Return the regions that see every primary serving and are seen serving by it, as far as heartbeats tell."""
+    """Return the regions that see every primary serving and are seen serving by it, as far as heartbeats show."""
 
     def sees(one: Region, other: Region) -> bool:
         vantage = seen[one].heartbeat.vantages.get(other) if one in seen else None

@@ -85,7 +85,7 @@ def suspected(view: View, region: Region) -> bool:
 
 
 def doubters(view: View, region: Region) -> frozenset[Region]:
-    """Return the regions that, by their latest word, cannot see ``region`` serving."""
+    """Return the regions that, by their latest report, cannot see ``region`` serving."""
     against = set[Region]()
     for witness in view.regions:
         if witness == region or not view.alive(witness):

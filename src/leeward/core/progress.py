@@ -66,7 +66,7 @@ def interval_s(rpo_s: float, heartbeat_s: float) -> float:
 def advance(
     record: ProgressRecord | None, region: Region, incarnation: str, clock_s: float, wal: WalPosition, spacing_s: float
 ) -> ProgressRecord:
-    """Return the record with what a primary's instance manager said at ``clock_s`` of its boot clock.
+    """Return the record with what a primary's instance manager reported at ``clock_s`` of its boot clock.
 
     ``spacing_s``: points that close together are as good as one.
     """
@@ -104,7 +104,7 @@ def _kept(at_s: tuple[float, ...], spacing_s: float) -> list[int]:
 
 
 def loss_s(points: tuple[Progress, ...], wal: WalPosition) -> float:
-    """Return how many seconds of writes a replica that holds ``wal`` lacks; infinity when the points do not say.
+    """Return how many seconds of writes a replica that holds ``wal`` lacks; infinity when the points do not cover it.
 
     The latest point that it holds counts: resolution is the points' distance, rounded up. Where the timeline of one is
     not known, none counts: without it a position compares as less than any other of its epoch.

@@ -51,7 +51,7 @@ def _begin(view: View, topology: Topology, declared: tuple[Region, ...]) -> Deci
         return None if declared == topology.data_regions else _reorder(view, topology, declared)
     heard = [region for region in added if view.alive(region) and view.report(region) is not None]
     if heard:
-        because = f"{heard[0]} becomes a data region: it copies and streams, and is not counted yet"
+        because = f"{heard[0]} becomes a data region: it copies and streams, and does not count yet"
         return _propose(view, replace(topology, joining=heard[0], because=because), JOINING, because)
     gone = next((region for region in removed if region != topology.primary), None)
     if gone is not None:
@@ -70,7 +70,7 @@ def _leave(view: View, topology: Topology, region: Region) -> Decision:
     leaving = replace(topology, leaving=region, joint=True)
     lacking = _lacking(view, leaving)
     if lacking is not None:
-        return Decision(f"{region} is to leave, which waits: {lacking}")
+        return Decision(f"{region} is to leave; waiting: {lacking}")
     because = f"{region} leaves: commits keep the rule with and without it until the others hold all of it"
     return _propose(view, replace(leaving, because=because), LEAVING, because)
 
@@ -81,7 +81,7 @@ def _move_out(view: View, topology: Topology, declared: tuple[Region, ...]) -> D
         return Decision(f"{view.me} is to leave and is the primary: automatic failover is paused, so it stays")
     at_s = view.topology_seen_at_s + MOVE_OUT_LEASES * view.timers.lease_s
     if view.now_s < at_s:
-        return Decision(f"{view.me} is to leave and is the primary: it is moved out soon", retry_at_s=at_s)
+        return Decision(f"{view.me} is to leave and is the primary: it will be moved out soon", retry_at_s=at_s)
     refused = ""
     for region in declared:
         why = switchover.preflight(view, topology, region)
@@ -89,19 +89,19 @@ def _move_out(view: View, topology: Topology, declared: tuple[Region, ...]) -> D
             because = f"{view.me} is to leave, so the primary moves to {region} first"
             return Decision(because, (switchover.start(view, topology, region, None, because),))
         refused = refused or why
-    return Decision(f"{view.me} is to leave and is the primary: it cannot be moved out: {refused}")
+    return Decision(f"{view.me} is to leave and is the primary, and cannot be moved out: {refused}")
 
 
 def _count(view: View, topology: Topology, region: Region) -> Decision:
     """Count the learner once it has caught up."""
     if not view.alive(region):
-        return _call_off(view, topology, f"{region} has not been heard for longer than a lease")
+        return _call_off(view, topology, f"no heartbeat from {region} for longer than a lease")
     if not _caught_up(view, region):
         return Decision(f"{region} is joining: {progress(view, topology, region)}")
     joint = replace(topology, joint=True)
     lacking = _lacking(view, joint)
     if lacking is not None:
-        return Decision(f"{region} has caught up, and is counted later: {lacking}")
+        return Decision(f"{region} has caught up, but does not count yet: {lacking}")
     because = f"{region} has caught up: commits keep the rule with and without it"
     return Decision(because, (Propose(replace(joint, because=because), view.topology_revision, ()),))
 
@@ -113,7 +113,7 @@ def _finish(view: View, topology: Topology) -> Decision:
         return _call_off(view, topology, "too few standbys acknowledge by both rules")
     instance = view.instance
     if instance is None or instance.wal is None or not _obeys(view, topology):
-        return Decision("PostgreSQL is being made to keep the rule of both sets", retry_at_s=until_s)
+        return Decision("PostgreSQL is being configured to keep the rule of both sets", retry_at_s=until_s)
     if topology.joint_lsn is None:
         because = f"commits keep the rule of both sets from LSN {instance.wal.lsn:X} on"
         marked = replace(topology, joint_lsn=instance.wal.lsn)
@@ -143,14 +143,14 @@ def _in_force(view: View, topology: Topology, following: tuple[Region, ...]) -> 
     if topology.joining is not None:
         kind, because = JOINED, f"{topology.joining} is a data region; {promised}"
     else:
-        kind, because = LEFT, f"{topology.leaving} is no data region any more; {promised}"
+        kind, because = LEFT, f"{topology.leaving} is no longer a data region; {promised}"
     return _propose(view, replace(settled, because=because), kind, because)
 
 
 def _call_off(view: View, topology: Topology, why: str) -> Decision:
     """Go back to the set in force; a learner that has to wait for standbys only remains one."""
     region = topology.joining or topology.leaving
-    because = f"the change of data regions ({region}) is called off: {why}"
+    because = f"the change of data regions ({region}) is cancelled: {why}"
     back = replace(data_regions.rolled_back(topology), because=because)
     if not topology.joint:
         back = replace(back, joining=None)
@@ -162,7 +162,7 @@ def _propose(view: View, topology: Topology, kind: str, because: str) -> Decisio
 
 
 def _obeys(view: View, topology: Topology) -> bool:
-    """Whether this region's PostgreSQL keeps both rules, by the word of its instance manager."""
+    """Whether this region's PostgreSQL keeps both rules, as reported by its instance manager."""
     instance, rule = view.instance, data_regions.rule(topology, view.me)
     if instance is None or instance.order is None or not instance.settled or not instance.writable:
         return False
@@ -202,7 +202,7 @@ def _caught_up(view: View, region: Region) -> bool:
 
 
 def progress(view: View, topology: Topology, region: Region) -> str:
-    """Return how far a region that joins is, in words, by the primary's word and its own."""
+    """Return a joining region's progress in words, from the primary's report and its own."""
     if topology.joint:
         return "it has caught up, and commits keep the rule with and without it"
     if topology.primary == view.me:

@@ -31,7 +31,7 @@ FOUNDING_WAIT_LEASES = 5
 
 
 def recover(view: View) -> Decision | None:
-    """Return what to do about a store that went back; None when nothing says that it did."""
+    """Return what to do about a store that went back; None without evidence that it did."""
     because = doubt(view)
     if because is None:
         return None
@@ -47,7 +47,7 @@ def recover(view: View) -> Decision | None:
 
 
 def doubt(view: View) -> str | None:
-    """Return why the topology in the store is not the latest there was; None when nothing says so."""
+    """Return why the topology in the store is not the latest; None without evidence of that."""
     topology = view.topology
     if view.unreadable is not None:
         return f"a newer agent wrote the topology, and this one cannot read it ({view.unreadable}): upgrade this region"
@@ -56,17 +56,19 @@ def doubt(view: View) -> str | None:
         if epoch == 0:
             holder = _holder(view)
             # Its epoch was lost with its state file, and is in its WAL: once it has started it says so.
-            return None if holder is None else f"{holder} has data of {view.app.name}, and the store does not know it"
+            return (
+                None if holder is None else f"{holder} has data of {view.app.name}, but the store has no record of it"
+            )
         if epoch <= view.removed_epoch:
             return (
                 f"{view.app.name} was removed at epoch {view.removed_epoch} and is named again; {region} has its data"
             )
-        return f"{region} has lived through epoch {epoch} of {view.app.name}, and the store does not know it"
+        return f"{region} has accepted epoch {epoch} of {view.app.name}, but the store has no record of it"
     if topology.generation != view.generation:
-        return f"the topology of {topology.app} is of a history of the store that was replaced"
+        return f"the topology of {topology.app} belongs to a replaced history of the store"
     accepted, region = _lived(view)
     if accepted > topology.epoch:
-        return f"{region} has lived through epoch {accepted}, and the store is at epoch {topology.epoch}: it went back"
+        return f"{region} has accepted epoch {accepted}, but the store is at epoch {topology.epoch}: it went back"
     if topology.phase is Phase.ELECTING:
         # Its record is written by whoever was elected, and heartbeats are newer than the topology they come after.
         for region, report in _reports(view):
@@ -85,7 +87,7 @@ def next_epoch(view: View) -> int:
 
 
 def awaited(view: View) -> tuple[Region, ...]:
-    """Return the data regions whose instance has not said yet whether it has lived before."""
+    """Return the data regions whose instance has not reported yet whether it has accepted an epoch before."""
     known = {region for region, report in _reports(view) if report.answers}
     return tuple(region for region in view.app.data_regions if region not in known and region != view.me)
 
@@ -142,7 +144,7 @@ def _obeyed(view: View) -> dict[tuple[Region, ...], int]:
 
 
 def _reports(view: View) -> Iterator[tuple[Region, InstanceReport]]:
-    """Yield what heartbeats in the store say. Each is newer than every topology that its sender acted on."""
+    """Yield what heartbeats in the store report. Each is newer than every topology that its sender acted on."""
     for region in view.seen:
         report = view.report(region)
         if report is not None:
@@ -157,14 +159,14 @@ def _holder(view: View) -> Region | None:
 
 
 def _lived(view: View) -> tuple[int, Region]:
-    """Return the highest epoch that any instance has lived through, and whose."""
+    """Return the highest epoch that any instance has accepted, and the instance's region."""
     return max(_accepted(view), default=(0, view.me))
 
 
 def _accepted(view: View) -> Iterator[tuple[int, Region]]:
-    """Yield the highest epoch that each instance has lived through.
+    """Yield the highest epoch that each instance has accepted.
 
-    Its WAL counts by the word of a heartbeat only: a standby may stream the record of an epoch before its own agent
+    Its WAL counts only as reported in a heartbeat: a standby may stream the record of an epoch before its own agent
     has read of it.
     """
     if view.instance is not None:

@@ -1,4 +1,4 @@
-"""Tell how a region came back. Pure."""
+"""Describe how a region rejoined. Pure."""
 
 from leeward.core.actions import Note
 from leeward.core.values import Region, Rejoin, RejoinMethod, Unread

@@ -26,7 +26,7 @@ SLOW_LEASES = 0.5
 
 
 def order(view: View) -> Order | None:
-    """Return what this region's instance must be now; None where the topology has no say, or is in doubt."""
+    """Return what this region's instance must be now; None where the topology does not decide, or is in doubt."""
     topology = view.topology
     if topology is None or recovery.doubt(view) is not None:
         return None
@@ -65,10 +65,10 @@ def _order(view: View, topology: Topology) -> Order:
 
 
 def _heir(view: View, topology: Topology) -> Region | None:
-    """Return whom to line up behind while the primary is suspected, or None while there is nothing to suspect.
+    """Return the region to line up behind while the primary is suspected; None while it is not.
 
     Connecting costs round trips that an outage has time for before the lease is over. A false suspicion
-    costs nothing but them: the heir goes on streaming from the primary, and we from the heir. Only where one
+    costs only them: the heir goes on streaming from the primary, and we from the heir. Only where one
     acknowledgement is enough: the heir can give that one alone. And only behind a history that goes on with ours: an
     old primary that has just come back may be alive and have one of its own. The other way round, with a history that
     may have to be rewound, it is better to stay apart: the election would interrupt that and find no usable copy.
@@ -87,7 +87,7 @@ def _heir(view: View, topology: Topology) -> Region | None:
 def _goes_on_with_ours(view: View, region: Region) -> bool:
     """Whether the region's history and ours end on one timeline: it had one writer, so they differ in length only.
 
-    By its latest word: what it promised when this epoch began is history.
+    By its latest report: what it promised when this epoch began may be out of date.
     """
     report, ours = view.report(region), view.instance.wal if view.instance is not None else None
     return report is not None and report.wal is not None and ours is not None and report.wal.branch == ours.branch

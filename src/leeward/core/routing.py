@@ -12,9 +12,9 @@ from leeward.core.settings import Timers
 from leeward.core.values import Phase, Region, Role, Topology
 from leeward.core.view import View
 
-# One probe lost is a hiccup; two in a row are a fact.
+# One lost probe may be a hiccup; two in a row count.
 PROBES_TO_EJECT = 2
-# Below this share of healthy regions, health is no longer believed.
+# Below this share of healthy regions, health is no longer trusted.
 PANIC_SHARE = 0.34
 
 
@@ -64,7 +64,7 @@ def shares(health: Mapping[Region, Health], now_s: float, timers: Timers) -> Map
 
 
 def primary_route(view: View) -> Region | None:
-    """Return the region that gets writes from here; None while there is none to be had."""
+    """Return the region that gets writes from here; None while no region can."""
     topology = view.topology
     if topology is None or topology.phase is Phase.ELECTING or topology.primary is None:
         return None
@@ -110,6 +110,6 @@ def stand_in(view: View, fit: tuple[Region, ...]) -> Region | None:
 
 
 def has_pods(view: View, region: Region) -> bool:
-    """Whether the region's service can answer, by its latest word: it has a ready pod."""
+    """Whether the region's service can answer, by its latest report: it has a ready pod."""
     report = view.report(region)
     return report is None or report.pods_ready > 0

@@ -1,4 +1,4 @@
-"""What one region's agent is told when it starts: compiled from the user's files, one JSON document."""
+"""The settings that one region's agent starts with: compiled from the user's files, one JSON document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""What agents tell each other about their members of the quorum store. Pure.
+"""What agents report to each other about their members of the quorum store. Pure.
 
-It goes from agent to agent and never through the store: a store that refuses writes is one of the things to tell.
+It goes from agent to agent and never through the store: a store that refuses writes is one of the things to report.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class StoreMember:
     """One region's member, as the agent beside it knows it."""
 
     backup_at_unix_s: float | None = None
-    """When its newest checked backup was made; None: there is none."""
+    """When its newest checked backup was made; None: no backup exists."""
     backup_error: str = ""
     """Why the last attempt failed; empty when it did not."""
     answers: bool = False
@@ -43,11 +43,11 @@ class StoreFacts:
     """What one agent knows of all members."""
 
     members: Mapping[Region, StoreMember] = field(default_factory=dict)
-    """By region; one that does not answer keeps what it told last."""
+    """By region; one that does not answer keeps its last report."""
     unix_s: float = 0.0
     every_s: float = 0.0
     """How often each is to be backed up."""
 
     def backup_age_s(self, member: StoreMember) -> float | None:
-        """Return how old a member's newest backup is. A clock that is behind makes none younger than new."""
+        """Return how old a member's newest backup is. A clock that is behind never makes the age negative."""
         return None if member.backup_at_unix_s is None else max(0.0, self.unix_s - member.backup_at_unix_s)

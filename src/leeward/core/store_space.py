@@ -1,6 +1,6 @@
 """Decide what an agent does about the room in its member's database: compact, defragment, lift the alarm. Pure.
 
-etcd counts the size of a member's file against the quota, free pages included, and the file never shrinks by itself. At
+etcd counts the size of a member's file against the quota, free pages included, and the file never shrinks. At
 the quota it raises the alarm NOSPACE, which every member keeps until it is lifted: no write is accepted. A member
 stands still while it is defragmented, so they take turns: followers by name, the leader last.
 
@@ -69,7 +69,7 @@ def step(me: Region, members: Mapping[Region, StoreMember | None], *, compacted:
         return Step.NOTHING
     alarmed = is_alarmed(members)
     if alarmed and not compacted:
-        # Another member's word may be from before the alarm was lifted.
+        # Another member's report may be from before the alarm was lifted.
         return Step.COMPACT if NO_SPACE in own.alarms else Step.NOTHING
     if len(heard) < (len(members) // 2 + 1 if alarmed else len(members)):
         return Step.NOTHING
@@ -91,7 +91,7 @@ def is_alarmed(members: Mapping[Region, StoreMember | None]) -> bool:
 def _worth_it(member: StoreMember, alarmed: bool) -> bool:
     """Whether a member is to be defragmented."""
     if alarmed:
-        # What is in use says nothing then: etcd counts pages as free only with the next write.
+        # What is in use means nothing then: etcd counts pages as free only with the next write.
         return member.db_bytes > FILLING * member.quota_bytes and not member.tidied
     free_bytes = member.db_bytes - member.in_use_bytes
     return (

@@ -5,8 +5,8 @@ cleanly, which sends everything to the target; only then is the target named pri
 the WAL ended. The target promotes when it holds that much, and otherwise gives up for an election.
 
 Always true: the old primary is shut down before another region is named; the target promotes only with all of the WAL
-that the old primary stopped with. Who has lost its data hands nothing over: it stays the primary, and is given up like
-any other that does not accept writes (``failover``).
+that the old primary stopped with. A region that lost its data does not hand over: it stays the primary, and is given up
+like any other that does not accept writes (``failover``).
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from leeward.core.values import InstanceStatus, Order, Phase, Region, Role, Topo
 from leeward.core.view import View
 
 LAG_MAX_BYTES = 16 * 1024 * 1024
-# A switchover that cannot drain within this many leases is called off.
+# A switchover that cannot drain within this many leases is cancelled.
 DRAIN_LEASES = 5
 # How long the other standbys may take to line up before the drain starts without them.
 LINE_UP_LEASES = 1.5
@@ -34,12 +34,12 @@ def preflight(view: View, topology: Topology, target: Region) -> str | None:
     if target == topology.leaving:
         return f"{target} is leaving: it will have no replica of {topology.app}"
     if not view.alive(target):
-        return f"{target} has not been heard of for longer than a lease"
+        return f"no heartbeat from {target} for longer than a lease"
     report = view.report(target)
     if report is None or not report.healthy:
         return f"the replica in {target} is not healthy"
     if report.pods_ready < 1:
-        return f"no pod of {topology.app} is ready in {target}: its users would have nothing to talk to"
+        return f"no pod of {topology.app} is ready in {target}: it could not serve its users"
     instance = view.instance
     if instance is None or instance.wal is None:
         return "the primary's own instance does not answer"
@@ -100,10 +100,10 @@ def drive(view: View, topology: Topology) -> Decision:
         return Decision(because, (Propose(promoting, view.topology_revision, (Note("PrimaryDrained", because),)),))
     lost = instance is not None and _data_lost(instance, topology)
     if lost or view.now_s >= call_off_at_s or not view.alive(target):
-        why = f"{target} is gone" if not view.alive(target) else "it could not be drained in time"
+        why = f"{target} is lost" if not view.alive(target) else "it could not be drained in time"
         if lost:
-            why = f"the data in {view.me} is gone, and {target} may lack the last of it"
-        because = f"the switchover to {target} is called off: {why}"
+            why = f"the data in {view.me} is lost, and {target} may lack its last writes"
+        because = f"the switchover to {target} is cancelled: {why}"
         steady = replace(topology, phase=Phase.STEADY, target=None, request=None, because=because)
         return Decision(because, (Propose(steady, view.topology_revision, (Note("SwitchoverCalledOff", because),)),))
     if not lined_up(view, topology):
@@ -126,7 +126,7 @@ def drained(instance: InstanceStatus, topology: Topology) -> bool:
 
 
 def _data_lost(instance: InstanceStatus, topology: Topology) -> bool:
-    """Whether the old primary has no data any more, and does not know either where its WAL ended."""
+    """Whether the old primary has lost its data, and with it the knowledge where its WAL ended."""
     ordered = instance.order is not None and instance.order.epoch == topology.epoch
     return ordered and instance.role is Role.STOPPED and instance.wal is None and not instance.has_data
 
@@ -150,7 +150,7 @@ def lacks_handover(view: View, topology: Topology) -> str | None:
     report = view.report(old)
     if not view.alive(old) or report is None or report.wal is None or report.wal.lsn < topology.handover_lsn:
         return None
-    return f"{view.me} lacks the end of the WAL of {old}, which holds it; an election decides"
+    return f"{view.me} lacks the end of {old}'s WAL, and {old} still has it; an election decides"
 
 
 def holds_handover(view: View, topology: Topology) -> bool:

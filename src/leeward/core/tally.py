@@ -36,13 +36,13 @@ class Deposed:
 def withheld(view: View, topology: Topology, because: str, *, of: str, silent_s: float) -> Decision:
     """Return the decision to do nothing about a lost primary, and to count that once for each loss ``of``."""
     heir = election.heir(view, topology)
-    would = f"{heir} would be elected" if heir is not None else "no replica is heard that could be elected"
-    told = f"{because}; {would}, but failover is set to observe"
+    would = f"{heir} would be elected" if heir is not None else "no reachable replica could be elected"
+    sentence = f"{because}; {would}, but failover is set to observe"
     if view.tally.withheld_of == of:
-        return Decision(told)
+        return Decision(sentence)
     counted = replace(view.tally, withheld=view.tally.withheld + 1, withheld_of=of)
-    note = Note("FailoverWouldHaveStarted", told, silent_s)
-    return Decision(told, (Count(counted, topology.epoch, note),))
+    note = Note("FailoverWouldHaveStarted", sentence, silent_s)
+    return Decision(sentence, (Count(counted, topology.epoch, note),))
 
 
 def remember(view: View, known: Deposed | None, under_old_fence: Seen | None) -> Deposed | None:
@@ -92,7 +92,7 @@ def look_out(view: View, deposed: Deposed, gap_s: float | None) -> tuple[Deposed
     lost = orphaned if view.topology is not None and view.topology.mode is ReplicationMode.ASYNC else 0
     silent_s = deposed.back_at_s - deposed.heard_at_s
     because = (
-        f"{deposed.region} was silent for {silent_s:.1f} s and is back as it was; the failover cost {gap_s:.1f} s "
+        f"{deposed.region} was silent for {silent_s:.1f} s and is back unchanged; the failover cost {gap_s:.1f} s "
         f"without writes and {lost} acknowledged transactions. A longer RTO would have avoided it"
     )
     counted = replace(

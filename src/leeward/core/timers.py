@@ -1,7 +1,7 @@
 """Derive the protocol's timers from an application's objectives, or say why they cannot be met.
 
 RTO = detection (lease + patience + margin, less the age of the last heartbeat) + prepare + promote + route, plus
-the DNS TTL for clients that know nothing but DNS. Lease >= max(2 s, 8 x the fleet's largest round trip): below
+the DNS TTL for clients that only use DNS. Lease >= max(2 s, 8 x the fleet's largest round trip): below
 that, an ordinary hiccup would look like an outage.
 
 Patience is what the RTO leaves: a failover may take half of it, so that a second one still fits (an elected region

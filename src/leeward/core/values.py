@@ -1,4 +1,4 @@
-"""The words of the protocol as values: what is stored, reported and ordered.
+"""The values of the protocol: what is stored, reported and ordered.
 
 Times are seconds. A time called ``*_at_s`` or ``*_until_s`` is on the boot clock of the machine that
 wrote it (CLOCK_BOOTTIME: monotonic, and it goes on while the machine is suspended) and has meaning
@@ -114,7 +114,7 @@ class Order:
     epoch: int
     role: Role
     upstream: Region | None = None
-    """Whom a standby streams from."""
+    """The region that a standby streams from."""
     synchronous: Synchronous | None = None
     """Who must acknowledge what a primary commits; a standby carries it for the time after its promotion. None is
     asynchronous."""
@@ -211,7 +211,7 @@ class Rejoin:
     """Why it could not follow as it was."""
     copied_bytes: int
     orphaned: int
-    """Transactions of its own history that were kept aside."""
+    """Transactions of its own history that were saved."""
     took_s: float
     """From the order until it streamed."""
     unread: int = 0
@@ -284,7 +284,7 @@ class Vantage:
     """What one region sees of another one."""
 
     serving: bool
-    """It answered in time and said that it holds its lease."""
+    """It answered in time and reported that it holds its lease."""
     because: str
 
 
@@ -361,7 +361,7 @@ class Topology:
     """W: standbys that must hold a write before it is acknowledged; 0 in async."""
     because: str
     target: Region | None = None
-    """In ``switching``: who takes over. In ``electing``: whom an operator wants."""
+    """In ``switching``: the region that takes over. In ``electing``: the region that an operator wants."""
     deposed: Region | None = None
     """In ``electing`` and ``promoting``: the primary before."""
     deposed_epoch: int = 0
@@ -375,9 +375,9 @@ class Topology:
     handover_lsn: int | None = None
     """In ``promoting`` after a switchover: where the old primary's WAL ended. The new one must hold it all."""
     favourite: Region | None = None
-    """In ``electing``: whom the other standbys line up behind, once they promised."""
+    """In ``electing``: the region that the other standbys line up behind, once they promised."""
     requested_mode: ReplicationMode | None = None
-    """A change of mode under way; None when there is none."""
+    """A change of mode under way; None without one."""
     joining: Region | None = None
     """A data region that is being added: it copies and streams, and is counted nowhere (a learner) until ``joint``."""
     leaving: Region | None = None
@@ -387,7 +387,7 @@ class Topology:
     joint_lsn: int | None = None
     """While ``joint``: the primary's WAL once its PostgreSQL obeyed both rules. The next set must hold it first."""
     paused: bool = False
-    """An operator forbade automatic failover."""
+    """An operator paused automatic failover."""
     request: str | None = None
     """The operator's request that started what is under way."""
     generation: str = ""
@@ -408,14 +408,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What is kept of an application that was removed: whoever names it again opens a later epoch."""
+    """What is kept of a removed application: when it is added again, a later epoch opens."""
 
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A replica's word: cut from every primary before ``epoch``, holding history up to ``wal``."""
+    """A replica's statement: cut from every primary before ``epoch``, holding history up to ``wal``."""
 
     region: Region
     app: App
@@ -436,7 +436,7 @@ class Record:
     """CamelCase reason: PrimaryLost, FailoverPrepared, PrimaryElected, PrimaryPromoted..."""
     because: str
     took_s: float | None = None
-    """PrimaryLost: since its last sign of life, on the clock of whoever decided."""
+    """PrimaryLost: since its last sign of life, on the clock of the agent that decided."""
     asked_by: str | None = None
     """The operator who asked for it; None: an agent decided by itself."""
 

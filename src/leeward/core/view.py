@@ -100,12 +100,12 @@ class View:
         return self.now_s < self.writes_until_s
 
     def report(self, region: Region) -> InstanceReport | None:
-        """Return what a region last said of its instance of this application."""
+        """Return a region's last report of its instance of this application."""
         seen = self.seen.get(region)
         return seen.heartbeat.apps.get(self.app.name) if seen is not None else None
 
     def gateway_problem(self, region: Region) -> str | None:
-        """Return why a region's gateway does not answer users, by its latest word; None while it does."""
+        """Return why a region's gateway does not answer users, by its latest report; None while it does."""
         if region == self.me:
             return self.own_gateway_problem
         seen = self.seen.get(region)

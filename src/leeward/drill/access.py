@@ -9,11 +9,11 @@ from leeward.core.values import App, Heartbeat, Record, Region, ReplicationMode,
 
 
 class FleetUnavailableError(Exception):
-    """Nobody answered in time: no agent, or not a region's API server."""
+    """No agent, or not the region's API server, answered in time."""
 
 
 class RefusedError(Exception):
-    """An agent refused what the operator asked for; the text says why."""
+    """An agent refused the operator's request; the text is the reason."""
 
 
 class Applied(Protocol):
@@ -31,22 +31,22 @@ class Applied(Protocol):
 
 
 class Faults(Protocol):
-    """Breaks and mends a world. ``leeward.world.client.World`` is one."""
+    """Injects faults into a world and clears them. ``leeward.world.client.World`` is one."""
 
     async def kill(self, region: str) -> Applied:
-        """End every process of the region at once."""
+        """Kill every process of the region at once."""
         ...
 
     async def freeze(self, region: str) -> Applied:
-        """Stop every process of the region where it stands."""
+        """Suspend every process of the region."""
         ...
 
     async def thaw(self, region: str) -> Applied:
-        """Let a frozen region go on."""
+        """Resume a frozen region."""
         ...
 
     async def start(self, region: str) -> Applied:
-        """Start a lost region again, with the disks it had."""
+        """Restart a lost region with its old disks."""
         ...
 
     async def signal(self, region: str, match: str, number: signal.Signals = ...) -> Applied:
@@ -63,7 +63,7 @@ class Faults(Protocol):
         delay_ms: float | None = ...,
         rate_kib_s: float | None = ...,
     ) -> Applied:
-        """Change a link, or both directions of it; what is not given stays, None is as configured."""
+        """Change a link, or both directions of it; omitted values stay, None restores the configured one."""
         ...
 
 
@@ -71,37 +71,37 @@ class Pods(Protocol):
     """The application's pods in each region, not those of its database. All raise FleetUnavailableError."""
 
     async def ready(self, region: Region) -> tuple[str, ...]:
-        """Return the names of the pods that are ready and stay, oldest first."""
+        """Return the names of the pods that are ready and not terminating, oldest first."""
         ...
 
     async def kill(self, region: Region, pod: str) -> Applied:
-        """End a pod at once, without any grace. What controls it makes another one."""
+        """Delete a pod without a grace period. Its controller replaces it."""
         ...
 
     async def evict(self, region: Region, pod: str) -> Applied | None:
-        """Ask a pod to go, as a drain of its node does; None while its disruption budget forbids it."""
+        """Evict a pod, as a node drain does; None while its disruption budget forbids it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetView:
-    """The fleet as one agent knows it."""
+    """The fleet as one agent sees it."""
 
-    asked: Region
+    source: Region
     revision: int
     age_s: float | None
-    """How long ago that agent heard of the quorum; None: never."""
+    """Time since that agent's last contact with the quorum; None: no contact yet."""
     answered: frozenset[Region]
     """Regions whose heartbeat is within the lease."""
     quorum_leader: Region | None
     topologies: Mapping[App, Topology]
     heartbeats: Mapping[Region, Heartbeat]
     because: Mapping[App, str]
-    """The agent's sentence about each application at this moment."""
+    """The agent's current explanation for each application."""
 
 
 class Fleet(Protocol):
-    """The agents, as an operator reaches them. Any of them may be dead: another one is asked."""
+    """The agents' API for an operator. When an agent is down, another one is asked."""
 
     async def view(self, of: Region | None = None) -> FleetView:
         """Return the freshest view, or the view ``of`` one agent. Raises FleetUnavailableError."""
@@ -112,26 +112,26 @@ class Fleet(Protocol):
         ...
 
     async def switchover(self, app: App, to: Region) -> str:
-        """Ask for a switchover; return why it was accepted. Raises RefusedError, FleetUnavailableError."""
+        """Request a switchover; return why it was accepted. Raises RefusedError, FleetUnavailableError."""
         ...
 
     async def set_mode(self, app: App, mode: ReplicationMode) -> str:
-        """Ask for another replication mode, as ``switchover``."""
+        """Request another replication mode; like ``switchover``."""
         ...
 
 
 def unsettled(view: FleetView, app: App, regions: tuple[Region, ...], lease_s: float) -> tuple[str, ...]:
-    """Return what keeps the application from its steady state, in sentences: none, and it is steady.
+    """Return why the application is not steady, in sentences; empty when it is.
 
-    Steady: one writable primary, every other data region streams from it, every region is heard, pods are ready.
+    Steady: one writable primary, all other data regions stream from it, all regions send heartbeats, pods are ready.
     """
     topology = view.topologies.get(app)
     if topology is None:
         return (f"{app} has no topology yet",)
     found: list[str] = []
     if view.age_s is None or view.age_s > lease_s:
-        found.append(f"the agent of {view.asked} has not heard of the quorum for {view.age_s or 0.0:.1f} s")
-    found += [f"{region} is not heard" for region in regions if region not in view.answered]
+        found.append(f"the agent of {view.source} has had no contact with the quorum for {view.age_s or 0.0:.1f} s")
+    found += [f"no heartbeat from {region}" for region in regions if region not in view.answered]
     if topology.phase != "steady" or topology.primary is None:
         found.append(f"{app} is {topology.phase}: {topology.because}")
         return tuple(found)

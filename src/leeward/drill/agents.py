@@ -1,6 +1,4 @@
-"""The agents' API over mTLS, as an operator uses it: any agent may be dead, so each question goes to all that
-are needed for an answer.
-"""
+"""The agents' API over mTLS for an operator: any agent may be down, so requests go to as many as needed."""
 
 import asyncio
 import json
@@ -51,21 +49,21 @@ class HttpFleet:
         return max(views, key=lambda view: (view.revision, -(view.age_s or 0.0)))
 
     async def records(self, after: int) -> tuple[tuple[Record, ...], int]:
-        """Return decisions later than a revision, and the revision to go on from."""
+        """Return decisions later than a revision, and the revision to continue from."""
         pages = await self._ask_all(list(self._urls), lambda region: self._records(region, after))
-        # The one that is furthest has everything the others have.
+        # The page with the highest cursor contains all others.
         return max(pages, key=lambda page: page[1])
 
     async def switchover(self, app: App, to: Region) -> str:
-        """Ask for a switchover. Raises RefusedError, FleetUnavailableError."""
+        """Request a switchover. Raises RefusedError, FleetUnavailableError."""
         return await self._change(app, "switchover", {"to": to})
 
     async def set_mode(self, app: App, mode: ReplicationMode) -> str:
-        """Ask for another replication mode. Raises RefusedError, FleetUnavailableError."""
+        """Request another replication mode. Raises RefusedError, FleetUnavailableError."""
         return await self._change(app, "mode", {"mode": str(mode)})
 
     async def record_drill(self, app: App, ended: LastDrill) -> str:
-        """Have it kept how a drill ended. Raises RefusedError, FleetUnavailableError."""
+        """Record a drill's outcome. Raises RefusedError, FleetUnavailableError."""
         return await self._change(app, "drill", plain(ended))
 
     async def _ask_all(self, regions: list[Region], ask: Callable[[Region], Coroutine[None, None, T]]) -> list[T]:
@@ -93,7 +91,7 @@ class HttpFleet:
     async def _view(self, region: Region) -> FleetView:
         _, body = await self._ask(region, "GET", "/v1/status", READ_TIMEOUT_S)
         return FleetView(
-            asked=region,
+            source=region,
             revision=int(body["revision"]),
             age_s=body["age_s"],
             answered=frozenset(Region(name) for name in body["answered"]),
@@ -108,7 +106,7 @@ class HttpFleet:
         return tuple(from_plain(Record, raw) for raw in body["records"]), int(body["next"])
 
     async def _change(self, app: App, verb: str, document: dict[str, Any]) -> str:
-        """Ask agents in turn until one answers. A repetition is harmless: it takes effect once."""
+        """Try agents in turn until one answers. A retry is harmless: the change takes effect once."""
         errors: list[BaseException] = []
         path = f"/v1/apps/{app}/{verb}"
         body = json.dumps(document).encode()
@@ -123,7 +121,7 @@ class HttpFleet:
             if status >= 400:
                 raise RefusedError(because)
             return because
-        raise FleetUnavailableError(f"no agent took the request: {_why(errors)}")
+        raise FleetUnavailableError(f"no agent answered the request: {_why(errors)}")
 
     async def _ask(
         self,
@@ -135,7 +133,7 @@ class HttpFleet:
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         assert self._session is not None, "used outside of its context"
-        # Front doors are addresses of this machine; an agent is known by its region's name.
+        # The URLs are local addresses; an agent's certificate carries the name of its region.
         async with self._session.request(
             method,
             self._urls[region].rstrip("/") + path,
@@ -158,7 +156,7 @@ def _answered(task: "asyncio.Task[T]") -> bool:
 
 
 def _why(errors: Iterable[BaseException | None]) -> str:
-    """Return the reasons, each once and without what changes from one moment to the next."""
+    """Return each distinct reason once, without details that vary between attempts."""
     return ", ".join(sorted({_reason(error) for error in errors if error is not None}))
 
 

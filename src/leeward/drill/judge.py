@@ -1,4 +1,4 @@
-"""Whether a run ended as it must: what the fault's rules say, beyond the objectives. Pure."""
+"""Judge a run by its fault's rules, beyond the objectives. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -11,29 +11,31 @@ from leeward.drill.measure import RETRY_FOR_S, RunFacts, RunMeasure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What must be true after a fault. Safety is always expected and not repeated here."""
+    """What must hold after a fault. Safety rules always apply and are not repeated here."""
 
     failovers_min: int = 0
     failovers_max: int = 1
     recovers: bool = True
     """Writes are acknowledged again while the fault lasts."""
     explains: bool = False
-    """While nobody may write, an agent says why."""
-    spares: bool = False
-    """No request fails that a client repeats for a while."""
+    """While no region accepts writes, an agent reports why."""
+    no_failed_requests: bool = False
+    """No request fails that a client retries for a while."""
 
 
 def unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
-    """Return a sentence for each rule of safety that this run broke: no machine is too slow for these."""
+    """Return a sentence for each safety rule that this run broke. An overloaded machine does not excuse these."""
     found: list[str] = []
     if facts.mode is not ReplicationMode.ASYNC and measured.lost:
-        found.append(f"{measured.lost} acknowledged writes were lost under {facts.mode} ({_some(facts.bill.lost)})")
+        found.append(
+            f"{measured.lost} acknowledged writes were lost under {facts.mode} ({_some(facts.reconciliation.lost)})"
+        )
     if measured.duplicated:
-        found.append(f"{measured.duplicated} payments exist twice ({_some(facts.bill.duplicated)})")
+        found.append(f"{measured.duplicated} payments exist twice ({_some(facts.reconciliation.duplicated)})")
     if measured.failed_present:
-        found.append(f"{measured.failed_present} writes were said to have failed, and exist")
-    if after_waking := _acknowledged_after_waking(facts):
-        found.append(f"{facts.primary} acknowledged {after_waking} writes after it woke up, and they are lost")
+        found.append(f"{measured.failed_present} writes were reported as failed, but exist")
+    if after_resuming := _acknowledged_after_resuming(facts):
+        found.append(f"{facts.primary} acknowledged {after_resuming} writes after it resumed, and they are lost")
     if facts.fenced is not None:
         late = sum(
             facts.fenced.holds(attempt.sent_s) and facts.fenced.holds(attempt.done_s)
@@ -54,10 +56,10 @@ def unsafe(facts: RunFacts, measured: RunMeasure) -> list[str]:
         if early:
             found.append(f"{early} writes were acknowledged while no majority of regions was alive")
     found += [
-        f"{record.region} was elected under epoch {record.epoch} although it must not be: {record.because}"
+        f"{record.region} was elected under epoch {record.epoch} although it was not eligible: {record.because}"
         for record in facts.records
         if record.kind == "PrimaryElected"
-        and facts.fault.at_unix_s <= record.at_unix_s <= facts.healing.at_unix_s
+        and facts.fault.at_unix_s <= record.at_unix_s <= facts.cleared.at_unix_s
         and record.region in facts.ineligible
     ]
     return found
@@ -69,27 +71,27 @@ def _acknowledged_writes(facts: RunFacts) -> Iterator[Attempt]:
             yield attempt
 
 
-def _acknowledged_after_waking(facts: RunFacts) -> int:
-    """Count what a frozen primary acknowledged when it woke: such a write is on its own timeline only, so it is lost.
+def _acknowledged_after_resuming(facts: RunFacts) -> int:
+    """Count lost writes that a frozen primary acknowledged after it resumed: they are on its own timeline only.
 
-    In async, what was in flight when it froze may be.
+    In async, writes that were in flight when it froze are allowed.
     """
-    if facts.woke_s is None:
+    if facts.resumed_s is None:
         return 0
-    lost = frozenset(facts.bill.lost)
+    lost = frozenset(facts.reconciliation.lost)
     allowed_from_s = facts.fault.at_boot_s if facts.mode is ReplicationMode.ASYNC else -math.inf
     return len(
         {
             attempt.key
             for attempt in _acknowledged_writes(facts)
-            if attempt.key in lost and attempt.done_s >= facts.woke_s and attempt.sent_s >= allowed_from_s
+            if attempt.key in lost and attempt.done_s >= facts.resumed_s and attempt.sent_s >= allowed_from_s
         }
     )
 
 
 def _unaccounted(facts: RunFacts) -> list[str]:
-    """Every lost write must be among the orphans that the deposed primary kept."""
-    lost, orphans = frozenset(facts.bill.lost), facts.orphans
+    """Return a sentence if a lost write is not among the orphans that deposed primaries kept."""
+    lost, orphans = frozenset(facts.reconciliation.lost), facts.orphans
     if orphans.keys is not None:
         missing = lost - orphans.keys
         return (
@@ -103,20 +105,20 @@ def _unaccounted(facts: RunFacts) -> list[str]:
 
 
 def unexpected(facts: RunFacts, measured: RunMeasure, expected: Expectation) -> list[str]:
-    """Return a sentence for each thing that did not go as it must when the machine keeps up."""
+    """Return a sentence for each expectation that was not met; on an overloaded machine these are inconclusive."""
     found: list[str] = []
     if measured.failovers < expected.failovers_min:
-        found.append(f"{measured.failovers} failovers happened, {expected.failovers_min} must")
+        found.append(f"{measured.failovers} failovers happened, at least {expected.failovers_min} expected")
     if measured.failovers > expected.failovers_max:
-        found.append(f"{measured.failovers} failovers happened, at most {expected.failovers_max} may")
+        found.append(f"{measured.failovers} failovers happened, at most {expected.failovers_max} expected")
     if expected.recovers and measured.rto_write_s is None:
         found.append("writes were not acknowledged again while the fault lasted")
-    if expected.spares and measured.failed_requests:
-        found.append(f"{measured.failed_requests} requests failed although clients repeated them for {RETRY_FOR_S:g} s")
+    if expected.no_failed_requests and measured.failed_requests:
+        found.append(f"{measured.failed_requests} requests failed although clients retried them for {RETRY_FOR_S:g} s")
     if not facts.rejoined:
         found += [f"{sentence}, and not every region rejoined" for sentence in _unaccounted(facts)]
     if expected.explains and not facts.explained:
-        found.append("no agent said why there is no primary")
+        found.append("no agent reported why there is no primary")
     return found
 
 

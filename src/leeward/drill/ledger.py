@@ -1,4 +1,4 @@
-"""What clients were told about their writes, against what the database holds afterwards.
+"""Reconcile the outcomes that clients saw for their writes with what the database holds afterwards.
 
 Pure. An attempt to write ends *acknowledged*, *failed* (certainly not done) or *unknown*. A key, which may
 have had many attempts, is acknowledged when any attempt was; else unknown when any attempt was; else failed.
@@ -21,7 +21,7 @@ class Operation(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What the client knows after one attempt. A read that did not bring its payment is failed."""
+    """What the client knows after one attempt. A read that did not return its payment has failed."""
 
     ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
@@ -34,17 +34,17 @@ class Attempt:
 
     operation: Operation
     key: str
-    """The idempotency key; for a read, a name of its own for each request with its repetitions."""
+    """The idempotency key; for a read, a unique name per request, shared by its retries."""
     population: Region
     """Where the user lives."""
     gateway: Region
-    """Whose gateway was asked."""
+    """Whose gateway received the request."""
     sent_s: float
     done_s: float
     outcome: Outcome
     payment_id: str | None = None
     served_by: Region | None = None
-    """The region whose service answered, by its own word."""
+    """The region whose service answered, according to its answer."""
     because: str = ""
     """Why it was not acknowledged."""
 
@@ -58,7 +58,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class KeyOutcome:
     """All that the client saw of one key."""
 
     key: str
@@ -72,7 +72,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """The exact bill. Every tuple holds keys, sorted."""
+    """The result of the comparison. Every tuple holds keys, sorted."""
 
     acknowledged: int = 0
     lost: tuple[str, ...] = ()
@@ -82,32 +82,32 @@ class Reconciliation:
     unknown_present: tuple[str, ...] = ()
     unknown_absent: tuple[str, ...] = ()
     failed_present: tuple[str, ...] = ()
-    """Said to be certainly not done, and done: the service lied."""
+    """Reported as certainly not done, but present: the service's answer was wrong."""
     lost_at_s: tuple[float, ...] = field(default=())
     """When each lost write had been acknowledged, in the order of ``lost``."""
 
 
-def fates(attempts: Iterable[Attempt]) -> Mapping[str, Fate]:
-    """Return what became of each key that was written, as the client knows it."""
+def key_outcomes(attempts: Iterable[Attempt]) -> Mapping[str, KeyOutcome]:
+    """Return the outcome of each written key, as the client saw it."""
     writes: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         if attempt.operation is Operation.WRITE:
             writes.setdefault(attempt.key, []).append(attempt)
-    return {key: _fate(key, tries) for key, tries in writes.items()}
+    return {key: _key_outcome(key, tries) for key, tries in writes.items()}
 
 
 def reconcile(attempts: Iterable[Attempt], rows: Iterable[Row]) -> Reconciliation:
-    """Compare what clients saw with all rows read back once everything healed. Foreign rows are ignored."""
+    """Compare what clients saw with all rows read back after recovery. Foreign rows are ignored."""
     stored: dict[str, list[str]] = {}
     for row in rows:
         stored.setdefault(row.key, []).append(row.payment_id)
-    known = fates(attempts)
-    by_outcome = {outcome: sorted(key for key, fate in known.items() if fate.outcome is outcome) for outcome in Outcome}
+    known = key_outcomes(attempts)
+    by_outcome = {outcome: sorted(key for key, each in known.items() if each.outcome is outcome) for outcome in Outcome}
     lost = tuple(key for key in by_outcome[Outcome.ACKNOWLEDGED] if key not in stored)
     return Reconciliation(
         acknowledged=len(by_outcome[Outcome.ACKNOWLEDGED]),
         lost=lost,
-        duplicated=tuple(sorted(key for key, fate in known.items() if _duplicated(fate, stored.get(key, [])))),
+        duplicated=tuple(sorted(key for key, each in known.items() if _duplicated(each, stored.get(key, [])))),
         unknown_present=tuple(key for key in by_outcome[Outcome.UNKNOWN] if key in stored),
         unknown_absent=tuple(key for key in by_outcome[Outcome.UNKNOWN] if key not in stored),
         failed_present=tuple(key for key in by_outcome[Outcome.FAILED] if key in stored),
@@ -115,10 +115,10 @@ def reconcile(attempts: Iterable[Attempt], rows: Iterable[Row]) -> Reconciliatio
     )
 
 
-def _fate(key: str, tries: list[Attempt]) -> Fate:
+def _key_outcome(key: str, tries: list[Attempt]) -> KeyOutcome:
     acknowledged = [attempt for attempt in tries if attempt.outcome is Outcome.ACKNOWLEDGED]
     unknown = any(attempt.outcome is Outcome.UNKNOWN for attempt in tries)
-    return Fate(
+    return KeyOutcome(
         key=key,
         outcome=Outcome.ACKNOWLEDGED if acknowledged else Outcome.UNKNOWN if unknown else Outcome.FAILED,
         ids=frozenset(attempt.payment_id for attempt in acknowledged if attempt.payment_id is not None),
@@ -127,5 +127,5 @@ def _fate(key: str, tries: list[Attempt]) -> Fate:
     )
 
 
-def _duplicated(fate: Fate, ids: list[str]) -> bool:
-    return len(ids) > 1 or len(fate.ids.union(ids)) > 1
+def _duplicated(outcome: KeyOutcome, ids: list[str]) -> bool:
+    return len(ids) > 1 or len(outcome.ids.union(ids)) > 1

@@ -1,12 +1,12 @@
-"""Clients that pay and look all the time, through the gateways, as users of each region would.
+"""Clients that write and read payments continuously through the gateways, as users of each region would.
 
 A population knows every gateway, its own region's first and then the nearest, as a DNS answer would list
-them. It leaves a gateway that fails alone for a moment, and comes back to it. Each writer has one payment in
-flight, repeats it with the same key until it is acknowledged, and gives up after GIVE_UP_S; a reader looks
-at payments that are known to be old enough to be everywhere.
+them. It avoids a gateway for a moment after a failure. Each writer has one payment in flight, retries it with the
+same key until it is acknowledged, and gives up after GIVE_UP_S; a reader reads payments that are old enough to have
+reached every region.
 
-Always true: every request that was sent is in ``attempts``, also one that was cut short; nothing that could
-have reached a service is called failed unless the answer says so.
+Always true: every request that was sent is in ``attempts``, including interrupted ones; a request that could
+have reached a service is only called failed if the answer says so.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ REQUEST_TIMEOUT_S = 2.0
 WRITE_PACE_S = 0.022
 READ_PACE_S = 0.045
 BACKOFF_S = 0.025
-SHUN_S = 0.5
+AVOID_S = 0.5
 GIVE_UP_S = 20.0
 STOP_TIMEOUT_S = 3.0
 KNOWN_PAYMENTS = 64
 KNOWN_AGE_S = 2.0
 CERTAINLY_NOT_DONE = frozenset({"failed", "no-primary", "wrong-region", "invalid", "conflict"})
-"""Codes of the service and of the gateway that promise that nothing was written."""
-NEVER_SENT = b"no healthy upstream"
-"""Envoy's own answer when it knows nobody to forward to."""
+"""Codes of the service and of the gateway that guarantee that nothing was written."""
+NEVER_FORWARDED = b"no healthy upstream"
+"""Envoy's own answer when it has no upstream to forward to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +62,28 @@ def populations(
     )
 
 
-class Choices:
+class GatewayChoice:
     """Which gateway a user tries next."""
 
     def __init__(self, population: Population) -> None:
         self._gateways = population.gateways
-        self._shunned_until_s = dict.fromkeys((region for region, _ in population.gateways), 0.0)
+        self._avoid_until_s = dict.fromkeys((region for region, _ in population.gateways), 0.0)
 
     def pick(self, now_s: float) -> tuple[Region, str]:
-        """Return the nearest that did not just fail, or the one that failed longest ago."""
+        """Return the nearest gateway that did not just fail, or the one that failed longest ago."""
         for region, url in self._gateways:
-            if self._shunned_until_s[region] <= now_s:
+            if self._avoid_until_s[region] <= now_s:
                 return region, url
-        return min(self._gateways, key=lambda gateway: self._shunned_until_s[gateway[0]])
+        return min(self._gateways, key=lambda gateway: self._avoid_until_s[gateway[0]])
 
     def failed(self, region: Region, now_s: float) -> None:
-        """Leave this gateway alone for a moment."""
-        self._shunned_until_s[region] = now_s + SHUN_S
+        """Avoid this gateway for AVOID_S."""
+        self._avoid_until_s[region] = now_s + AVOID_S
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one HTTP request."""
+    """The outcome of one HTTP request."""
 
     outcome: Outcome
     payment_id: str | None = None
@@ -92,11 +92,11 @@ class Answer:
 
 
 class Load:
-    """Runs the populations. As a context manager it starts them, and never leaves one running."""
+    """Runs the populations. As a context manager it starts them, and stops all of them at the end."""
 
     def __init__(
         self,
-        crowd: tuple[Population, ...],
+        users: tuple[Population, ...],
         clock: Clock,
         *,
         prefix: str,
@@ -106,10 +106,10 @@ class Load:
     ) -> None:
         """Take the populations, how many writers and readers each has, and the prefix of all keys.
 
-        ``host`` is the HTTP Host to ask for, where gateways tell applications apart by it.
+        ``host`` is the HTTP Host header, where gateways route applications by it.
         """
         self.attempts: list[Attempt] = []
-        self._crowd = crowd
+        self._populations = users
         self._clock = clock
         self._prefix = prefix
         self._writers = writers
@@ -126,7 +126,7 @@ class Load:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
         )
-        for population in self._crowd:
+        for population in self._populations:
             for number in range(self._writers):
                 name = f"{self._prefix}{population.region}-{number}"
                 self._tasks.append(asyncio.create_task(self._write(population, name), name=f"writer {name}"))
@@ -153,7 +153,7 @@ class Load:
                 raise end
 
     def check(self) -> None:
-        """Raise what ended a client, if one ended before its time."""
+        """Raise the error of a client task that ended early."""
         for task in self._tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -173,14 +173,14 @@ class Load:
         return count
 
     async def _write(self, population: Population, name: str) -> None:
-        choices = Choices(population)
+        choice = GatewayChoice(population)
         number = 0
         while not self._stopping:
             number += 1
             key = f"{name}-{number}"
             began_s = self._clock.now_s()
             while True:
-                attempt = await self._attempt(Operation.WRITE, key, population.region, choices, "/api/payments")
+                attempt = await self._attempt(Operation.WRITE, key, population.region, choice, "/api/payments")
                 if attempt.outcome is Outcome.ACKNOWLEDGED:
                     if len(self._known) < KNOWN_PAYMENTS and attempt.payment_id is not None:
                         self._known.append((attempt.payment_id, attempt.done_s))
@@ -191,7 +191,7 @@ class Load:
             await asyncio.sleep(WRITE_PACE_S)
 
     async def _read(self, population: Population, name: str) -> None:
-        choices = Choices(population)
+        choice = GatewayChoice(population)
         number = 0
         while not self._stopping:
             old = [payment for payment, at_s in self._known if at_s + KNOWN_AGE_S <= self._clock.now_s()]
@@ -202,7 +202,7 @@ class Load:
             path = f"/api/payments/{old[number % len(old)]}"
             began_s = self._clock.now_s()
             while True:
-                attempt = await self._attempt(Operation.READ, f"read-{name}-{number}", population.region, choices, path)
+                attempt = await self._attempt(Operation.READ, f"read-{name}-{number}", population.region, choice, path)
                 if attempt.outcome is Outcome.ACKNOWLEDGED or self._stopping:
                     break
                 if attempt.done_s - began_s > GIVE_UP_S:
@@ -211,12 +211,12 @@ class Load:
             await asyncio.sleep(READ_PACE_S)
 
     async def _attempt(
-        self, operation: Operation, key: str, population: Region, choices: Choices, path: str
+        self, operation: Operation, key: str, population: Region, choice: GatewayChoice, path: str
     ) -> Attempt:
         sent_s = self._clock.now_s()
-        gateway, url = choices.pick(sent_s)
-        # What stays, should this be cut short: a write may have arrived.
-        answer = Answer(Outcome.UNKNOWN if operation is Operation.WRITE else Outcome.FAILED, because="cut short")
+        gateway, url = choice.pick(sent_s)
+        # The outcome if this is interrupted: a write may have arrived.
+        answer = Answer(Outcome.UNKNOWN if operation is Operation.WRITE else Outcome.FAILED, because="interrupted")
         try:
             if operation is Operation.WRITE:
                 answer = await self._post(url + path, key)
@@ -237,7 +237,7 @@ class Load:
             )
             self.attempts.append(attempt)
         if attempt.outcome is not Outcome.ACKNOWLEDGED:
-            choices.failed(gateway, attempt.done_s)
+            choice.failed(gateway, attempt.done_s)
         return attempt
 
     async def _post(self, url: str, key: str) -> Answer:
@@ -252,7 +252,7 @@ class Load:
         except TimeoutError:
             return Answer(Outcome.UNKNOWN, because=f"no answer within {REQUEST_TIMEOUT_S:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(Outcome.UNKNOWN, because=f"broken: {error!r}")
+            return Answer(Outcome.UNKNOWN, because=f"connection failed: {error!r}")
 
     async def _get(self, url: str) -> Answer:
         assert self._session is not None
@@ -262,23 +262,23 @@ class Load:
         except TimeoutError:
             return Answer(Outcome.FAILED, because=f"no answer within {REQUEST_TIMEOUT_S:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(Outcome.FAILED, because=f"broken: {error!r}")
+            return Answer(Outcome.FAILED, because=f"connection failed: {error!r}")
 
 
 def write_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Return what an answer to a write says: acknowledged, certainly not done, or neither."""
+    """Return the outcome of a write: acknowledged, certainly not done, or unknown."""
     document = _document(body)
     served_by = _served_by(headers)
     if status in (200, 201) and isinstance(document.get("id"), str):
         return Answer(Outcome.ACKNOWLEDGED, document["id"], served_by)
     because = f"{status} {document.get('code', '')} {document.get('why', document.get('because', ''))}".strip()
-    never_sent = status == 503 and body == NEVER_SENT
-    certain = document.get("code") in CERTAINLY_NOT_DONE or never_sent
+    never_forwarded = status == 503 and body == NEVER_FORWARDED
+    certain = document.get("code") in CERTAINLY_NOT_DONE or never_forwarded
     return Answer(Outcome.FAILED if certain else Outcome.UNKNOWN, None, served_by, because)
 
 
 def read_answer(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Return what an answer to a read says: the payment, or nothing."""
+    """Return the outcome of a read: acknowledged with its payment, or failed."""
     document = _document(body)
     if status == 200 and isinstance(document.get("id"), str):
         return Answer(Outcome.ACKNOWLEDGED, document["id"], _served_by(headers))

@@ -1,10 +1,10 @@
-"""What one run cost. Pure.
+"""Measure the impact of one run. Pure.
 
 Durations are seconds from the fault. Clients' times are on the boot clock, decisions' on the wall clock of
-the same machine; the fault was read on both.
+the same machine; the fault was timed on both.
 
-A request is what a user wants done, with all its repetitions. It failed when a client that repeats it for
-RETRY_FOR_S got nothing: a shorter interruption is what retries are for.
+A request includes all its retries. It failed when a client that retried it for RETRY_FOR_S got no answer: retries
+are expected to cover shorter interruptions.
 """
 
 import math
@@ -20,9 +20,9 @@ RETRY_FOR_S = 2.0
 OUTAGE_MIN_S = 0.5
 """A shorter gap between acknowledgements is the ordinary rhythm of a few writers over a WAN."""
 LAST_WRITE_MAX_S = 1.0
-"""Writes that went on at the last look still go on this much later, when the fault is cleared."""
+"""Writes still count as recovered when the last one came up to this long before the fault was cleared."""
 READS_SETTLE_S = 1.0
-"""Reads are watched until this long after writes go on."""
+"""Reads are measured until this long after writes resume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +53,37 @@ class RunFacts:
     app: App
     mode: ReplicationMode
     primary: Region
-    """Who was primary when the fault came."""
+    """The primary when the fault was injected."""
     fault: Moment
-    healing: Moment
-    """When the fault was cleared; what follows is not the fault's doing."""
+    cleared: Moment
+    """When the fault was cleared; later events are not attributed to it."""
     ended_s: float
     """When the load ended (boot clock)."""
     lost_regions: frozenset[Region]
     """Clients there are not expected to be served: their gateway is gone, or cut off."""
     attempts: Sequence[Attempt]
     records: Sequence[Record]
-    bill: Reconciliation
-    woke_s: float | None = None
-    """When a frozen primary went on."""
+    reconciliation: Reconciliation
+    resumed_s: float | None = None
+    """When a frozen primary resumed."""
     silence: Span | None = None
-    """While nobody could safely acknowledge anything, so nobody may have."""
+    """While no region could safely acknowledge a write, so none may have."""
     ineligible: frozenset[Region] = frozenset()
     """Regions that must not have been elected."""
     switchover: Span | None = None
-    """The primary's way home, from the request until it was there."""
+    """The failback, from the request until it was complete."""
     explained: str | None = None
-    """What an agent said was in the way while there was no primary."""
+    """The reason an agent reported while there was no primary."""
     fenced: Span | None = None
-    """While nobody inside the lost regions may have acknowledged a write sent there: their leases were over."""
+    """While no lost region may have acknowledged a write sent there: their leases had ended."""
     orphans: OrphansFound = NO_ORPHANS
-    """What deposed primaries kept of this run's writes."""
+    """This run's writes that deposed primaries kept."""
     rejoined: bool = True
-    """Whether every region followed the primary again in the end: only then has each told what it kept."""
+    """Whether every region replicated from the primary again: only then has each reported its orphans."""
     recurring: bool = False
-    """The fault struck again and again: an outage counts from its own beginning."""
-    names_left_out_s: Mapping[Region, float | None] = field(default_factory=dict)
-    """When each surviving region's DNS stopped to name the lost ones, from the fault; None: never."""
+    """The fault was injected repeatedly: each outage is measured from its own beginning."""
+    dns_removed_s: Mapping[Region, float | None] = field(default_factory=dict)
+    """When each surviving region removed the lost ones from DNS, from the fault; None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +97,13 @@ class Timeline:
     routed: float | None = None
     first_write: float | None = None
     dns: float | None = None
-    """The last of the surviving regions' DNS servers leads nobody to the lost ones any more."""
+    """The last surviving region removed the lost ones from DNS."""
     dns_by_region: Mapping[Region, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMeasure:
-    """One run in numbers; None: it never came back while it was watched."""
+    """One run in numbers; None: no recovery while it was watched."""
 
     number: int
     rto_write_s: float | None
@@ -120,7 +120,7 @@ class RunMeasure:
     orphaned: int
     """Transactions that deposed primaries kept: every lost write is one of them."""
     rpo_s: float
-    """The stretch of time whose acknowledged writes are gone; 0 when none is."""
+    """The time span whose acknowledged writes are lost; 0 when none is."""
     failed_requests: int
     attempts_not_acknowledged: int
     failovers: int
@@ -139,12 +139,12 @@ def measure(facts: RunFacts) -> RunMeasure:
         rto_read_s=max(reads.values(), default=None),
         rto_read_by_region_s=reads,
         timeline=timeline(facts, rto_write_s),
-        acknowledged=facts.bill.acknowledged,
-        lost=len(facts.bill.lost),
-        duplicated=len(facts.bill.duplicated),
-        unknown_present=len(facts.bill.unknown_present),
-        unknown_absent=len(facts.bill.unknown_absent),
-        failed_present=len(facts.bill.failed_present),
+        acknowledged=facts.reconciliation.acknowledged,
+        lost=len(facts.reconciliation.lost),
+        duplicated=len(facts.reconciliation.duplicated),
+        unknown_present=len(facts.reconciliation.unknown_present),
+        unknown_absent=len(facts.reconciliation.unknown_absent),
+        failed_present=len(facts.reconciliation.failed_present),
         orphaned=facts.orphans.transactions,
         rpo_s=_rpo_s(facts),
         failed_requests=len(failed),
@@ -175,28 +175,28 @@ def timeline(facts: RunFacts, rto_write_s: float | None = None) -> Timeline:
         promoted=None if epoch is None else first("PrimaryPromoted", of=epoch),
         routed=None if epoch is None else first("PrimaryRouted", of=epoch),
         first_write=rto_write_s,
-        dns=_last(facts.names_left_out_s.values()),
-        dns_by_region=facts.names_left_out_s,
+        dns=_last(facts.dns_removed_s.values()),
+        dns_by_region=facts.dns_removed_s,
     )
 
 
 def _last(steps_s: Iterable[float | None]) -> float | None:
-    """Return when all were done; None when one never was, or there are none."""
+    """Return when the last step was done; None if one never was, or without steps."""
     done_s = [math.inf if step_s is None else step_s for step_s in steps_s]
     last_s = max(done_s, default=math.inf)
     return None if last_s == math.inf else last_s
 
 
 def failover_epochs(facts: RunFacts) -> frozenset[int]:
-    """Return the epochs of failovers that the fault brought about, finished or not."""
+    """Return the epochs of failovers that the fault caused, finished or not."""
     kinds = ("FailoverPrepared", "PrimaryElected")
     return frozenset(record.epoch for record in _during_fault(facts) if record.kind in kinds)
 
 
 def failed_requests(attempts: Iterable[Attempt], ended_s: float) -> dict[str, float]:
-    """Return the requests that RETRY_FOR_S of repetition did not bring through, with when they began.
+    """Return the requests that failed in spite of RETRY_FOR_S of retries, with when they began.
 
-    A request that the end of the load cut short says nothing.
+    Requests interrupted by the end of the load do not count.
     """
     first_sent_s: dict[str, float] = {}
     answered_s: dict[str, float] = {}
@@ -216,14 +216,14 @@ def _during_fault(facts: RunFacts) -> list[Record]:
     return [
         record
         for record in facts.records
-        if record.app in (facts.app, None) and facts.fault.at_unix_s <= record.at_unix_s <= facts.healing.at_unix_s
+        if record.app in (facts.app, None) and facts.fault.at_unix_s <= record.at_unix_s <= facts.cleared.at_unix_s
     ]
 
 
 def _rto_write_s(facts: RunFacts) -> float | None:
-    """Return when writes went on for good: the end of the longest outage, or the first write without one.
+    """Return when writes recovered: the end of the longest outage, or the first write if there was no outage.
 
-    Of faults that recur, the length of the longest outage.
+    For recurring faults: the length of the longest outage.
     """
     done_s = sorted(
         attempt.done_s
@@ -231,13 +231,13 @@ def _rto_write_s(facts: RunFacts) -> float | None:
         if _acknowledged(attempt, Operation.WRITE)
         and attempt.gateway not in facts.lost_regions
         and attempt.sent_s >= facts.fault.at_boot_s
-        and attempt.done_s <= facts.healing.at_boot_s
+        and attempt.done_s <= facts.cleared.at_boot_s
     )
     if not done_s:
         return None
     gaps = [(after - before, after) for before, after in pairwise([facts.fault.at_boot_s, *done_s])]
     longest_s, ends_s = max(gaps)
-    if facts.healing.at_boot_s - done_s[-1] > max(longest_s, LAST_WRITE_MAX_S):
+    if facts.cleared.at_boot_s - done_s[-1] > max(longest_s, LAST_WRITE_MAX_S):
         return None
     if facts.recurring:
         return longest_s
@@ -246,7 +246,7 @@ def _rto_write_s(facts: RunFacts) -> float | None:
 
 def _read_gaps_s(facts: RunFacts, rto_write_s: float | None) -> dict[Region, float]:
     """Return, for the users of each surviving region, the longest stretch without a successful read."""
-    until_s = facts.healing.at_boot_s
+    until_s = facts.cleared.at_boot_s
     if rto_write_s is not None:
         until_s = min(until_s, facts.fault.at_boot_s + rto_write_s + READS_SETTLE_S)
     gaps: dict[Region, float] = {}
@@ -276,7 +276,7 @@ def _write_gap_s(attempts: Sequence[Attempt], span: Span) -> float:
 
 
 def _rpo_s(facts: RunFacts) -> float:
-    lost_at_s = facts.bill.lost_at_s
+    lost_at_s = facts.reconciliation.lost_at_s
     if not lost_at_s:
         return 0.0
     return max(facts.fault.at_boot_s, max(lost_at_s)) - min(lost_at_s)

@@ -1,4 +1,4 @@
-"""Tell what happens while it happens: each decision with its ``because``, and the first write afterwards."""
+"""Report what happens while it happens: each decision with its ``because``, and the first write afterwards."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from leeward.drill.load import Load
 from leeward.drill.measure import Moment
 
 POLL_S = 0.15
-WORDS = {
+STEPS = {
     "PrimaryLost": "detected",
     "FailoverPrepared": "fenced",
     "PrimaryElected": "elected",
@@ -25,12 +25,12 @@ WORDS = {
 class Narrator:
     """Follows the decision log and the load; keeps every record, in order."""
 
-    def __init__(self, app: App, fleet: Fleet, load: Load, say: Callable[[str], None]) -> None:
+    def __init__(self, app: App, fleet: Fleet, load: Load, progress: Callable[[str], None]) -> None:
         self.records: list[Record] = []
         self._app = app
         self._fleet = fleet
         self._load = load
-        self._say = say
+        self._progress = progress
         self._cursor = 0
         self._fault: Moment | None = None
         self._lost: frozenset[Region] = frozenset()
@@ -39,8 +39,8 @@ class Narrator:
         self._wrote = False
         self._broken = False
 
-    def struck(self, fault: Moment, lost: frozenset[Region]) -> None:
-        """Count from here."""
+    def fault_injected(self, fault: Moment, lost: frozenset[Region]) -> None:
+        """Report from here on, with times relative to the fault."""
         self._fault = fault
         self._lost = lost
         self._looked_at = len(self._load.attempts)
@@ -52,7 +52,7 @@ class Narrator:
             await asyncio.sleep(POLL_S)
 
     async def catch_up(self) -> None:
-        """Take in, and tell, what is new."""
+        """Fetch and report what is new."""
         try:
             fresh, self._cursor = await self._fleet.records(self._cursor)
         except FleetUnavailableError:
@@ -60,18 +60,18 @@ class Narrator:
         self.records += fresh
         if self._fault is None:
             return
-        self._tell_decisions(self._fault)
-        self._tell_first_write(self._fault)
+        self._report_decisions(self._fault)
+        self._report_first_write(self._fault)
 
-    def _tell_decisions(self, fault: Moment) -> None:
+    def _report_decisions(self, fault: Moment) -> None:
         for record in self.records[self._announced :]:
             if record.app in (self._app, None) and record.at_unix_s >= fault.at_unix_s:
-                word = WORDS.get(record.kind, record.kind)
-                self._say(f"+{record.at_unix_s - fault.at_unix_s:.2f} s {word}: {record.because}")
+                word = STEPS.get(record.kind, record.kind)
+                self._progress(f"+{record.at_unix_s - fault.at_unix_s:.2f} s {word}: {record.because}")
         self._announced = len(self.records)
 
-    def _tell_first_write(self, fault: Moment) -> None:
-        """Say when writes stopped, and which one was the first to come through again."""
+    def _report_first_write(self, fault: Moment) -> None:
+        """Report the first acknowledged write after writes had stopped."""
         fresh = self._load.attempts[self._looked_at :]
         self._looked_at += len(fresh)
         for attempt in fresh:
@@ -82,7 +82,7 @@ class Narrator:
             elif self._broken and not self._wrote:
                 self._wrote = True
                 since_s = attempt.done_s - fault.at_boot_s
-                self._say(f"+{since_s:.2f} s first write: acknowledged through the gateway of {attempt.gateway}")
+                self._progress(f"+{since_s:.2f} s first write: acknowledged through the gateway of {attempt.gateway}")
 
     def _counts(self, attempt: Attempt, fault: Moment) -> bool:
         elsewhere = attempt.operation is Operation.WRITE and attempt.gateway not in self._lost

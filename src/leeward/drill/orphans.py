@@ -1,4 +1,4 @@
-"""The writes that deposed primaries kept aside, as the fleet reports them after a run, and as their files list them."""
+"""Orphaned writes of deposed primaries, as the fleet reports them after a run, and as their files list them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from leeward.core.values import App, Heartbeat, Orphans, Region
 
 @dataclass(frozen=True, slots=True)
 class OrphansFound:
-    """What was kept aside in one run."""
+    """The orphaned writes of one run."""
 
     transactions: int
     keys: frozenset[str] | None
@@ -29,7 +29,7 @@ def reported(heartbeats: Mapping[Region, Heartbeat], app: App, *, from_epoch: in
 
 
 def found(reports: tuple[Orphans, ...], prefix: str) -> OrphansFound:
-    """Return the reports as one, with the keys that start so out of their files."""
+    """Combine the reports, with the keys in their files that start with the prefix."""
     transactions = sum(orphans.transactions for orphans in reports)
     try:
         keys = frozenset(key for orphans in reports for key in _keys(Path(orphans.path), prefix))

@@ -20,7 +20,7 @@ TIMEOUT_S = 10.0
 
 
 class ClusterPods:
-    """The pods that a selector takes, in one namespace of each region's cluster."""
+    """The pods that a selector matches, in one namespace of each region's cluster."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class ClusterPods:
         self._clock = clock or SystemClock()
 
     async def ready(self, region: Region) -> tuple[str, ...]:
-        """Return the names of the pods that are ready and stay, oldest first. Raises FleetUnavailableError."""
+        """Return the names of the ready, non-terminating pods, oldest first. Raises FleetUnavailableError."""
         try:
             listing = await self._clusters[region].list(
                 PODS, namespace=self._namespace, label_selector=self._selector, timeout_s=TIMEOUT_S
             )
         except (ClusterUnavailableError, RejectedError) as error:
             raise FleetUnavailableError(f"the API server of {region}: {error}") from error
-        stay = [pod for pod in listing.items if _stays(pod)]
-        stay.sort(key=lambda pod: pod["metadata"]["creationTimestamp"])
-        return tuple(pod["metadata"]["name"] for pod in stay)
+        available = [pod for pod in listing.items if _is_available(pod)]
+        available.sort(key=lambda pod: pod["metadata"]["creationTimestamp"])
+        return tuple(pod["metadata"]["name"] for pod in available)
 
     async def kill(self, region: Region, pod: str) -> Applied:
-        """Delete it without any grace; it may be gone by now. Raises FleetUnavailableError."""
+        """Delete it without a grace period; it may be gone already. Raises FleetUnavailableError."""
         at = self._now()
         try:
             await self._clusters[region].delete(PODS, pod, namespace=self._namespace, grace_s=0, timeout_s=TIMEOUT_S)
@@ -74,7 +74,7 @@ class ClusterPods:
         return Moment(self._clock.unix_s(), self._clock.now_s())
 
 
-def _stays(pod: KubeObject) -> bool:
+def _is_available(pod: KubeObject) -> bool:
     conditions = pod.get("status", {}).get("conditions", ())
     return "deletionTimestamp" not in pod["metadata"] and any(
         condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions

@@ -1,4 +1,4 @@
-"""Read every payment of a drill back from the primary, once everything healed."""
+"""Read every payment of a drill back from the primary, after recovery."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ PAGE_TIMEOUT_S = 5.0
 
 
 class ReadBackError(Exception):
-    """The list could not be read: the run says nothing about losses."""
+    """The payments could not be read: losses in this run are unknown."""
 
 
 async def rows(gateway_urls: Iterable[str], prefix: str, *, host: str | None = None) -> tuple[Row, ...]:
-    """Return the payments whose keys start so, as the primary knows them. Raises ReadBackError.
+    """Return the payments whose keys start with the prefix, from the primary. Raises ReadBackError.
 
-    Any gateway leads to the primary; the next one is asked where one fails.
+    Any gateway routes to the primary; if one fails, the next is tried.
     """
     headers = {"Host": host} if host else {}
     timeout = aiohttp.ClientTimeout(total=PAGE_TIMEOUT_S)

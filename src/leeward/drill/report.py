@@ -1,4 +1,4 @@
-"""A drill's result for people. Rendering only; the numbers come from ``summary``."""
+"""Render a drill's result as text. The numbers come from ``summary``."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -11,7 +11,7 @@ GAP = "   "
 
 
 class Tone(StrEnum):
-    """What a piece of the report says about the result; whoever prints it chooses the colours."""
+    """What a part of the report means for the result; the caller chooses the colours."""
 
     HEADING = "heading"
     GOOD = "good"
@@ -98,7 +98,7 @@ def _waterfall(steps: tuple[Step, ...], mark: Mark) -> str:
 
 
 def _table(head: Row, rows: Sequence[Row], tones: Sequence[Tone] = (), mark: Mark = unmarked) -> str:
-    """Return the rows below their head; numbers to the right. With tones, the last column is of words, in them."""
+    """Return a table with right-aligned numbers. With tones, the last column is text, one tone per row."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = []
     for number, row in enumerate((head, *rows)):

@@ -1,8 +1,8 @@
-"""Run a drill: set up, load, strike, wait, mend, take the primary home, read back, measure; as often as asked.
+"""Run a drill: set up, start the load, inject the fault, wait, clear it, fail back, read back, measure; for each run.
 
-Always true: the load never outlives the run, and what was broken is mended, also on an error or Ctrl-C.
-A run whose set-up was not sound is inconclusive: it says nothing, and counts for nothing. On an overloaded machine
-a run still shows whether the fleet is safe, but not whether it is patient and quick enough.
+Always true: the load never outlives the run, and faults are cleared, also on an error or Ctrl-C.
+A run whose set-up failed is inconclusive and does not count. On an overloaded machine a run still shows whether the
+fleet is safe, but not whether its failovers are fast enough and all necessary.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from functools import partial
 
 from leeward.core.timers import Budget
 from leeward.core.values import App, Region, ReplicationMode
-from leeward.drill import crowding, judge, orphans, readback
+from leeward.drill import host_load, judge, orphans, readback
 from leeward.drill.access import Faults, Fleet, FleetUnavailableError, FleetView, Pods, RefusedError, unsettled
 from leeward.drill.faults import FAULTS
 from leeward.drill.ledger import Operation, reconcile
@@ -23,7 +23,7 @@ from leeward.drill.measure import Moment, RunFacts, Span, measure
 from leeward.drill.names import Names, watching
 from leeward.drill.narrate import Narrator
 from leeward.drill.readback import ReadBackError
-from leeward.drill.scene import Fault, Injury, Scene, SetupError
+from leeward.drill.scene import Fault, InjectedFault, Scene, SetupError
 from leeward.drill.summary import Result, Run, Targets, summarise
 from leeward.ports.clock import Clock, SystemClock
 
@@ -33,8 +33,8 @@ WARM_S = 2.0
 WARM_REQUESTS = 5
 TAIL_S = 1.0
 POLL_S = 0.2
-ASK_AGAIN_S = 0.5
-MEND_TIMEOUT_S = 15.0
+RETRY_S = 0.5
+CLEAR_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ class Plan:
     """A name in ``leeward.drill.faults.FAULTS``."""
     app: App
     region: Region
-    """Home of the primary in every run, and where the fault strikes."""
+    """Where the primary is at the start of every run, and where the fault is injected."""
     mode: ReplicationMode | None
-    """None: leave it as it is."""
+    """None: unchanged."""
     runs: int
     targets: Targets
     lease_s: float
@@ -58,13 +58,13 @@ class Plan:
     host: str | None = None
     """The HTTP Host of the application, where gateways need it."""
     names: Names | None = None
-    """Where the application's name is answered; None: not by the agents."""
+    """Where the application's name is resolved; None: not by the agents."""
     lasts_s: float | None = None
-    """How long a fault that strikes again and again goes on; None: as long as it says itself."""
+    """How long a recurring fault lasts; None: the fault's default."""
     every_s: float = 30.0
-    """How often the drill ``pod-kill`` strikes."""
+    """Interval between the kills of the drill ``pod-kill``."""
     seed: int = 1
-    """What chance decides is the same for the same seed and number of the run."""
+    """Random choices are the same for the same seed and run number."""
     writers: int = 2
     """Per region."""
     readers: int = 1
@@ -75,14 +75,14 @@ async def run_drill(
     faults: Faults,
     fleet: Fleet,
     pods: Pods,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
     clock: Clock | None = None,
 ) -> Result:
-    """Run the drill and return its result; ``say`` gets the story, line by line, while it happens.
+    """Run the drill and return its result; ``progress`` gets a line for each step while it happens.
 
-    Raises KeyError for an unknown drill; SetupError, RefusedError, FleetUnavailableError when it cannot even begin.
+    Raises KeyError for an unknown drill; SetupError, RefusedError, FleetUnavailableError when it cannot start.
     """
-    return await _Drill(plan, FAULTS[plan.drill], faults, fleet, pods, say, clock or SystemClock()).run()
+    return await _Drill(plan, FAULTS[plan.drill], faults, fleet, pods, progress, clock or SystemClock()).run()
 
 
 class _Drill:
@@ -93,7 +93,7 @@ class _Drill:
         faults: Faults,
         fleet: Fleet,
         pods: Pods,
-        say: Callable[[str], None],
+        progress: Callable[[str], None],
         clock: Clock,
     ) -> None:
         self._plan = plan
@@ -101,26 +101,26 @@ class _Drill:
         self._faults = faults
         self._fleet = fleet
         self._pods = pods
-        self._say = say
+        self._progress = progress
         self._clock = clock
-        self._crowd = populations(plan.gateways, plan.round_trips_s)
+        self._populations = populations(plan.gateways, plan.round_trips_s)
 
     async def run(self) -> Result:
         plan = self._plan
         runs: list[Run] = []
         inconclusive: list[str] = []
-        mode = (await self._settled()).topologies[plan.app].mode
+        mode = (await self._wait_steady()).topologies[plan.app].mode
         if plan.mode is not None and plan.mode is not mode:
-            self._say(f"replication is made {plan.mode}")
+            self._progress(f"changing replication to {plan.mode}")
             await self._ask(partial(self._fleet.set_mode, plan.app, plan.mode))
             mode = plan.mode
         for number in range(1, plan.runs + 1):
-            self._say(f"run {number} of {plan.runs}: {self._fault.summary}")
+            self._progress(f"run {number} of {plan.runs}: {self._fault.summary}")
             try:
                 runs.append(await self._once(number, mode))
             except (SetupError, ReadBackError, FleetUnavailableError, RefusedError) as error:
                 inconclusive.append(f"run {number}: {error}")
-                self._say(f"run {number} is inconclusive: {error}")
+                self._progress(f"run {number} is inconclusive: {error}")
         return summarise(
             drill=plan.drill,
             app=plan.app,
@@ -135,14 +135,14 @@ class _Drill:
 
     async def _once(self, number: int, mode: ReplicationMode) -> Run:
         plan, clock = self._plan, self._clock
-        epoch = await self._steady_at_home(mode)
-        crowded = crowding.look()
+        epoch = await self._ensure_primary_in_region(mode)
+        load_before = host_load.sample()
         prefix = f"{plan.drill}-{int(clock.unix_s() * 1000)}-{number}-"
         switchover: Span | None = None
         trouble: tuple[str, ...] = ()
         rejoined = False
         async with Load(
-            self._crowd, clock, prefix=prefix, writers=plan.writers, readers=plan.readers, host=plan.host
+            self._populations, clock, prefix=prefix, writers=plan.writers, readers=plan.readers, host=plan.host
         ) as load:
             await self._warm(load)
             scene = Scene(
@@ -157,39 +157,39 @@ class _Drill:
                 lasts_s=plan.lasts_s or self._fault.lasts_s or 0.0,
                 every_s=plan.every_s,
                 pods=self._pods,
-                chance=random.Random(f"{plan.seed}-{number}"),
-                say=self._say,
+                rng=random.Random(f"{plan.seed}-{number}"),
+                progress=self._progress,
             )
             async with (
                 self._narrated(load) as narrator,
-                watching(plan.names, clock, self._say) as names,
-                _mended(scene),
+                watching(plan.names, clock, self._progress) as names,
+                _cleared(scene),
             ):
-                injury = await self._fault.strike(scene)
-                narrator.struck(injury.fault, injury.lost_regions)
-                names.struck(injury.fault, injury.lost_regions)
-                injury = await self._fault.hold(scene, injury)
-                healing = Moment(clock.unix_s(), clock.now_s())
-                self._say(f"clearing the fault after {healing.at_boot_s - injury.fault.at_boot_s:.1f} s")
+                injected = await self._fault.inject(scene)
+                narrator.fault_injected(injected.fault, injected.lost_regions)
+                names.fault_injected(injected.fault, injected.lost_regions)
+                injected = await self._fault.hold(scene, injected)
+                cleared = Moment(clock.unix_s(), clock.now_s())
+                self._progress(f"clearing the fault after {cleared.at_boot_s - injected.fault.at_boot_s:.1f} s")
                 await names.end()
-                await scene.mend()
+                await scene.clear()
                 try:
-                    view = await self._settled()
+                    view = await self._wait_steady()
                     rejoined = True
-                    switchover = await self._take_home(load, view)
+                    switchover = await self._fail_back(load, view)
                 except SetupError as error:
                     trouble = (f"after the fault was cleared: {error}",)
                 await scene.wait(TAIL_S)
         ended_s = clock.now_s()
         facts = replace(
-            await self._facts(number, mode, epoch, load, prefix, narrator, injury, healing, ended_s, switchover),
-            names_left_out_s=names.left_out_s,
+            await self._facts(number, mode, epoch, load, prefix, narrator, injected, cleared, ended_s, switchover),
+            dns_removed_s=names.removed_s,
             rejoined=rejoined,
         )
         measured = measure(facts)
         unsafe = judge.unsafe(facts, measured)
-        unexpected = (*injury.broken, *trouble, *judge.unexpected(facts, measured, self._fault.expected))
-        overloaded = crowding.look().since(crowded).because
+        unexpected = (*injected.broken, *trouble, *judge.unexpected(facts, measured, self._fault.expected))
+        overloaded = host_load.sample().since(load_before).because
         if overloaded is None:
             return Run(measured=measured, broken=(*unsafe, *unexpected))
         return Run(
@@ -206,8 +206,8 @@ class _Drill:
         load: Load,
         prefix: str,
         narrator: Narrator,
-        injury: Injury,
-        healing: Moment,
+        injected: InjectedFault,
+        cleared: Moment,
         ended_s: float,
         switchover: Span | None,
     ) -> RunFacts:
@@ -220,43 +220,43 @@ class _Drill:
             app=plan.app,
             mode=mode,
             primary=plan.region,
-            fault=injury.fault,
-            healing=healing,
+            fault=injected.fault,
+            cleared=cleared,
             ended_s=ended_s,
-            lost_regions=injury.lost_regions,
+            lost_regions=injected.lost_regions,
             attempts=load.attempts,
             records=narrator.records,
-            bill=reconcile(load.attempts, rows),
-            woke_s=injury.woke_s,
-            silence=injury.silence(healing.at_boot_s),
-            ineligible=injury.ineligible,
+            reconciliation=reconcile(load.attempts, rows),
+            resumed_s=injected.resumed_s,
+            silence=injected.silence(cleared.at_boot_s),
+            ineligible=injected.ineligible,
             switchover=switchover,
-            explained=injury.explained,
-            recurring=injury.recurring,
-            fenced=injury.fenced(healing.at_boot_s),
+            explained=injected.explained,
+            recurring=injected.recurring,
+            fenced=injected.fenced(cleared.at_boot_s),
             orphans=orphans.found(kept, prefix),
         )
 
     def _others(self) -> tuple[Region, ...]:
-        population = next(group for group in self._crowd if group.region == self._plan.region)
+        population = next(group for group in self._populations if group.region == self._plan.region)
         return tuple(region for region, _ in population.gateways if region != population.region)
 
     # -- set-up -----------------------------------------------------------------------------------
 
-    async def _steady_at_home(self, mode: ReplicationMode) -> int:
-        """Bring the primary home if need be, and return the epoch in force."""
-        view = await self._settled(mode)
+    async def _ensure_primary_in_region(self, mode: ReplicationMode) -> int:
+        """Switch over to the drill's region if needed, and return the current epoch."""
+        view = await self._wait_steady(mode)
         topology = view.topologies[self._plan.app]
         if topology.primary != self._plan.region:
-            self._say(f"the primary goes from {topology.primary} to {self._plan.region}")
+            self._progress(f"switching over from {topology.primary} to {self._plan.region}")
             await self._ask(partial(self._fleet.switchover, self._plan.app, self._plan.region))
-            view = await self._settled(mode, at=self._plan.region)
+            view = await self._wait_steady(mode, at=self._plan.region)
         return view.topologies[self._plan.app].epoch
 
-    async def _settled(self, mode: ReplicationMode | None = None, at: Region | None = None) -> FleetView:
-        """Return when the fleet is steady, twice in a row. Raises SetupError with what is in the way."""
+    async def _wait_steady(self, mode: ReplicationMode | None = None, at: Region | None = None) -> FleetView:
+        """Return once the fleet is steady twice in a row. Raises SetupError with the reasons why it is not."""
         give_up_s = self._clock.now_s() + STEADY_TIMEOUT_S
-        calm = 0
+        steady_views = 0
         while True:
             missing: tuple[str, ...]
             try:
@@ -270,15 +270,15 @@ class _Drill:
                     missing += (f"the mode is {topology.mode}, not {mode}",)
                 if topology is not None and at is not None and topology.primary != at:
                     missing += (f"the primary is in {topology.primary}, not in {at}",)
-                calm = 0 if missing else calm + 1
-                if calm == 2:
+                steady_views = 0 if missing else steady_views + 1
+                if steady_views == 2:
                     return view
             if self._clock.now_s() > give_up_s:
                 raise SetupError(f"not steady after {STEADY_TIMEOUT_S:g} s: {'; '.join(missing)}")
             await asyncio.sleep(POLL_S)
 
     async def _ask(self, request: Callable[[], Awaitable[str]]) -> float:
-        """Repeat a request until it is accepted; return when the accepted one was sent. Raises RefusedError."""
+        """Retry a request until it is accepted; return when the accepted one was sent. Raises RefusedError."""
         give_up_s = self._clock.now_s() + STEADY_TIMEOUT_S
         while True:
             sent_s = self._clock.now_s()
@@ -286,20 +286,20 @@ class _Drill:
                 await request()
                 return sent_s
             except (RefusedError, FleetUnavailableError):
-                # Not yet: it may still be catching up.
+                # The region may still be catching up.
                 if self._clock.now_s() > give_up_s:
                     raise
-            await asyncio.sleep(ASK_AGAIN_S)
+            await asyncio.sleep(RETRY_S)
 
     async def _warm(self, load: Load) -> None:
-        """Return when every population writes and reads. Raises SetupError."""
+        """Wait until every population writes and reads. Raises SetupError."""
         give_up_s = self._clock.now_s() + WARM_TIMEOUT_S
         while True:
             load.check()
             since_s = self._clock.now_s() - WARM_S
             cold = [
                 f"{population.region} ({operation}s)"
-                for population in self._crowd
+                for population in self._populations
                 for operation in _operations(self._plan)
                 if load.acknowledged(operation, population.region, since_s=since_s) < WARM_REQUESTS
             ]
@@ -312,23 +312,23 @@ class _Drill:
 
     # -- after the fault --------------------------------------------------------------------------
 
-    async def _take_home(self, load: Load, view: FleetView) -> Span | None:
-        """Fail back, now that all standbys replicate again. None: it never left."""
+    async def _fail_back(self, load: Load, view: FleetView) -> Span | None:
+        """Fail back, now that all standbys replicate again. None: the primary did not move."""
         load.check()
         home = self._plan.region
         if view.topologies[self._plan.app].primary == home:
             return None
-        self._say(f"all standbys replicate from {view.topologies[self._plan.app].primary}; failing back to {home}")
+        self._progress(f"all standbys replicate from {view.topologies[self._plan.app].primary}; failing back to {home}")
         try:
             asked_s = await self._ask(partial(self._fleet.switchover, self._plan.app, home))
         except (RefusedError, FleetUnavailableError) as error:
-            raise SetupError(f"the switchover home was refused: {error}") from error
-        await self._settled(at=home)
+            raise SetupError(f"the failback was refused: {error}") from error
+        await self._wait_steady(at=home)
         return Span(asked_s, self._clock.now_s())
 
     @asynccontextmanager
     async def _narrated(self, load: Load) -> AsyncIterator[Narrator]:
-        narrator = Narrator(self._plan.app, self._fleet, load, self._say)
+        narrator = Narrator(self._plan.app, self._fleet, load, self._progress)
         task = asyncio.create_task(narrator.run(), name="narrator")
         try:
             yield narrator
@@ -340,13 +340,13 @@ class _Drill:
 
 
 @asynccontextmanager
-async def _mended(scene: Scene) -> AsyncIterator[None]:
-    """Mend whatever is still broken at the end, also when the drill is cancelled."""
+async def _cleared(scene: Scene) -> AsyncIterator[None]:
+    """Clear the remaining faults at the end, also when the drill is cancelled."""
     try:
         yield
     finally:
         if scene.undo:
-            await asyncio.shield(asyncio.wait_for(scene.mend(), MEND_TIMEOUT_S))
+            await asyncio.shield(asyncio.wait_for(scene.clear(), CLEAR_TIMEOUT_S))
 
 
 def _operations(plan: Plan) -> tuple[Operation, ...]:

@@ -1,4 +1,4 @@
-"""Where a fault strikes and what it did: the words in which the faults are written. Not here: the faults."""
+"""Where a fault is injected and what it did: the types that faults are built from. Not here: the faults."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from leeward.ports.clock import Clock
 
 RECOVERY_TIMEOUT_S = 30.0
 FLOWING_S = 1.5
-"""Writes go on when acknowledgements kept coming for this long."""
+"""Writes have resumed when acknowledgements kept coming for this long."""
 FLOW_GAP_S = 0.6
 POLL_S = 0.05
 
@@ -23,12 +23,12 @@ Undo = Callable[[], Awaitable[object]]
 
 
 class SetupError(Exception):
-    """The fleet is not such that this fault could be tried; the run says nothing."""
+    """The fleet was not ready for this fault; the run is inconclusive."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """Where a fault strikes, and with what."""
+    """Where a fault is injected, and the means to inject it."""
 
     faults: Faults
     fleet: Fleet
@@ -37,32 +37,32 @@ class Scene:
     app: App
     primary: Region
     regions: tuple[Region, ...]
-    """Every region, nearest to the primary first, the primary's own left out."""
+    """Every region but the primary's, nearest to it first."""
     lease_s: float
     lasts_s: float
-    """For how long a fault that strikes again and again goes on."""
+    """How long a recurring fault lasts."""
     every_s: float
-    """How often it strikes, where that is for the user to say."""
+    """Interval of a recurring fault, where the user can set it."""
     pods: Pods
-    chance: random.Random
-    """Seeded: the same drill picks alike."""
-    say: Callable[[str], None]
+    rng: random.Random
+    """Seeded: the same drill makes the same choices."""
+    progress: Callable[[str], None]
     undo: list[Undo] = field(default_factory=list)
 
-    async def mend(self) -> None:
-        """Undo what was done and not undone yet, the last first."""
+    async def clear(self) -> None:
+        """Undo what was injected and not undone yet, in reverse order."""
         while self.undo:
             await self.undo.pop()()
 
     async def wait(self, seconds: float) -> None:
-        """Let the fault work, and notice when the load has died."""
+        """Wait while the fault is in force. Raises the load's error if it has failed."""
         until_s = self.clock.now_s() + seconds
         while (left_s := until_s - self.clock.now_s()) > 0:
             self.load.check()
             await asyncio.sleep(min(left_s, POLL_S))
 
-    async def writes_go_on(self, since_s: float, without: frozenset[Region]) -> bool:
-        """Wait until writes that began since are acknowledged again and again; False when they are not."""
+    async def writes_resume(self, since_s: float, without: frozenset[Region]) -> bool:
+        """Wait until writes sent since then are acknowledged steadily; False when they are not in time."""
         give_up_s = self.clock.now_s() + RECOVERY_TIMEOUT_S
         while self.clock.now_s() < give_up_s:
             if self._flowing(since_s, without):
@@ -87,30 +87,30 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Injury:
-    """What was done, as the measurement needs it."""
+class InjectedFault:
+    """What was injected, as the measurement needs it."""
 
     fault: Moment
     lost_regions: frozenset[Region] = frozenset()
-    woke_s: float | None = None
+    resumed_s: float | None = None
     silent_from_s: float | None = None
-    """From here until the fault is cleared nobody may acknowledge a write."""
+    """From here until the fault is cleared no region may acknowledge a write."""
     fenced_from_s: float | None = None
-    """From here until the fault is cleared nobody inside the lost regions may acknowledge a write."""
+    """From here until the fault is cleared no lost region may acknowledge a write."""
     ineligible: frozenset[Region] = frozenset()
     explained: str | None = None
     recurring: bool = False
-    """It struck again and again."""
+    """It was injected repeatedly."""
     broken: tuple[str, ...] = ()
-    """Rules that were seen broken while the fault lasted."""
+    """Rules that were broken while the fault lasted."""
 
-    def silence(self, healing_s: float) -> Span | None:
-        """Return while nobody may have acknowledged a write."""
-        return None if self.silent_from_s is None else Span(self.silent_from_s, healing_s)
+    def silence(self, cleared_s: float) -> Span | None:
+        """Return the span in which no region may have acknowledged a write."""
+        return None if self.silent_from_s is None else Span(self.silent_from_s, cleared_s)
 
-    def fenced(self, healing_s: float) -> Span | None:
-        """Return while nobody inside the lost regions may have acknowledged a write."""
-        return None if self.fenced_from_s is None else Span(self.fenced_from_s, healing_s)
+    def fenced(self, cleared_s: float) -> Span | None:
+        """Return the span in which no lost region may have acknowledged a write."""
+        return None if self.fenced_from_s is None else Span(self.fenced_from_s, cleared_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +119,15 @@ class Fault:
 
     name: str
     summary: str
-    """What is done."""
+    """What is injected."""
     must: str
-    """What must be true."""
+    """What must hold."""
     expected: Expectation
-    strike: Callable[[Scene], Awaitable[Injury]]
-    hold: Callable[[Scene, Injury], Awaitable[Injury]]
-    """Wait as long as the fault is to last; undo it where waking up is part of it."""
+    inject: Callable[[Scene], Awaitable[InjectedFault]]
+    hold: Callable[[Scene, InjectedFault], Awaitable[InjectedFault]]
+    """Wait while the fault lasts; clear it where resuming is part of the fault."""
     lasts_s: float | None = None
-    """For how long it strikes again and again, unless the user says otherwise; None: it strikes once."""
+    """Default duration of a recurring fault; None: it is injected once."""
 
 
 def moment(applied: Applied) -> Moment:
@@ -135,7 +135,7 @@ def moment(applied: Applied) -> Moment:
     return Moment(applied.at_unix_s, applied.at_boot_s)
 
 
-async def until_writes_go_on(scene: Scene, injury: Injury) -> Injury:
-    """Hold a fault until clients of the regions that are left are served again."""
-    await scene.writes_go_on(injury.fault.at_boot_s, injury.lost_regions)
-    return injury
+async def until_writes_resume(scene: Scene, injected: InjectedFault) -> InjectedFault:
+    """Hold a fault until clients of the remaining regions are served again."""
+    await scene.writes_resume(injected.fault.at_boot_s, injected.lost_regions)
+    return injected

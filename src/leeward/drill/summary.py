@@ -1,4 +1,4 @@
-"""What all runs of a drill together say, against the objectives: the object a drill prints. Pure."""
+"""Summarise all runs of a drill against the objectives: the object a drill prints. Pure."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from leeward.drill.measure import RunMeasure, Timeline
 
 API_VERSION = "leeward.dev/v1alpha1"
 READS_INTERRUPTED_MAX_S = 0.5
-"""Leeward's own target: for so long at most reads fail through the gateways of other regions than the lost one."""
+"""Leeward's own target: how long reads may fail at most through the gateways of surviving regions."""
 SWITCHOVER_GAP_MAX_S = 0.7
 """Leeward's own target: the 99th percentile of the time without acknowledged writes in a planned switchover."""
 EXIT_PASSED, EXIT_MISSED, EXIT_INCONCLUSIVE = 0, 1, 4
@@ -36,7 +36,7 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One objective beside what was measured; None: never, or not measured."""
+    """One objective with what was measured; None: never, or not measured."""
 
     name: str
     target: float
@@ -66,7 +66,7 @@ class RunTimeline:
     routed: float | None
     first_write: float | None
     dns: float | None
-    """No surviving region's DNS names the lost ones any more."""
+    """The last surviving region removed the lost ones from DNS."""
     dns_by_region: Mapping[Region, float | None]
 
 
@@ -77,7 +77,7 @@ class Run:
     measured: RunMeasure
     broken: tuple[str, ...] = ()
     inconclusive: tuple[str, ...] = ()
-    """Rules that were broken, but on a machine that may be to blame."""
+    """Rules that were broken, but possibly because the machine was overloaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +91,11 @@ class Result:
     runs: int
     """Runs that were measured."""
     inconclusive: tuple[str, ...]
-    """Why the other runs said nothing, or less than they should."""
+    """Why other runs, or parts of them, are inconclusive."""
     rto_write_s: Percentiles
     rto_read_s: Percentiles
     dns_s: Percentiles
-    """Until no surviving region's DNS named the lost ones; empty where nothing was lost."""
+    """Until the last surviving region removed the lost ones from DNS; empty where no region was lost."""
     timeline: tuple[RunTimeline, ...]
     waterfall: tuple[Step, ...]
     acknowledged: int
@@ -115,7 +115,7 @@ class Result:
     targets: tuple[Objective, ...]
     """Leeward's own: shown as met or missed; a drill passes without them."""
     broken: tuple[str, ...]
-    """The rules that were broken, in sentences; none must be."""
+    """The rules that were broken, in sentences; empty if the drill passed."""
     passed: bool | None
     """None: inconclusive."""
 
@@ -195,11 +195,11 @@ def document(result: Result) -> dict[str, object]:
 
 
 def waterfall(timelines: Sequence[Timeline], budget: Budget | None) -> tuple[Step, ...]:
-    """Return the steps of a recovery: the median time each took, beside its budget."""
+    """Return the steps of a recovery: the median time each took, with its budget."""
 
     def took(start: Callable[[Timeline], float | None], end: Callable[[Timeline], float | None]) -> float | None:
         pairs = [(start(timeline), end(timeline)) for timeline in timelines]
-        # Gateways may be told before the new primary has proved a write: such a step took no time of its own.
+        # Gateways may be updated before the new primary has proved a write: such a step took no time of its own.
         took_s = [max(0.0, late - early) for early, late in pairs if early is not None and late is not None]
         return percentiles(took_s).p50
 
@@ -212,12 +212,12 @@ def waterfall(timelines: Sequence[Timeline], budget: Budget | None) -> tuple[Ste
         Step("elect", elect_s, took(lambda t: t.detected, lambda t: t.elected)),
         Step("promote", promote_s, took(lambda t: t.elected, lambda t: t.promoted)),
         Step("route", route_s, took(lambda t: t.promoted, lambda t: t.routed)),
-        Step("first write", None, took(_led, lambda t: t.first_write)),
+        Step("first write", None, took(_primary_reachable_s, lambda t: t.first_write)),
     )
 
 
-def _led(timeline: Timeline) -> float | None:
-    """Return when a primary was there and reachable."""
+def _primary_reachable_s(timeline: Timeline) -> float | None:
+    """Return when the new primary was promoted and reachable."""
     return max((at_s for at_s in (timeline.promoted, timeline.routed) if at_s is not None), default=None)
 
 

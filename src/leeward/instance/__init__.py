@@ -1,4 +1,4 @@
-"""The instance manager: the process that owns one PostgreSQL and converges it to the last order.
+"""The instance manager: the process that owns one PostgreSQL and brings it to the state last ordered.
 
 ``python -m leeward.instance.manager`` lets PostgreSQL accept writes only under a lease. Its decisions are in
 ``machine``, without I/O; ``postgres`` touches the server, ``walrelay`` carries WAL from the upstream, ``orphans`` saves

@@ -1,4 +1,4 @@
-"""Find what makes commits wait for less than promised: PostgreSQL lets any client choose that for itself.
+"""Find settings that weaken synchronous commits: PostgreSQL lets every client choose its own.
 
 ``synchronous_commit`` below ``on`` returns a commit before it is flushed here, or at the standbys. No right can be
 revoked that prevents it, so it is looked for: set for a database or a role (``pg_db_role_setting``, complete), and in
@@ -22,7 +22,7 @@ REMEMBERED_S = 60.0
 
 _SESSION = "a session of role"
 
-# What is not weaker than ``on``, in all of its spellings.
+# Values that are not weaker than ``on``, in all spellings.
 _FOUND: LiteralString = """
 SELECT pg_catalog.format('%s has synchronous_commit = %s',
                          pg_catalog.concat_ws(' in ', 'role ' || r.rolname, 'database ' || d.datname), s.value)
@@ -41,7 +41,7 @@ SELECT pg_catalog.format('a session of role %s in database %s sets synchronous_c
 
 
 def weakened(seen_at_s: Mapping[str, float], found: Iterable[str], now_s: float) -> dict[str, float]:
-    """Return what is to be reported, with when it was last seen. Pure.
+    """Return the findings to report, each with the time it was last seen. Pure.
 
     A setting is reported as long as it is there, a session for a while after: samples come and go.
     """
@@ -51,11 +51,13 @@ def weakened(seen_at_s: Mapping[str, float], found: Iterable[str], now_s: float)
 
 
 async def watch(instance: Instance, publisher: Publisher) -> None:
-    """Look every few seconds, for ever, and have the status say what was found."""
+    """Check every few seconds, for ever, and publish the findings in the status."""
     seen_at_s: dict[str, float] = {}
     while True:
         if instance.server.running:
-            with contextlib.suppress(psycopg.Error, OSError):  # the reconcile loop reports what does not answer
+            with contextlib.suppress(
+                psycopg.Error, OSError
+            ):  # the reconcile loop reports a PostgreSQL that does not answer
                 found = await instance.session.query(_FOUND)
                 now_s = asyncio.get_running_loop().time()
                 seen_at_s = weakened(seen_at_s, (str(text) for (text,) in found), now_s)

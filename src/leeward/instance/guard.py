@@ -1,6 +1,6 @@
 """The lease guard: PostgreSQL does not outlive the lease it accepts writes under.
 
-Two independent hands, one deadline. A thread kills PostgreSQL when the lease ends. A kernel timer, a little
+Two independent mechanisms, one deadline. A thread kills PostgreSQL when the lease ends. A kernel timer, a little
 later, kills the instance manager itself, and with it PostgreSQL (``init``): it works while everything here
 is frozen or the thread starves. Both are level-triggered: watching without a lease kills at once.
 
@@ -89,7 +89,7 @@ class Guard:
             self._changed.notify()
 
     def release(self) -> None:
-        """Watch nothing: what was watched has ended."""
+        """Stop watching: what was watched has ended."""
         with self._changed:
             self._kill = None
             self._timer.disarm()

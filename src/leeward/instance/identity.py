@@ -1,4 +1,4 @@
-"""Who may give orders to an instance manager, over mTLS.
+"""Who may send orders to an instance manager, over mTLS.
 
 The instance manager's certificate is of the instances' authority, for servers, and names the application and the
 region. Its clients' are of the fleet's authority: another instance manager has no such certificate.

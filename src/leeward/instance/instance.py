@@ -1,4 +1,4 @@
-"""Everything one instance consists of, and the small acts on it that several roles share."""
+"""Everything one instance consists of, and the small operations on it that several roles share."""
 
 import asyncio
 import signal
@@ -95,8 +95,8 @@ class Instance:
             save(self.settings.layout.state, state)
             self._state = state
 
-    async def say(self, activity: str, *, settled: bool = False, problem: str | None = None) -> None:
-        """Publish what is going on."""
+    async def report(self, activity: str, *, settled: bool = False, problem: str | None = None) -> None:
+        """Log and publish the current activity."""
         if (activity, problem) != (self.activity, self._problem):
             self._log.info("activity", activity=activity, problem=problem, epoch=self._state.epoch)
         self.activity, self._settled, self._problem = activity, settled, problem
@@ -135,7 +135,7 @@ class Instance:
             self._log.info("stage", stage=name, outcome=outcome, took_s=took_s, epoch=self._state.epoch)
 
     def start(self, duty: Duty) -> None:
-        """Start PostgreSQL with this duty; ``observe`` tells when it answers."""
+        """Start PostgreSQL with this duty; ``observe`` shows when it answers."""
         self.duty = None
         configuration.write(self.settings, duty, self.replication_password)
         self.duty = duty
@@ -159,7 +159,7 @@ class Instance:
         return self.seen
 
     async def keep_fresh(self, period_s: float) -> None:
-        """Observe and publish for ever, whenever nobody else did for so long."""
+        """Observe and publish for ever, whenever that has not happened for this long."""
         while True:
             age_s = time.monotonic() - self._observed_at_s
             if self.server.running and age_s >= period_s:
@@ -175,7 +175,7 @@ class Instance:
         self.guard.watch(self.server.kill)
 
     def ended(self) -> None:
-        """Take note that PostgreSQL does not run: nothing is left to guard."""
+        """Record that PostgreSQL is not running: nothing is left to guard."""
         self.may_write = False
         self.guard.release()
         self.seen = None
@@ -223,12 +223,12 @@ class Instance:
             if not self.server.end_others(ours):
                 break
             if time.monotonic() - began_s > _SESSIONS_END_S:
-                raise CommandError("sessions of the application do not end")
+                raise CommandError("the application's sessions did not end")
             await asyncio.sleep(POLL_S)
         self.closed = True
 
     async def cut(self, duty: Duty) -> Observation | None:
-        """Disconnect from every upstream. When it returns a state, nobody receives or acknowledges any more.
+        """Disconnect from every upstream. When it returns a state, no WAL is received or acknowledged any more.
 
         ``configuration.write`` has removed the password first, so a WAL receiver that is not visible yet
         cannot log in; those that are visible PostgreSQL ends itself, as a rule. One that waits, because the
@@ -246,14 +246,14 @@ class Instance:
                 await asyncio.sleep(POLL_S)
 
     async def free_replay(self) -> None:
-        """End the sessions that replay waits for. For an instance that is cut or promoted, after ``adopt``.
+        """End the sessions that block replay. For an instance that is cut or promoted, after ``adopt``.
 
         ``max_standby_*_delay`` is zero then, but the startup process, while it waits for a session, reads no new
         setting. From the next conflict on PostgreSQL cancels readers by itself.
         """
         if self.seen is not None and self.seen.replay_blocked:
             ended = await self.session.query(_END_READERS)
-            self._log.info("ended sessions that replay waited for", sessions=len(ended), epoch=self._state.epoch)
+            self._log.info("ended sessions that blocked replay", sessions=len(ended), epoch=self._state.epoch)
 
     def missing_slots(self, seen: Observation) -> tuple[Region, ...]:
         """Return the other replicas without a slot here that keeps their WAL, or could if they connected.
@@ -267,7 +267,7 @@ class Instance:
         return tuple(region for region in self._replicas() if slot_name(region) not in have)
 
     def stale_slots(self, seen: Observation) -> tuple[str, ...]:
-        """Return the slots of regions that have no replica any more. Other slots are not the manager's to drop."""
+        """Return the slots of regions that have no replica any more. The manager drops no other slots."""
         kept = {slot_name(region) for region in self._replicas()}
         known = {slot_name(region) for region in (*self.settings.upstreams, *self._state.upstreams)}
         return tuple(slot.name for slot in seen.slots if slot.name in known - kept and not slot.active)
@@ -290,7 +290,7 @@ class Instance:
             )
 
     async def end(self) -> None:
-        """Kill PostgreSQL; from here on it acknowledges nothing."""
+        """Kill PostgreSQL; from then on it acknowledges nothing."""
         await self.server.end()
         self.ended()
         await self.session.close()

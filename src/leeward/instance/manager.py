@@ -1,4 +1,4 @@
-"""The instance manager: a program that owns exactly one PostgreSQL and answers its region's agent.
+"""The instance manager: a program that owns exactly one PostgreSQL and serves its region's agent.
 
 Its API is in docs/concepts/world.md. It stops PostgreSQL cleanly on SIGTERM; on any other end of its own
 the kernel ends PostgreSQL with it (``init``).
@@ -60,7 +60,7 @@ class Api:
 
     def application(self) -> web.Application:
         """Return the application to serve."""
-        # Nobody else's body is read.
+        # The body of an unauthorized client is not read.
         middlewares = [answered(_refusal), self._authorize, bounded(BodyLimits(_BODY_MAX), _refusal)]
         application = web.Application(middlewares=middlewares, client_max_size=_BODY_MAX)
         application.router.add_get("/v1/status", self._status)
@@ -73,7 +73,7 @@ class Api:
         transport = request.transport
         certificate = None if transport is None else transport.get_extra_info("peercert")
         if not identity.may_order(certificate, self._region):
-            return _refusal(403, "forbidden", "only this region's agent and the operator are served")
+            return _refusal(403, "forbidden", "only this region's agent and operators are allowed")
         return await handler(request)
 
     async def _status(self, request: web.Request) -> web.Response:
@@ -98,9 +98,9 @@ class Api:
             lease = decode(LeaseRequest, await request.read())
         except DecodeError as error:
             return _refusal(400, "bad-request", shown(str(error)))
-        # Written so that a time that is not a number is refused, too.
+        # Written so that NaN is refused, too.
         if not abs(lease.until_s) <= _UNTIL_MAX_S:
-            return _refusal(400, "bad-request", "until_s is no time of a boot clock")
+            return _refusal(400, "bad-request", "until_s is not a valid boot clock time")
         try:
             check(self._instance.state, lease.epoch, lease.basis, self._instance.incarnation)
         except StaleOrderError as error:
@@ -152,7 +152,7 @@ async def serve(settings: ManagerSettings, *, isolated: bool, hidden: Sequence[P
     instance = Instance(
         settings,
         # Also where the state file was lost: what a rewind has left half changed must not be started.
-        replace(known, incomplete=True) if data.torn else known,
+        replace(known, incomplete=True) if data.rewind_interrupted else known,
         guard,
         Server(settings, isolated=isolated, hidden=hidden, exited=wake),
         data,
@@ -213,11 +213,13 @@ def main() -> int:
         log.error("cannot start", because=str(error))
         return 2
     except OSError as error:
-        log.error("cannot start", because=f"PostgreSQL refuses to run as root, and a user namespace: {error}")
+        log.error(
+            "cannot start", because=f"PostgreSQL refuses to run as root, and creating a user namespace failed: {error}"
+        )
         return 2
     hidden = settings.secrets if hiding_works(map(str, settings.secrets)) else ()
     if not hidden:
-        log.warning("PostgreSQL can read the manager's secrets", because="the kernel refuses a mount namespace")
+        log.warning("PostgreSQL can read the manager's secrets", because="the kernel refused a mount namespace")
     asyncio.run(serve(settings, isolated=namespaces_work(), hidden=hidden))
     return 0
 

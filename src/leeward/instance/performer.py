@@ -25,7 +25,7 @@ FAILURES = (CommandError, DecodeError, psycopg.Error, OSError)
 
 
 class Performer:
-    """One instance's hands. A step may be cancelled at any point, and repeated."""
+    """Performs steps on one instance. A step may be cancelled at any point, and repeated."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
@@ -109,18 +109,18 @@ class Performer:
             case do.Copy(upstream=upstream):
                 with instance.stage("copy"):
                     copied = await instance.data.copy_from(upstream)
-        instance.walrelay.forget(step.upstream)
+        instance.walrelay.clear_wal_removed(step.upstream)
         return do.Copied(copied)
 
     async def _start(self, step: do.Start) -> None:
         instance = self._instance
         if step.recovery:
             instance.data.keep_in_recovery()
-            await instance.data.forget_foreign_histories()
+            await instance.data.remove_foreign_histories()
         instance.start(step.duty)
 
     async def _who_has_data(self) -> tuple[tuple[Region, bool | None], ...]:
-        """Ask every neighbour. None: something is there that does not answer the question."""
+        """Ask every other region. None for a server that does not answer that."""
         instance = self._instance
 
         async def has(region: Region) -> bool | None:
@@ -130,7 +130,7 @@ class Performer:
             except TimeoutError:
                 return None
             except psycopg.OperationalError as error:
-                # A server that refuses by itself, as while it starts up, has data; where none listens is none.
+                # A server that refuses a session, as during startup, has data; where nothing listens there is none.
                 return error.sqlstate is not None or "FATAL" in str(error)
             except OSError:
                 return False

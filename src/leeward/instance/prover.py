@@ -1,7 +1,7 @@
-"""Shows that a primary may admit the application: the record of its epoch, and commits that wait for the standbys.
+"""Proves that a primary may admit the application: the record of its epoch, and commits that wait for the standbys.
 
 Whether a commit waits is decided by a flag in shared memory that the *checkpointer* sets when it reloads
-(``SyncRepUpdateSyncStandbysDefined``), so no session's own setting tells. What tells is a commit seen waiting.
+(``SyncRepUpdateSyncStandbysDefined``), so a session's own setting proves nothing. A commit seen waiting does.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _Connection = psycopg.AsyncConnection[TupleRow]
 
 
 class Prover:
-    """At most one proof at a time. What it shows goes into the memory of the machine at once."""
+    """At most one proof at a time. Its results go into the memory of the machine at once."""
 
     def __init__(self, instance: Instance, learn: Callable[[Memory], None]) -> None:
         """``learn`` is called with the memory after each thing shown."""
@@ -45,7 +45,7 @@ class Prover:
         self._proof: Proof | None = None
 
     def prove(self, proof: Proof | None) -> None:
-        """Have exactly this proof under way; None: none."""
+        """Run exactly this proof; None stops the current one."""
         if proof != self._proof:
             self._task.cancel()
         self._proof = proof
@@ -109,9 +109,9 @@ async def _write(writer: _Connection, epoch: int) -> None:
 
 
 class WriteCheck:
-    """Commits a small write again and again: a disk that is full, or stands still, takes none.
+    """Commits small writes periodically: they fail or hang on a disk that is full or stalled.
 
-    Locally: a commit that waits for a standby says nothing of the disk here.
+    Locally: a commit that waits for a standby proves nothing about the local disk.
     """
 
     def __init__(self, instance: Instance) -> None:

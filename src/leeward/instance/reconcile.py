@@ -1,4 +1,4 @@
-"""The one loop that makes PostgreSQL what the order says: look, decide, take one step, look again.
+"""The one loop that brings PostgreSQL to the state ordered: observe, decide, take one step, observe again.
 
 The decisions are ``leeward.instance.machine``'s. Always true here: what a step relies on is on disk before it begins,
 and PostgreSQL is watched by the guard from before it can accept a write until it has ended.
@@ -50,7 +50,7 @@ class Reconciler:
         await instance.publish()
 
     def wake(self) -> None:
-        """Look again now: an order, a lease, or the end of PostgreSQL."""
+        """Observe and decide again now: an order, a lease, or the exit of PostgreSQL."""
         self._wake.set()
 
     def _learn(self, memory: Memory) -> None:
@@ -87,7 +87,7 @@ class Reconciler:
                 raise
             return 0.0  # a newer order
         except FAILURES as error:
-            await self._instance.say(self._instance.activity, problem=str(error).strip() or type(error).__name__)
+            await self._instance.report(self._instance.activity, problem=str(error).strip() or type(error).__name__)
             return _RETRY_S
         finally:
             self._step_task = None
@@ -101,7 +101,7 @@ class Reconciler:
             instance.permit_writes()
         self._prover.prove(decision.prove)
         self._writes.check(decision.check_writes)
-        await instance.say(decision.activity, settled=decision.settled, problem=decision.problem)
+        await instance.report(decision.activity, settled=decision.settled, problem=decision.problem)
         if decision.step is None:
             return decision.again_s
         outcome = await self._performer.perform(decision.step)
@@ -110,7 +110,7 @@ class Reconciler:
         instance.remember(state)
         instance.memory = memory
         if isinstance(outcome, Failed) and not decision.settled:
-            await instance.say(decision.activity, problem=memory.problem)
+            await instance.report(decision.activity, problem=memory.problem)
             return _RETRY_S
         return decision.again_s if decision.settled else 0.0
 

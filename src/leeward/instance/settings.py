@@ -1,4 +1,4 @@
-"""What one instance manager is told when it starts, and where its files are."""
+"""One instance manager's settings, and the paths of its files."""
 
 import argparse
 import hashlib
@@ -24,7 +24,7 @@ BINARIES = ("postgres", "initdb", "pg_basebackup", "pg_rewind", "pg_waldump", "p
 
 
 class SettingsError(Exception):
-    """The manager cannot start with what it was told."""
+    """The manager cannot start with these settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """What the manager must not forget (``state.State``)."""
+        """What the manager keeps across restarts (``state.State``)."""
         return self.root / "instance.json"
 
     @property
@@ -160,7 +160,7 @@ def parse(arguments: Sequence[str]) -> ManagerSettings:
     given = parser.parse_args(arguments)
     for option in ("database", "owner"):
         if getattr(given, option) in RESERVED_NAMES:
-            raise SettingsError(f"--{option} {getattr(given, option)}: the name is PostgreSQL's or Leeward's own")
+            raise SettingsError(f"--{option} {getattr(given, option)}: the name is reserved by PostgreSQL or Leeward")
     return ManagerSettings(
         region=Region(given.region),
         app=App(given.app),

@@ -1,4 +1,4 @@
-"""What the manager must remember across its own death, in one small file, synced before it matters."""
+"""What the manager keeps across restarts, in one small file, synced before it is relied on."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The status as a level with a version: built from what is known, published when it changed, awaited."""
+"""The status with its version: built from what is known, published when it changes, awaited by readers."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ class Publisher:
         *,
         running: bool,
     ) -> None:
-        """Make this the status; wake who waits when it differs."""
+        """Make this the status; wake the waiters when it differs."""
         status = self._build(state, progress, seen, upstream, running=running)
         if status != self._status:
             async with self._changed:
@@ -130,7 +130,7 @@ class Publisher:
 def _full(disk: Disk | None) -> str | None:
     """Return what is wrong with a volume that has no room for one more segment of WAL: commits may still succeed.
 
-    Not told of an instance that is cut for an election: a promise is made once, and the volume may get room.
+    Not reported for an instance that is cut for an election: a promise is made once, and space may be freed later.
     """
     if disk is None or disk.free_bytes >= FULL_BYTES:
         return None

@@ -7,13 +7,13 @@ _CLOSE_S = 2.0
 
 
 class Successive:
-    """Begins and cancels tasks without waiting; the caller's loop must not hang with what they hang on."""
+    """Starts and cancels tasks without waiting; the caller's loop must not hang when they do."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._wanted: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        """Whatever has not ended yet, the one that is wanted included."""
+        """All tasks that have not ended yet, including the current one."""
 
     @property
     def running(self) -> bool:
@@ -29,7 +29,7 @@ class Successive:
         task.add_done_callback(self._ending.discard)
 
     def cancel(self) -> None:
-        """Have it end."""
+        """Cancel it."""
         if self._wanted is not None:
             self._wanted.cancel()
             self._wanted = None

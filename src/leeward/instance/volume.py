@@ -30,7 +30,7 @@ async def watch(instance: Instance, publisher: Publisher) -> None:
 async def _follow(instance: Instance) -> None:
     """Have PostgreSQL keep the share of what is free now.
 
-    What else the configuration says stays as it is; while a change of it is under way, that one counts.
+    The rest of the configuration stays as it is; while a change of it is under way, the new one counts.
     """
     wanted_mb = await asyncio.to_thread(configuration.retained_mb, instance.settings)
     configured_mb = configuration.configured_mb(instance.settings)

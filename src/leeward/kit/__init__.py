@@ -1,1 +1,1 @@
-"""Ground floor of running: HTTP over mTLS, and calls of the kernel. Every process uses it."""
+"""Shared runtime code: HTTP over mTLS, and system calls. Every process uses it."""

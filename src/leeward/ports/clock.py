@@ -1,11 +1,11 @@
-"""The only door to time."""
+"""The only source of time."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells how long something took, and what o'clock it is."""
+    """Measures durations, and gives the time of day."""
 
     def now_s(self) -> float:
         """Return seconds of the boot clock. Only differences have meaning."""

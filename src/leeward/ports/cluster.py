@@ -12,7 +12,7 @@ KubeObject = dict[str, Any]
 
 
 class NotFoundError(Exception):
-    """There is no such object, namespace or kind."""
+    """The object, namespace or kind does not exist."""
 
 
 class ConflictError(Exception):
@@ -116,7 +116,7 @@ BUILT_IN: tuple[Resource, ...] = (
 )
 """Kinds that every cluster of ours serves. Others are found by asking the API server."""
 MULTI_CLUSTER_SERVICES = (SERVICE_EXPORTS, SERVICE_IMPORTS)
-"""Kinds that a cluster serves when somebody has installed them; the world's clusters do."""
+"""Kinds that a cluster serves when they were installed; the world's clusters do."""
 
 
 @dataclass(frozen=True, slots=True)

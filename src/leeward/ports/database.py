@@ -15,7 +15,7 @@ class StaleError(Exception):
 
 
 class Database(Protocol):
-    """Feed it orders and leases; watch its status. Orders are levels: repeat them freely."""
+    """Send it orders and leases; watch its status. Orders are levels: repeat them freely."""
 
     async def status(self, *, timeout_s: float) -> InstanceStatus:
         """Return the status now. Raises InstanceUnavailableError."""

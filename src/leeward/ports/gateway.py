@@ -30,7 +30,7 @@ class Route:
     """How this region's gateway treats one application.
 
     Requests that change something (any method but GET, HEAD, OPTIONS) go to the pods beside the primary, or to those
-    of ``stand_in``; the others stay here while ``pods`` has somebody ready, and go to ``fallbacks`` in order otherwise.
+    of ``stand_in``; the others stay here while ``pods`` has a ready one, and go to ``fallbacks`` in order otherwise.
     """
 
     app: App
@@ -48,7 +48,7 @@ class Route:
 
     @property
     def writers(self) -> Region | None:
-        """The region whose pods take the writes; None: nobody's."""
+        """The region whose pods take the writes; None: no region's."""
         return self.stand_in or self.primary
 
 
@@ -61,7 +61,7 @@ class Exported:
     pods: tuple[Address, ...]
     """Ready pods of this region; none where it does not export the service."""
     fallbacks: tuple[Region, ...]
-    """Other regions that export it and have somebody ready, nearest first."""
+    """Other regions that export it and have a ready pod, nearest first."""
 
     @property
     def host(self) -> str:

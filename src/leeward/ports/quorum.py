@@ -117,8 +117,8 @@ class Quorum(Protocol):
         ...
 
     async def move_leader(self, to: str, *, timeout_s: float) -> None:
-        """Ask the leader to hand over; a request, with no promise. Works only when the local member leads.
+        """Ask the leader to hand over; the request may have no effect. Works only when the local member leads.
 
-        Raises QuorumUnavailableError; ValueError when ``to`` is not a member (one that is being replaced is none).
+        Raises QuorumUnavailableError; ValueError when ``to`` is not a member (one that is being replaced is not).
         """
         ...

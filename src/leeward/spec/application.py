@@ -88,7 +88,7 @@ class Service(Model):
     expose: Exposure = Exposure.CLUSTER
     """Reachable by the gateways only, or also by a load balancer of its own."""
     log_format: LogFormat | None = None
-    """Told to the service in LOG_FORMAT. Left out: it decides itself."""
+    """Passed to the service in LOG_FORMAT. Left out: the service decides."""
     anti_affinity: AntiAffinity = AntiAffinity.NONE
     """Whether two of its pods may share a node. They are spread as far as possible anyway."""
     node_selector: Annotated[dict[str, str], Field(default_factory=dict)]
@@ -139,9 +139,9 @@ class Placement(Model):
     """Where it runs."""
 
     regions: Annotated[tuple[Name, ...] | None, Field(min_length=1)] = None
-    """In order of preference. Left out: every region of the fleet that is no witness."""
+    """In order of preference. Left out: every region of the fleet except witnesses."""
     primary: Name | None = None
-    """Where the database's primary starts, and is brought home to. Left out: the first region."""
+    """Where the database's primary starts, and where a failback moves it. Left out: the first region."""
     residency: tuple[Name, ...] = ()
     """Jurisdictions its data may be in. Empty: any."""
     tier: Annotated[int, Field(ge=1, le=3)] = 2

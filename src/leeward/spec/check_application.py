@@ -129,7 +129,7 @@ def _service(application: Loaded[Application]) -> Iterator[Problem]:
             *("spec", "service", "autoscaling"),
             key=True,
             what=f"replicas is {service.replicas}, outside autoscaling's {scaling.min} to {scaling.max}",
-            why="the service starts with replicas, and the autoscaler would change that at once",
+            why="the service starts with replicas, and the autoscaler would change the number at once",
             fix=f"set replicas to a number from {scaling.min} to {scaling.max}",
         )
     if service.resources.requests.cpu is None:
@@ -137,7 +137,7 @@ def _service(application: Loaded[Application]) -> Iterator[Problem]:
             "bad-autoscaling",
             *("spec", "service", "autoscaling"),
             key=True,
-            what="there is autoscaling by CPU, and no resources.requests.cpu",
+            what="autoscaling by CPU is set, but resources.requests.cpu is missing",
             why="utilization is measured in percent of what is requested",
             fix="set service.resources.requests.cpu, such as 250m",
         )
@@ -154,7 +154,7 @@ def _resources(application: Loaded[Application]) -> Iterator[Problem]:
                 "request-above-limit",
                 *("spec", "service", "resources", "requests", name),
                 what=f"requests.{name} is {request.text}, more than limits.{name}, {limit.text}",
-                why="a container would be promised more than it may use; Kubernetes refuses such a pod",
+                why="a container would request more than it may use; Kubernetes rejects such a pod",
                 fix=f"set requests.{name} to at most {limit.text}",
             )
 
@@ -202,7 +202,7 @@ def _placement(application: Loaded[Application], fleet: Fleet) -> Iterator[Probl
             why="the database's primary needs a region the application runs in",
             fix=f"add {wanted.primary} to placement.regions, or choose {' or '.join(wanted.regions)}",
         )
-    # Of tier 1 that is said with another code.
+    # For tier 1 this is reported with another code.
     if wanted.regions is not None and len(set(wanted.regions)) == 1 and wanted.tier != 1:
         yield application.problem(
             "single-region",
@@ -268,7 +268,7 @@ def _recovery_point(application: Loaded[Application], fleet: Fleet) -> Iterator[
             "rpo-needs-sync",
             *("spec", "objectives", "rpo"),
             what="rpo is 0s, and replication is async",
-            why="an asynchronous primary acknowledges writes that no other region holds yet; they are lost with it",
+            why="an asynchronous primary acknowledges writes before another region has them; they are lost with it",
             fix="set database.replication to quorum or sync, or rpo to what may be lost, such as 5s",
         )
     elif objectives.rpo_s < lease_s:
@@ -276,7 +276,7 @@ def _recovery_point(application: Loaded[Application], fleet: Fleet) -> Iterator[
             "rpo-below-lease",
             *("spec", "objectives", "rpo"),
             what=f"rpo is {duration_text(objectives.rpo_s)}, and a primary that is cut off can lose {lease_s:g} s",
-            why=f"with replication async it acknowledges until its lease of {lease_s:g} s is over, whoever can hear it",
+            why=f"with replication async it acknowledges until its lease of {lease_s:g} s is over, even isolated",
             fix=f"set rpo to {_seconds_up(lease_s)} or more, or database.replication to quorum or sync",
         )
 

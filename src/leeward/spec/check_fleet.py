@@ -31,8 +31,8 @@ def _region_count(fleet: Loaded[Fleet]) -> Iterator[Problem]:
             "regions",
             key=True,
             what="the fleet has two regions and no witness",
-            why="when they lose sight of each other neither can tell whether the other is dead: one alone is no"
-            " majority of two, so nothing could ever fail over safely",
+            why="when they lose contact, neither can know whether the other is down: one of two is not"
+            " a majority, so no failover could be safe",
             fix="add a third region; with witness: true it runs a quorum member and an agent, no workloads",
         )
         return
@@ -217,7 +217,7 @@ def _machines(fleet: Loaded[Fleet]) -> Iterator[Problem]:
                     "even-control-plane",
                     *("spec", "regions", i, "clusters", j, "controlPlaneReplicas"),
                     what=f"{cluster.control_plane_replicas} API servers, each with an etcd member",
-                    why="an even number survives no more losses than one fewer, and ties",
+                    why="an even number tolerates no more losses than one member fewer",
                     fix=f"set it to {cluster.control_plane_replicas + 1}",
                 )
 
@@ -229,7 +229,7 @@ def _entry(fleet: Loaded[Fleet]) -> Iterator[Problem]:
             "entry-without-gcp",
             *("spec", "entry"),
             key=True,
-            what="a global entry needs a cluster at Google's",
+            what="a global entry needs a cluster on Google Cloud",
             why="MultiClusterIngress is an API of GKE",
             fix="remove entry, or add a region with provider: gcp; Leeward's gateways are entries anyway",
         )
@@ -242,7 +242,7 @@ def _delivery(fleet: Loaded[Fleet]) -> Iterator[Problem]:
             "every-region-at-once",
             *("spec", "gitops"),
             key=True,
-            what=f"a change reaches every region as soon as it is on {gitops.revision}",
+            what=f"a change reaches every region as soon as it is on branch {gitops.revision}",
             why="each region's Argo CD follows that branch by itself, so a bad change takes all of them together",
             fix="set gitops.promote: true; then a region has what its own branch has",
         )

@@ -21,7 +21,7 @@ def check_images(application: Loaded[Application], fleet: Fleet) -> Iterator[Pro
             yield report(
                 "image-by-tag",
                 *place,
-                what=f"image {image} names no digest",
+                what=f"image {image} has no digest",
                 why=BY_TAG,
                 fix=f"write {image}@sha256:..., or add it to images.digests in the Fleet; "
                 f"crane digest {image} prints the digest",

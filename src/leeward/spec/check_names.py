@@ -1,6 +1,6 @@
 """The names that a fleet answers for: reserved ones, those that cannot be used, and those that two would answer to.
 
-Always true: a name leads to one application, one gateway or one DNS server. Whoever asks for it never reaches another.
+Always true: a name leads to one application, one gateway or one DNS server, and never to another one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,8 +45,8 @@ def check_region_names(fleet: Loaded[Fleet]) -> Iterator[Problem]:
                 yield fleet.problem(
                     "duplicate-name",
                     *("spec", "regions", index, "clusters", number, "name"),
-                    what=f"a cluster of {region.name} is called like region {cluster.name}",
-                    why=f"the only cluster of {cluster.name} has the region's name, as the fleet gives it no other",
+                    what=f"a cluster of {region.name} has the same name as region {cluster.name}",
+                    why=f"the only cluster of {cluster.name} has the region's name by default",
                     fix="give the cluster another name",
                 )
 
@@ -102,7 +102,7 @@ def _of_application(
             )
         label = name.partition(".")[0]
         named = by_name.get(label, application)
-        # Where both answer to the whole name, that is told of the later one.
+        # Where both answer to the whole name, it is reported for the later one.
         if named is not application and name not in dict(_names(named, fleet)):
             yield application.problem(
                 "shared-host",
@@ -126,7 +126,7 @@ def _names(application: Loaded[Application], fleet: Fleet) -> Iterator[tuple[str
         for index, layer in enumerate(found):
             traffic = layer.spec.get("traffic")
             host = traffic.get("host") if isinstance(traffic, dict) else None
-            # One that is no name at all is reported elsewhere.
+            # An invalid name is reported elsewhere.
             if isinstance(host, str) and dns_names.wrong(host) is None:
                 hosts.append((dns_names.compared(host), ("spec", key, index, "spec", "traffic", "host")))
     for host, place in hosts:

@@ -58,8 +58,8 @@ def _inline(application: Loaded[Application], place: Place, name: str, *, key: b
         "inline-secret",
         *place,
         key=key,
-        what=f"{name} looks like a secret, and its value stands in the file",
-        why="these files and what is rendered from them are kept in Git, readable by many, for ever",
+        what=f"{name} looks like a secret, and its value is in the file",
+        why="these files and what is rendered from them are kept in Git, readable by many, forever",
         fix="move it to service.secrets: {env, secret, key}, and the value to the secret store",
     )
 

@@ -16,7 +16,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 def check_together(applications: Sequence[Loaded[Application]], fleet: Fleet) -> list[Problem]:
-    """Return where applications are in each other's way. Those of one name are told about elsewhere."""
+    """Return where applications are in each other's way. Those of one name are reported elsewhere."""
     by_name = {each.model.metadata.name: each for each in reversed(applications)}
     unique = [each for each in applications if by_name[each.model.metadata.name] is each]
     return [*_namespaces(unique, fleet), *check_public_names(unique, fleet), *_databases(unique)]

@@ -1,4 +1,4 @@
-"""Wishes about traffic: those that a provider cannot be told, that nobody heeds, and that make failures spread."""
+"""Traffic settings that the DNS provider does not support, that have no effect, or that make failures spread."""
 
 from collections.abc import Iterator
 
@@ -22,17 +22,17 @@ def check_traffic(application: Loaded[Application], fleet: Fleet) -> Iterator[Pr
     """Yield what is wrong or worth a warning in an application's traffic, given who carries it in this fleet."""
     yield from _policy(application, fleet)
     yield from _breaker(application)
-    yield from _unheeded(application, fleet)
+    yield from _without_effect(application, fleet)
 
 
 def _policy(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
     provider, policy = fleet.spec.dns.provider, application.model.spec.traffic.dns
     if policy in UNSAYABLE.get(provider, ()):
         yield application.problem(
-            "policy-without-words",
+            "unsupported-policy",
             *("spec", "traffic", "dns"),
-            what=f"the policy is {policy}, and {provider} cannot be told so",
-            why="its records have no words for it, and users would be sent elsewhere than this file says",
+            what=f"{provider} does not support policy {policy}",
+            why="its records cannot express it, so users would be sent elsewhere than this file says",
             fix="use dns: latency, or another provider in the Fleet; Leeward's own agents know every policy",
         )
 
@@ -44,7 +44,7 @@ def _breaker(application: Loaded[Application]) -> Iterator[Problem]:
             "aggressive-ejection",
             *("spec", "traffic", "breaker", "ejectedMax"),
             what=f"up to {breaker.ejected_max} % of the pods may be ejected",
-            why="the rest gets all their load, fails in turn, and the failure walks on to the next region",
+            why="the remaining pods take all the load and fail in turn, and the failure spreads to the next region",
             fix=f"set it to at most {EJECTED_MAX_SANE}",
         )
     if breaker.errors < ERRORS_MIN_SANE:
@@ -57,8 +57,8 @@ def _breaker(application: Loaded[Application]) -> Iterator[Problem]:
         )
 
 
-def _unheeded(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
-    """Yield a warning for each wish about traffic that nobody there is would grant."""
+def _without_effect(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
+    """Yield a warning for each traffic setting that no component of this fleet applies."""
     traffic, mesh = application.model.spec.traffic, fleet.spec.mesh.kind is MeshKind.ISTIO
     envoy = application.model.spec.sidecars.envoy is not None
     beside, meshed = "sidecars: {envoy: {}} to the application", "mesh: {kind: istio} to the Fleet"
@@ -70,13 +70,13 @@ def _unheeded(application: Loaded[Application], fleet: Fleet) -> Iterator[Proble
         ("failover", "failover", mesh, meshed),
         ("warmup", "warmup_s", mesh, meshed),
     )
-    for key, name, heeded, fix in rows:
-        if name in traffic.model_fields_set and getattr(traffic, name) and not heeded:
+    for key, name, applied, fix in rows:
+        if name in traffic.model_fields_set and getattr(traffic, name) and not applied:
             yield application.warning(
-                "nobody-heeds",
+                "no-effect",
                 *("spec", "traffic", key),
                 key=True,
-                what=f"nobody heeds traffic.{key}",
-                why="Leeward's gateways route and fail over between regions; this is for who stands before the pods",
+                what=f"traffic.{key} has no effect here",
+                why="Leeward's gateways route and fail over between regions; a proxy beside the pods applies this",
                 fix=f"add {fix}, or leave it out",
             )

@@ -41,7 +41,7 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
             if variety.loaded is not None:
                 found += [*check_application(variety.loaded, fleet), *_judged(variety.loaded, fleet)]
             problems += [
-                replace(problem, why=f"{problem.why}; so it is with {variety.origin}")
+                replace(problem, why=f"{problem.why}; this applies with {variety.origin}")
                 for problem in found
                 if problem not in known
             ]
@@ -114,8 +114,8 @@ def _places(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]
                     "unknown-environment",
                     *("spec", "environments"),
                     key=True,
-                    what=f"cluster {cluster.name} runs environment {cluster.environment}, which is not here",
-                    why=f"there is {', '.join(environments)}",
+                    what=f"cluster {cluster.name} runs environment {cluster.environment}, which is not defined",
+                    why=f"the environments are {', '.join(environments)}",
                     fix=f"add it, or change the cluster's environment: {suggestion(cluster.environment, environments)}",
                 )
     for name, known, noun, place in named:
@@ -241,7 +241,7 @@ def _imports(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem
             "import-without-addresses",
             *("spec", "network", "imports"),
             key=True,
-            what=f"services of other clusters are imported, and nobody says which addresses {', '.join(lacking)} has",
+            what=f"services of other clusters are imported, but {', '.join(lacking)} has no podCIDR",
             why="what is not declared is denied, and pods of other clusters can be let through by address only",
             fix="give every cluster of the Fleet its podCIDR",
         )
@@ -251,7 +251,7 @@ def _unknown_tier(application: Loaded[Application], place: Place, name: str, kno
     return application.problem(
         "unknown-tier",
         *place,
-        what=f"there is no tier {name}",
+        what=f"tier {name} is not defined",
         why="traffic that no declared tier may send is denied",
         fix=suggestion(name, known),
     )
@@ -315,7 +315,7 @@ def _blast(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
             "one-cluster-tier-1",
             *("spec", "placement", "tier"),
             what="a tier 1 application runs in one cluster",
-            why="that cluster's control plane, or one bad change of it, takes everything down",
+            why="a failure of that cluster's control plane, or one bad change to it, takes everything down",
             fix="place it in two regions or more",
         )
     elif wanted.tier == 1 and len(providers) == 1 and len(names) > 1 and "other" not in providers:
@@ -324,5 +324,5 @@ def _blast(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
             *("spec", "placement", "tier"),
             what=f"a tier 1 application runs at one provider, {next(iter(providers))}",
             why="providers have failed as a whole: identity, DNS, a global configuration",
-            fix="place one region at another provider, or accept it",
+            fix="place one region at another provider, or accept the risk",
         )

@@ -50,11 +50,11 @@ def _wrong_label(label: str) -> str | None:
     if len(label) > LABEL_LENGTH_MAX:
         return f"its label {label} has {len(label)} characters, and a label has at most {LABEL_LENGTH_MAX}"
     if not label.isascii():
-        return f"its label {label!r} is not ASCII; names beyond it are written in punycode, beginning with {PUNYCODE}"
+        return f"its label {label!r} is not ASCII; write it in punycode, beginning with {PUNYCODE}"
     if not _LABEL.fullmatch(label):
         return f"its label {label!r} is not letters, digits and inner hyphens"
     if label[2:4] == "--" and not _is_punycode(label):
-        return f"its label {label} has hyphens where punycode has them, and is none"
+        return f"its label {label} has hyphens as its third and fourth characters, and is not valid punycode"
     return None
 
 

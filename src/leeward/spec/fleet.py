@@ -123,7 +123,7 @@ class Link(Model):
 
 
 class Freeze(Model):
-    """How often a region stands still for so long, by its provider's word or your monitoring (``leeward tune``)."""
+    """How often a region stands still for so long, according to its provider or your monitoring (``leeward tune``)."""
 
     lasting_s: Annotated[Seconds, Field(alias="lasting")]
     """For how long: 8s."""
@@ -165,7 +165,7 @@ class FleetSpec(Model):
     node_pools: tuple[NodePool, ...] = ()
     """Machines by need. Left out: what the clusters have."""
     cluster_api: Annotated[ClusterApi | None, Field(alias="clusterAPI")] = None
-    """Clusters as objects. Left out: somebody else makes them."""
+    """Clusters as objects. Left out: they are created outside Leeward."""
     entry: Entry | None = None
     """A global anycast entry. Left out: Leeward's gateways are the entries."""
 

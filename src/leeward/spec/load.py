@@ -146,7 +146,7 @@ def _missing(
             Problem(
                 code="nothing-found",
                 where=where,
-                what="there is no Fleet and no Application here",
+                what="no Fleet and no Application found here",
                 why=f"no document has apiVersion {API_VERSION}",
                 fix="give a directory with both, such as examples/payments",
             )
@@ -156,7 +156,7 @@ def _missing(
         Problem(
             code="missing-document",
             where=where,
-            what=f"there is no {kind} here",
+            what=f"no {kind} found here",
             why="a Fleet says where things can run, an Application what is to run there",
             fix=f"add a document with kind: {kind}",
         )

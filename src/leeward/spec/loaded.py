@@ -23,6 +23,6 @@ class Loaded(Generic[M]):
         return Problem(code=code, where=where, what=what, why=why, fix=fix)
 
     def warning(self, code: str, *place: Step, what: str, why: str, fix: str, key: bool = False) -> Problem:
-        """Return what is worth knowing about a place of the document, and stops nothing."""
+        """Return a warning about a place of the document."""
         where = self.document.where(place, key=key)
         return Problem(code=code, where=where, what=what, why=why, fix=fix, severity=Severity.WARNING)

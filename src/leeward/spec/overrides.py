@@ -61,4 +61,4 @@ class Override(Model):
     spec: Annotated[dict[str, Any], Field(default_factory=dict)]
     """Keys of the application's spec, merged into it. Not objectives, placement, database: those hold everywhere."""
     patches: tuple[Patch, ...] = ()
-    """Changes of compiled objects, for what the spec has no word for."""
+    """Changes of compiled objects, for what the spec does not cover."""

@@ -10,7 +10,7 @@ KINDS: dict[str, type[Model]] = {"Fleet": Fleet, "Application": Application}
 
 
 def json_schema(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a kind. Raises KeyError for a kind there is not."""
+    """Return the JSON Schema (2020-12) of a kind. Raises KeyError for an unknown kind."""
     schema = KINDS[kind].model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -134,7 +134,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node)
         if any(outer is node for outer in self._around):
-            self._add("yaml-cycle", node, "this contains itself", "an alias leads back here", "write it out")
+            self._add("yaml-cycle", node, "this contains itself", "an alias refers back to this place", "write it out")
             return None
         self._around.append(node)
         try:
@@ -174,7 +174,7 @@ class _Reader:
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    # By the text, not the tag alone: an explicit !!int may stand before something that is none.
+    # By the text, not the tag alone: an explicit !!int may stand before text that is not a number.
     try:
         match node.tag.rpartition(":")[2]:
             case "bool":

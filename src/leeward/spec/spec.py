@@ -1,7 +1,7 @@
 """A fleet and its applications, checked: what everything else works with.
 
 Defaults that depend on other parts of the files (which regions, which primary, which TTL) are filled in
-by the methods here, once, for everybody.
+by the methods here, once, for all callers.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Spec:
     fleet: Fleet
     applications: tuple[Application, ...]
     warnings: tuple[Problem, ...] = ()
-    """What is worth knowing, and stops nothing."""
+    """Warnings: they do not stop anything."""
 
     @property
     def regions(self) -> tuple[Region, ...]:

@@ -1,4 +1,4 @@
-"""Check one document against its kind's model, and say each finding so that it can be fixed."""
+"""Check one document against its kind's model, and report each problem with its fix."""
 
 import difflib
 import json
@@ -87,7 +87,7 @@ def _problem(document: Document, model: type[Model], detail: ErrorDetails) -> Pr
             return Problem(
                 code="bad-value",
                 where=document.where(place),
-                what=f"{name}: {shown(given)} is none of the possible values",
+                what=f"{name}: {shown(given)} is not a valid value",
                 why=f"expected {expected}",
                 fix=suggestion(str(given), (word.strip("' ") for word in expected.replace(" or ", ",").split(","))),
             )
@@ -104,7 +104,7 @@ def _problem(document: Document, model: type[Model], detail: ErrorDetails) -> Pr
             return Problem(
                 code="bad-value",
                 where=document.where(place),
-                what=f"{name}: {_described(given)} is not possible",
+                what=f"{name}: {_described(given)} is not valid",
                 why=_purpose(model, place),
                 fix=detail["msg"].replace("Input", "the value").replace("Tuple", "the list").replace("Value", "it"),
             )

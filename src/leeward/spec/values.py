@@ -76,14 +76,14 @@ def parse_duration_s(raw: object) -> float:
         raise invalid(
             "bad-duration",
             f"{shown(raw)} is not a duration",
-            why="a duration is a number and a unit, so that nobody has to guess the unit",
+            why="a duration is a number and a unit, so that the unit is explicit",
             fix="write it as 500ms, 5s, 2m or 1h",
         ) from None
     if seconds > DURATION_MAX_S:
         raise invalid(
             "bad-duration",
             f"{shown(raw)} is longer than a year",
-            why="nothing that Leeward waits for takes so long",
+            why="no duration in Leeward is that long",
             fix="write a duration of at most 8760h",
         )
     return seconds

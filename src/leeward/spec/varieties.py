@@ -1,6 +1,6 @@
 """Everything an application becomes somewhere: each environment, and each cluster's with its overrides on top.
 
-Each variety stands in a document whose positions are those of the layer that said so last: what is wrong with it is
+Each variety stands in a document whose positions are those of the layer that set the value last: a problem is
 shown where it was written.
 """
 

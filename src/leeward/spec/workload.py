@@ -134,7 +134,7 @@ class Quota(Model):
 
 
 class Tier(Model):
-    """A group of pods, and whom it may talk to."""
+    """A group of pods, and what may call it."""
 
     name: Name
     """Unique in the application. ``service`` and ``database`` are there anyway, and ``monitoring`` and ``internet``."""
@@ -165,7 +165,7 @@ class Import(Model):
 
 
 class AppNetwork(Model):
-    """Who may talk to whom. What is not declared is denied."""
+    """Which pods may call which. What is not declared is denied."""
 
     tiers: tuple[Tier, ...] = ()
     """Groups of pods besides the service and its database."""
@@ -183,7 +183,7 @@ class Canary(Model):
     by: Annotated[str, Field(pattern="^(leeward|flagger)$")] = "leeward"
     """``leeward``: the new version gets the fixed ``weight``. ``flagger``: Flagger moves its share in each cluster."""
     image: Image | None = None
-    """With leeward: the new version's image. Left out: there is none at the moment."""
+    """With leeward: the new version's image. Left out: no canary at the moment."""
     weight: Annotated[int, Field(ge=0, le=100)] = 10
     """With leeward: percent of the requests that the new version gets."""
     interval_s: Annotated[Seconds, Field(alias="interval")] = 30.0

@@ -19,7 +19,7 @@ BOTH = SERVER + CLIENT
 VALID = datetime.timedelta(seconds=CERTIFICATES_S)
 """How long a certificate is valid, unless it is asked for otherwise."""
 AUTHORITY_VALID = datetime.timedelta(days=3650)
-"""An authority's own certificate is never renewed: etcd reads whom it trusts once, when it starts."""
+"""An authority's own certificate is never renewed: etcd reads its trusted authorities only when it starts."""
 CLOCK_SKEW = datetime.timedelta(minutes=5)
 SKEW_SHARE = 20
 """A certificate is valid this part of its life before it is issued, and ``CLOCK_SKEW`` at most."""
@@ -34,7 +34,7 @@ class KeyPair:
 
 
 class Authority:
-    """One authority. It is forgotten with this object, unless its ``key`` is written somewhere."""
+    """One authority. Its key is lost with this object, unless ``key`` is written somewhere."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Authority:
 
     @property
     def key(self) -> str:
-        """Its private key, as PEM text: whoever has it can issue."""
+        """Its private key, as PEM text: its holder can issue certificates."""
         return _pem_of_key(self._key)
 
     def issue(self, common: str, names: Sequence[x509.GeneralName], usages: Sequence[x509.ObjectIdentifier]) -> KeyPair:
@@ -91,7 +91,7 @@ class Authority:
         )
 
     def issued(self, certificate: str) -> bool:
-        """Return whether a certificate is one of this authority's. Raises ValueError for a text that is none."""
+        """Return whether this authority issued a certificate. Raises ValueError for an invalid one."""
         found = x509.load_pem_x509_certificate(certificate.encode())
         try:
             found.verify_directly_issued_by(self._certificate)
@@ -161,7 +161,7 @@ def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> str:
 def _load_key(pem: str) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(pem.encode(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"keys are of an elliptic curve here, not a {type(key).__name__}")
+        raise ValueError(f"an elliptic curve key is needed, not {type(key).__name__}")
     return key
 
 

@@ -1,4 +1,4 @@
-"""Start worlds, find them, and talk to them: the typed client of the control socket."""
+"""Start worlds, find them, and control them: the typed client of the control socket."""
 
 import asyncio
 import contextlib
@@ -45,15 +45,15 @@ class World:
 
     @classmethod
     def open(cls, name: str) -> Self:
-        """Return the living world of that name. Raises ProblemsError when there is none."""
+        """Return the running world of that name. Raises ProblemsError when it does not exist."""
         path = places.directory(name)
         if not places.is_alive(path):
             others = ", ".join(other.name for other in places.living()) or "none"
             raise refusal(
                 "no-world",
                 str(path),
-                f"there is no world {name}",
-                f"worlds that run: {others}",
+                f"world {name} does not exist",
+                f"running worlds: {others}",
                 f"start it: leeward up DIR --world {name}",
             )
         return cls(path)
@@ -67,7 +67,7 @@ class World:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of the connection; the world goes on, unless it is tethered."""
+        """Close the connection; the world keeps running, unless it is tethered."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -76,7 +76,7 @@ class World:
             self._tether = None
 
     def keep(self) -> None:
-        """Let a tethered world go on without this process."""
+        """Let a tethered world keep running without this process."""
         if self._tether is not None:
             self._tether.keep()
             self._tether = None
@@ -87,7 +87,7 @@ class World:
         return self.directory / "operator"
 
     async def info(self) -> WorldInfo:
-        """Return what the world is and how its regions are."""
+        """Return the world's description and the state of its regions."""
         return from_plain(WorldInfo, await self._request("GET", "/v1/world"))
 
     async def kill(self, region: str) -> Applied:
@@ -127,7 +127,7 @@ class World:
     ) -> Applied:
         """Change the direction from source to target, and the other one with ``both``, at the same moment.
 
-        ``"*"`` is every region. What is not given stays; None restores what was configured.
+        ``"*"`` is every region. Omitted values stay as they are; None restores the configured ones.
         """
         body: dict[str, Any] = {"from": source, "to": target, "both": both}
         if cut is not None:
@@ -139,7 +139,7 @@ class World:
         return from_plain(Applied, await self._request("PUT", "/v1/links", body))
 
     async def down(self) -> None:
-        """End the world; returns when nothing of it is left. Raises ProblemsError when that fails."""
+        """End the world; returns when all of it is removed. Raises ProblemsError when that fails."""
         pids = _pids(self.directory)
         with contextlib.suppress(ProblemsError):  # it may be ending, or unable to answer: then it is killed
             await self._request("POST", "/v1/down", timeout_s=5.0)
@@ -156,7 +156,7 @@ class World:
             str(self.directory),
             "the world did not end",
             f"its directory is still there after {DOWN_TIMEOUT_S:g} s",
-            f"look at {self.directory / 'supervisor.log'}, then run `leeward down` again",
+            f"check {self.directory / 'supervisor.log'}, then run `leeward down` again",
         )
 
     async def _fault(self, region: str, fault: str, body: Mapping[str, Any] | None = None) -> Applied:
@@ -185,7 +185,7 @@ class World:
                 str(self.directory / places.CONTROL),
                 f"the world {self.directory.name} does not answer",
                 str(error) or type(error).__name__,
-                f"look at {self.directory / 'supervisor.log'}, or end it: leeward down",
+                f"check {self.directory / 'supervisor.log'}, or end it: leeward down",
             ) from error
         if answer.status >= 400:
             raise ProblemsError([from_plain(Problem, problem) for problem in document["problems"]])
@@ -231,13 +231,13 @@ async def launch(
 
 
 def list_worlds() -> tuple[str, ...]:
-    """Return the names of the worlds that run. Removes what dead ones left."""
+    """Return the names of the running worlds. Removes what dead ones left."""
     places.remove_dead()
     return tuple(path.name for path in places.living())
 
 
 def _write(config: WorldConfig, claim: Claim) -> Path:
-    """Write what is not there yet, and return where the configuration is."""
+    """Write the missing files, and return the path of the configuration."""
     for region in config.regions:
         config.region_directory(region.name).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (claim.directory / "operator" / "ca.crt").exists():
@@ -249,7 +249,7 @@ def _write(config: WorldConfig, claim: Claim) -> Path:
 
 
 async def _follow(handle: socket.socket, progress: Callable[[str], None]) -> list[Problem] | None:
-    """Return None when the world is ready, why it is not otherwise; an empty list when it died silently."""
+    """Return None when the world is ready, else the problems; an empty list when it exited without a report."""
     loop = asyncio.get_running_loop()
     buffer = b""
     while data := await loop.sock_recv(handle, 65536):
@@ -266,7 +266,7 @@ async def _follow(handle: socket.socket, progress: Callable[[str], None]) -> lis
 
 
 async def _end(janitor: Guard, path: Path) -> None:
-    """End a world that is not to be."""
+    """End a world that failed to start."""
     janitor.close()
     if not await _gone(path, DOWN_TIMEOUT_S):
         janitor.kill()
@@ -295,8 +295,8 @@ def _died(path: Path, janitor: Guard) -> list[Problem]:
         Problem(
             code="supervisor-died",
             where=str(path),
-            what="the world's supervisor ended before the world was ready",
-            why=f"its last words: {janitor.last_words(LOG_TAIL_LINES)}",
+            what="the world's supervisor exited before the world was ready",
+            why=f"its last output: {janitor.last_output(LOG_TAIL_LINES)}",
             fix="fix the errors listed above; `leeward doctor` checks this machine",
         )
     ]

@@ -1,4 +1,4 @@
-"""The supervisor's HTTP/JSON API on a unix socket: what the world is, and the faults to do to it."""
+"""The supervisor's HTTP/JSON API on a unix socket: what the world is, and the faults to inject."""
 
 import signal
 from collections.abc import Awaitable, Callable
@@ -31,9 +31,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlApi:
-    """Parse, let the parts do it, answer.
+    """Parses requests, passes them to the parts of the world, and answers.
 
-    What is not done is answered with ``{"problems": [...]}``: 400 for nonsense, 409 or 500 otherwise.
+    A failure is answered with ``{"problems": [...]}``: 400 for an invalid request, 409 or 500 otherwise.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ControlApi:
 
     def application(self) -> web.Application:
         """Return the application to serve."""
-        # Its owner's own socket: no limits but those of sense.
+        # Its owner's own socket: only basic limits.
         app = web.Application(middlewares=[answered(_problem), _refusals])
         app.router.add_get("/v1/world", self._get_world)
         app.router.add_post("/v1/regions/{region}/{fault:kill|freeze|thaw|start|signal}", self._fault)
@@ -150,7 +150,7 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
         found = failure(request, error)
         log.exception("request failed", **found)
         problems = [
-            replace(each, why=f"{each.why}; the log says more under request {found['request']}")
+            replace(each, why=f"{each.why}; see the log, request {found['request']}")
             for each in from_os_error(error, f"{request.method} {request.path}").problems
         ]
         return web.json_response({"problems": plain(problems)}, status=500)
@@ -163,36 +163,36 @@ async def _body(request: web.Request) -> dict[str, Any]:
 def _region_name(body: dict[str, Any], key: str) -> str:
     name = body.get(key)
     if not isinstance(name, str):
-        raise BadRequestError(f"{key} {shown(name)} is neither a region's name nor {EVERYBODY}")
+        raise BadRequestError(f"{key} {shown(name)} is not a region or {EVERYBODY}")
     return name
 
 
 def _signal(body: dict[str, Any]) -> tuple[str, signal.Signals]:
     match = body.get("match")
     if not isinstance(match, str) or match not in processes.MATCHES:
-        raise BadRequestError(f"match {shown(match)} is none of {', '.join(processes.MATCHES)}")
+        raise BadRequestError(f"match {shown(match)} is not one of {', '.join(processes.MATCHES)}")
     try:
         return match, signal.Signals[str(body.get("signal"))]
     except KeyError as error:
-        raise BadRequestError(f"signal {shown(body.get('signal'))} is no name such as SIGKILL") from error
+        raise BadRequestError(f"signal {shown(body.get('signal'))} is not a signal name such as SIGKILL") from error
 
 
 def _changes(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what the WAN is told. A key that is not there keeps what is; null restores what was configured."""
+    """Return the command for the WAN. A missing key keeps the current value; null restores the configured one."""
     if unknown := set(body) - LINK_KEYS:
         raise BadRequestError(f"unknown keys {shown(sorted(unknown))}")
     changes: dict[str, Any] = {}
     if "state" in body:
         if body["state"] not in ("up", "cut"):
-            raise BadRequestError(f"state {shown(body['state'])} is neither up nor cut")
+            raise BadRequestError(f"state {shown(body['state'])} is not up or cut")
         changes["cut"] = body["state"] == "cut"
     for key, least in (("delay_ms", 0.0), ("rate_kib_s", 0.001)):
         if key in body:
             value = body[key]
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise BadRequestError(f"{key} {shown(value)} is no number")
+                raise BadRequestError(f"{key} {shown(value)} is not a number")
             if value is not None and not least <= value <= LINK_NUMBER_MAX:
-                raise BadRequestError(f"{key} {shown(value)} is not from {least:g} to {LINK_NUMBER_MAX:g}")
+                raise BadRequestError(f"{key} {shown(value)} is not between {least:g} and {LINK_NUMBER_MAX:g}")
             changes[key] = value
     return changes
 
@@ -201,13 +201,13 @@ def _stranger() -> ProblemsError:
     return refusal(
         "not-your-world",
         "control socket",
-        "this world is another user's",
-        "only the user who started a world may ask it anything",
+        "this world belongs to another user",
+        "only the user who started a world may control it",
         "run the command as that user",
     )
 
 
 def _problem(status: int, code: str, because: str) -> web.Response:
-    """Return a refusal that no part of the world gave: what is asked for is not there, or failed."""
+    """Return a refusal by the API itself: what is requested does not exist, or the request failed."""
     found = refusal(code, "control socket", "the request was not served", because, "see docs/concepts/world.md")
     return web.json_response({"problems": plain(found.problems)}, status=status)

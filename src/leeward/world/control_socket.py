@@ -17,7 +17,7 @@ from leeward.world.ownership import ForeignError, peer_uid, user_name
 
 
 class ControlConnector(aiohttp.UnixConnector):
-    """Connects to a supervisor of our own user. Another user's raises ForeignError before anything is sent."""
+    """Connects to a supervisor of our own user. For another user's it raises ForeignError before anything is sent."""
 
     async def _create_connection(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
@@ -30,7 +30,7 @@ class ControlConnector(aiohttp.UnixConnector):
                 await loop.sock_connect(handle, self.path)
             listener = peer_uid(handle.fileno())
             if listener != os.geteuid():
-                raise ForeignError(self.path, f"{user_name(listener)} listens there")
+                raise ForeignError(self.path, f"its listener is {user_name(listener)}")
             _transport, protocol = await loop.create_unix_connection(self._factory, sock=handle)
         except BaseException:
             handle.close()

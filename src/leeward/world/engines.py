@@ -21,7 +21,7 @@ INSTALL = "install the wheels: pip install 'leeward[world]'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engines:
-    """Where the engines are and which versions they say they are."""
+    """Where the engines are, and the versions they report."""
 
     etcd: Path
     etcd_version: str
@@ -85,7 +85,7 @@ def _version(path: Path) -> str:
     ).stdout
     match = re.search(r"(?<![\w.])(\d+\.\d+(?:\.\d+)?)(?![\w.])", text.replace("/", " "))
     if match is None:
-        raise ValueError(f"{path} --version says {text.strip()!r}")
+        raise ValueError(f"{path} --version printed {text.strip()!r}")
     return match[1]
 
 
@@ -109,7 +109,7 @@ def _missing(engine: str) -> Problem:
     return Problem(
         code="engine-missing",
         where="PATH and the Python environment",
-        what=f"{engine} is not there",
+        what=f"{engine} was not found",
         why="every region of a world runs its own",
         fix=INSTALL,
     )
@@ -119,7 +119,7 @@ def _broken(engine: str, path: Path, error: Exception) -> Problem:
     return Problem(
         code="engine-broken",
         where=str(path),
-        what=f"{engine} does not tell its version",
+        what=f"cannot determine the version of {engine}",
         why=str(error),
         fix=f"remove that file, or {INSTALL}",
     )

@@ -1,4 +1,4 @@
-"""Stop every process of a region: none is left that could start another one."""
+"""Stop every process of a region, including any that are started meanwhile."""
 
 import asyncio
 import signal

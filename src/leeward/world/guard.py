@@ -1,6 +1,6 @@
-"""Start a world's janitor, and tell it what it guards.
+"""Start a world's janitor and pass it the world's configuration.
 
-The janitor is there before anything is written into the world's directory: should whoever prepares the world be
+The janitor is there before anything is written into the world's directory: should the launcher be
 killed, it removes the directory. Apart from the rest, because ``places`` needs it.
 """
 
@@ -24,7 +24,7 @@ class Guard:
     """One world's janitor, and the socket that ties the world to this process.
 
     While the socket is open the world lives; when it closes without ``keep``, the world ends and its directory
-    goes. The kernel closes it for whoever is killed.
+    goes. The kernel closes it for a process that is killed.
     """
 
     def __init__(self, directory: Path, lock: int) -> None:
@@ -51,19 +51,19 @@ class Guard:
         _janitors[directory] = self._janitor
 
     def begin(self, config: Path) -> None:
-        """Let it start the supervisor. When the janitor has died, ``socket`` tells."""
+        """Let it start the supervisor. If the janitor has died, ``socket`` is closed."""
         with contextlib.suppress(OSError):
             self.socket.sendall(json.dumps(str(config)).encode() + b"\n")
         self.socket.setblocking(False)
 
     def keep(self) -> None:
-        """Let the world go on without this process."""
-        with contextlib.suppress(OSError):  # it has died meanwhile: whoever asks next is told
+        """Let the world keep running without this process."""
+        with contextlib.suppress(OSError):  # it has died meanwhile: the next request fails
             self.socket.sendall(KEEP)
         self.close()
 
     def close(self) -> None:
-        """Let go of the socket: without ``keep`` the world ends."""
+        """Close the socket: without ``keep`` the world ends."""
         self.socket.close()
         self._words.close()
 
@@ -77,11 +77,11 @@ class Guard:
         """End a janitor that does not end by itself; the supervisor notices."""
         self._janitor.kill()
 
-    def last_words(self, lines: int) -> str:
-        """Return what the supervisor said last."""
+    def last_output(self, lines: int) -> str:
+        """Return the last lines that the supervisor logged."""
         self._words.seek(0)
-        said = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
-        return " / ".join(said[-lines:]) or "none"
+        lines_read = [line.strip() for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
+        return " / ".join(lines_read[-lines:]) or "none"
 
 
 async def reap(directory: Path) -> None:

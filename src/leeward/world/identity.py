@@ -46,7 +46,7 @@ Files = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RegionIdentity:
-    """What the processes of one region prove themselves with, each by its own files."""
+    """The identities of one region's processes, each with its own files."""
 
     agent: Files
     """Towards other agents, operators and instance managers; and the authority of the instance managers."""
@@ -62,7 +62,7 @@ class RegionIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FleetIdentity:
-    """All that proves who is who."""
+    """All identities of a fleet."""
 
     fleet: str
     regions: Mapping[str, RegionIdentity]

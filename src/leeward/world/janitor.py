@@ -1,6 +1,6 @@
-"""The janitor: there before its world, starts the supervisor, waits for it, and leaves nothing behind.
+"""The janitor: starts before its world, starts the supervisor, waits for it, and cleans up after it.
 
-Guards both ways: when whoever prepares the world dies, the janitor removes what is there; when the supervisor is
+Guards both ways: when the launcher dies, the janitor removes what is there; when the supervisor is
 killed, whatever it had started becomes the janitor's child, is ended, and the directory removed; when the
 janitor is killed, the supervisor sees their pipe close and does the same.
 
@@ -23,11 +23,11 @@ from leeward.world.removal import remove
 
 
 class _EndedError(Exception):
-    """Asked to end before there was a supervisor."""
+    """Asked to end before the supervisor was started."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Live as long as the world, and a moment longer."""
+    """Run until the world has ended and its directory is removed."""
     parser = argparse.ArgumentParser(prog="leeward.world.janitor")
     parser.add_argument("--directory", required=True)
     for name in ("--lock-fd", "--launch-fd"):
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _await_config(launch: int) -> str | None:
-    """Return the path of the world's configuration; None when whoever was to name it is gone."""
+    """Return the path of the world's configuration; None when the launcher is gone."""
     handle = socket.socket(fileno=os.dup(launch))
     line = b""
     with handle:

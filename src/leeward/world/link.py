@@ -1,4 +1,4 @@
-"""One direction between two places, and of one connection across it: later, slower, or not at all.
+"""One direction between two places, and of one connection across it: delay, limited rate, cuts.
 
 Always true: bytes never arrive early, never out of order, and a change of a link takes effect at once, for bytes
 under way as well. A cut is a black hole: bytes wait (in bounded queues, then in the senders' sockets) and arrive
@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 QUEUE_MAX = 4 << 20
-"""Bytes under way per connection and direction; then the sender feels it, as with a full window."""
+"""Bytes in flight per connection and direction; beyond that the sender has to wait, as with a full window."""
 SLICE = 1460
 """A limited link carries this many bytes at a time, a packet's worth, so that connections take turns."""
 TICK_S = 0.001
@@ -64,7 +64,7 @@ class Link:
         self._changed = asyncio.Event()
 
     def change(self, *, cut: bool, delay_s: float, rate_bytes_s: float | None) -> None:
-        """Make the link so, now."""
+        """Apply new settings at once."""
         if self.cut and not cut:
             self.healed_s = time.monotonic()
         self.cut, self.delay_s, self.rate_bytes_s = cut, delay_s, rate_bytes_s
@@ -76,14 +76,14 @@ class Link:
             stream.pump()
 
     def queue_up(self, stream: Stream) -> None:
-        """Let a stream carry one slice when it is its turn: nobody starves on a link of limited rate."""
+        """Let a stream carry one slice when it is its turn: no stream starves on a link of limited rate."""
         if stream not in self._turns:
             self._turns.append(stream)
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
     def occupy(self, count: int) -> None:
-        """Be busy for as long as these bytes take."""
+        """Occupy the link for the time these bytes take."""
         assert self.rate_bytes_s is not None
         self._free_s = max(self._free_s, time.monotonic()) + count / self.rate_bytes_s
 
@@ -97,7 +97,7 @@ class Link:
         self._turn = None
 
     async def cross(self) -> None:
-        """Wait as long as one packet sent now takes; without end while the link is cut."""
+        """Wait for the delay of one packet sent now; for ever while the link is cut."""
         sent_s = time.monotonic()
         while True:
             wait_s = max(sent_s, self.healed_s) + self.delay_s - time.monotonic()
@@ -142,12 +142,12 @@ class Stream:
             self.pump()
 
     def establish(self) -> None:
-        """Both ends are connected: let it flow."""
+        """Both ends are connected: start delivering."""
         self.established_s = time.monotonic()
         self.pump()
 
     def pump(self, *, turn: bool = False) -> None:
-        """Deliver what is due and come back for the next. ``turn``: one slice may pass a limited link."""
+        """Deliver what is due and schedule the next delivery. ``turn``: one slice may pass a limited link."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -190,7 +190,7 @@ class Stream:
                 self.source.resume()
 
     def close(self) -> None:
-        """Nobody is left to read: drop what is under way."""
+        """The reader is gone: drop what is in flight."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

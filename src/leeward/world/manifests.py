@@ -30,9 +30,9 @@ def write(region: RegionConfig, objects: list[KubeObject]) -> None:
 
 
 def change(region: RegionConfig, changed: Callable[[list[KubeObject]], bool]) -> None:
-    """Replace them by what ``changed`` makes of the list, when it says that it changed it.
+    """Replace them by what ``changed`` makes of the list, when it returns that it changed it.
 
-    Raises OSError, BlockingIOError among them while somebody else writes; ValueError.
+    Raises OSError (BlockingIOError while another process writes) and ValueError.
     """
     with _locked(region, wait=False):
         objects = read(region)

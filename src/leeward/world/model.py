@@ -1,4 +1,4 @@
-"""What a world is told when it starts, and what it tells about itself. JSON through ``leeward.core.codec``."""
+"""A world's configuration, and the state it reports. JSON through ``leeward.core.codec``."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,7 +58,7 @@ class RegionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkConfig:
-    """How far two regions are from one another."""
+    """The link between two regions."""
 
     regions: tuple[str, ...]
     """Exactly two."""
@@ -67,7 +67,7 @@ class LinkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldConfig:
-    """Everything the supervisor needs to know."""
+    """The supervisor's configuration."""
 
     name: str
     fleet: str
@@ -75,7 +75,7 @@ class WorldConfig:
     regions: tuple[RegionConfig, ...]
     links: tuple[LinkConfig, ...]
     files: tuple[str, ...] = ()
-    """The user's files, for people."""
+    """The user's files, for display."""
     region_command: tuple[str, ...] = DEFAULT_REGION_COMMAND
     """The program of a region. Prints ``ready`` as its first line. ``{python}``, ``{region}``, ``{index}``,
     ``{directory}``, ``{manifests}``, ``{api}``, ``{token_file}`` and ``{identity}`` are replaced."""
@@ -97,13 +97,13 @@ class WorldConfig:
         return Path(self.directory) / "regions" / name
 
     def one_way_s(self, source: str, target: str) -> float:
-        """Return the delay of one direction between two regions; 0 when nobody said."""
+        """Return the delay of one direction between two regions; 0 when it is not configured."""
         pair = {source, target}
         return next((link.rtt_ms / 2000 for link in self.links if set(link.regions) == pair), 0.0)
 
 
 class RegionState(StrEnum):
-    """What became of a region's processes."""
+    """The state of a region's processes."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -136,14 +136,14 @@ class RegionInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldInfo:
-    """What ``world.json`` and ``GET /v1/world`` say."""
+    """The content of ``world.json`` and ``GET /v1/world``."""
 
     name: str
     fleet: str
     directory: str
     isolation: str
     not_emulated: tuple[str, ...]
-    """What this machine does not allow, in words; empty with full isolation."""
+    """What this machine does not allow, as text; empty with full isolation."""
     janitor_pid: int
     supervisor_pid: int
     wan_pid: int | None

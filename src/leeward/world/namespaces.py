@@ -29,7 +29,7 @@ PROBE_TIMEOUT_S = 30.0
 
 
 class Isolation(StrEnum):
-    """What this machine lets a world do."""
+    """The isolation that this machine allows."""
 
     USER_NAMESPACE = "user-namespace"
     """Everything is emulated; needs no privileges."""
@@ -56,7 +56,7 @@ class IsolationProbe:
 
 
 def probe_isolation() -> IsolationProbe:
-    """Try it in a process of its own and tell. Takes about a tenth of a second."""
+    """Try it in a process of its own and return the result. Takes about a tenth of a second."""
     reasons: list[str] = []
     for isolation in (Isolation.USER_NAMESPACE, Isolation.PRIVILEGED):
         outcome = subprocess.run(

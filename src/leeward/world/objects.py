@@ -1,6 +1,6 @@
 """What a region of a world starts with: its compiled objects, with the commands of its engines.
 
-``compile`` may not import adapters, and adapters are strangers to one another; here the two meet.
+``compile`` may not import adapters, and adapters do not import one another; both are combined here.
 """
 
 import json
@@ -48,7 +48,7 @@ def region_objects(
     ``databases`` has every application's passwords, the same in all regions: standbys copy the primary's users.
     ``instances`` has the identity of each instance manager of this region, by application.
     ``source_dir`` is the directory with the user's files and what their images would hold.
-    Raises KeyError for a region there is not, ProblemsError for what cannot be compiled.
+    Raises KeyError for an unknown region, ProblemsError for what cannot be compiled.
     """
     own = identity.regions[region]
     secrets = SecretValues(
@@ -81,10 +81,10 @@ def engine_commands(*, etcd: str = "etcd", envoy: str = "envoy") -> EngineComman
         return etcd_command(member, program=etcd)
 
     def gateway(settings: AgentSettings) -> GatewayStart:
-        told = of_agent(settings)
+        gateway_settings = of_agent(settings)
         return GatewayStart(
-            files={BOOTSTRAP_FILE: json.dumps(bootstrap(told), indent=2)},
-            command=envoy_command(told, f"{GATEWAY_BOOTSTRAP_DIR}/{BOOTSTRAP_FILE}", envoy=envoy),
+            files={BOOTSTRAP_FILE: json.dumps(bootstrap(gateway_settings), indent=2)},
+            command=envoy_command(gateway_settings, f"{GATEWAY_BOOTSTRAP_DIR}/{BOOTSTRAP_FILE}", envoy=envoy),
         )
 
     return EngineCommands(quorum=quorum, gateway=gateway)

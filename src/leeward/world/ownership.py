@@ -40,7 +40,7 @@ def open_directory(path: Path, *, create: bool = False) -> int:
     at = os.open("/", _STEP)
     try:
         root = os.fstat(at)
-        # Whoever owns the root directory decides about everything below it.
+        # The owner of the root directory controls everything below it.
         trusted = {0, os.geteuid(), root.st_uid}
         _check(root, "/", trusted)
         left, here, links = list(path.absolute().parts[1:]), PurePath("/"), 0
@@ -82,7 +82,7 @@ def open_within(directory: int, name: str, flags: int = DIRECTORY, mode: int = 0
         found = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=directory)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise ForeignError(name, "it is a symbolic link, or no directory") from error
+            raise ForeignError(name, "it is a symbolic link, or not a directory") from error
         raise
     status = os.fstat(found)
     wanted = stat.S_ISDIR if flags & os.O_DIRECTORY else stat.S_ISREG
@@ -113,7 +113,7 @@ def pin(directory: Path, below: PurePath, *, like: str) -> Path:
 
 
 def others_write(status: os.stat_result) -> bool:
-    """Return whether users besides its owner and root may write there. A group of the owner alone counts as nobody."""
+    """Return whether users besides its owner and root may write there. The owner's private group does not count."""
     if status.st_mode & stat.S_IWOTH:
         return True
     return bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(status.st_gid)
@@ -130,7 +130,7 @@ def peer_uid(handle: int) -> int:
 
 
 def user_name(uid: int) -> str:
-    """Return what to call a user."""
+    """Return a user's name and uid, for messages."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
@@ -145,7 +145,7 @@ def _opened_or_made(at: int, name: str, like: os.stat_result) -> int:
         return os.open(name, DIRECTORY, dir_fd=at)
     made = os.open(name, DIRECTORY, dir_fd=at)
     try:
-        # Whoever may write where it was made can have put a directory of its own in its place: that one stays as it is.
+        # A user who may write to the parent can have put its own directory in this place: that one is left unchanged.
         if os.fstat(made).st_uid == os.geteuid():
             os.fchmod(made, stat.S_IMODE(like.st_mode))
             os.fchown(made, like.st_uid, like.st_gid)
@@ -160,13 +160,13 @@ def _step(name: str, at: int) -> int:
     try:
         deeper = os.open(name, _STEP, dir_fd=at)
     except NotADirectoryError as error:
-        raise ForeignError(name, "it is no directory") from error
+        raise ForeignError(name, "it is not a directory") from error
     os.close(at)
     return deeper
 
 
 def _check(status: os.stat_result, path: str, trusted: set[int]) -> None:
-    """Refuse what somebody made who is not trusted, and a directory whose entries others may exchange."""
+    """Refuse what an untrusted user made, and a directory whose entries others may replace."""
     if status.st_uid not in trusted:
         raise ForeignError(path, f"it belongs to {user_name(status.st_uid)}")
     if stat.S_ISDIR(status.st_mode) and not status.st_mode & stat.S_ISVTX and others_write(status):

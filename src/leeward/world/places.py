@@ -1,7 +1,7 @@
 """Where worlds live, and who owns a directory: one lock per world, held by its janitor and supervisor.
 
-Always true: a world whose lock nobody holds is dead, and its directory may be removed. What another user made, or could
-exchange, is no world: it is neither asked nor removed.
+Always true: a world whose lock is not held is dead, and its directory may be removed. What another user made, or could
+replace, is not treated as a world: it is neither contacted nor removed.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def directory(name: str) -> Path:
         raise refusal(
             "world-name",
             where,
-            f"{name!r} is no name for a world",
+            f"{name!r} is not a valid world name",
             "it becomes part of paths and host names",
             "use up to 32 of a-z, 0-9 and hyphens inside",
         )
@@ -74,7 +74,7 @@ def check_socket(path: Path, where: str) -> None:
 class Claim:
     """A world's directory that is ours: made, empty of other worlds, locked.
 
-    Whoever inherits ``lock`` shares the claim; it ends with the last of them.
+    Every process that inherits ``lock`` shares the claim; it ends with the last of them.
     """
 
     def __init__(self, name: str) -> None:
@@ -90,7 +90,7 @@ class Claim:
             raise from_os_error(error, str(self.directory)) from error
 
     def release(self) -> None:
-        """Let go of our share, when the world has its own."""
+        """Release our share, once the world has its own."""
         os.close(self.lock)
 
     def guard(self) -> Guard:
@@ -100,7 +100,7 @@ class Claim:
         return self._guard
 
     def abandon(self) -> None:
-        """Remove the directory and let go, when there will be no world."""
+        """Remove the directory and release the claim, when no world will be started."""
         if self._guard is not None:
             self._guard.abandon()
         else:
@@ -120,7 +120,7 @@ class Claim:
             except FileExistsError:
                 raise self._exists() from None
             except FileNotFoundError:
-                continue  # somebody who removes a dead world, or the home of the last one, was faster
+                continue  # another process that removes a dead world, or the home of the last one, was faster
             finally:
                 os.close(home)
             if _lock(lock) and _is_ours(lock, self.directory):
@@ -133,16 +133,16 @@ class Claim:
             return refusal(
                 "no-world-there",
                 str(self.directory),
-                f"{self.directory} is there and is no world of yours",
-                "a world begins in a directory of its own, which this user made and nobody else may write to",
+                f"{self.directory} exists and is not one of your worlds",
+                "a world needs a directory of its own, created by this user and writable by no one else",
                 "remove it, or choose another name (--world NAME)",
             )
         os.close(lock)
         return refusal(
             "world-exists",
             str(self.directory),
-            f"there is a world {self.name} already",
-            "somebody started it and it has not been ended",
+            f"world {self.name} already exists",
+            "it was started and has not been ended",
             f"end it (leeward down --world {self.name}) or choose another name (--world NAME)",
         )
 
@@ -150,7 +150,7 @@ class Claim:
 def is_alive(path: Path) -> bool:
     """Return whether a janitor or a supervisor (or a launch under way) holds the world.
 
-    Raises ProblemsError when its home is somebody else's.
+    Raises ProblemsError when its home belongs to another user.
     """
     lock = _open_lock(path)
     if lock is None:
@@ -164,7 +164,7 @@ def is_alive(path: Path) -> bool:
 def remove_if_dead(path: Path) -> bool:
     """Remove what a world left whose janitor and supervisor were both killed. Tells whether it did.
 
-    Raises ProblemsError when its home is somebody else's.
+    Raises ProblemsError when its home belongs to another user.
     """
     lock = _open_lock(path)
     if lock is None:
@@ -185,17 +185,17 @@ def is_gone(path: Path) -> bool:
 
 
 def remove_dead() -> tuple[str, ...]:
-    """Remove what dead worlds left and return their names. Raises ProblemsError when the home is somebody else's."""
+    """Remove what dead worlds left; return their names. Raises ProblemsError when the home belongs to another user."""
     return tuple(path.name for path in entries() if remove_if_dead(path))
 
 
 def living() -> tuple[Path, ...]:
-    """Return the directories of the worlds that somebody holds, by name. Raises ProblemsError as ``entries`` does."""
+    """Return the directories of the worlds that are alive, by name. Raises ProblemsError as ``entries`` does."""
     return tuple(path for path in entries() if is_alive(path))
 
 
 def entries() -> list[Path]:
-    """Return everything in the home, by name. Raises ProblemsError when the home is somebody else's."""
+    """Return everything in the home, by name. Raises ProblemsError when the home belongs to another user."""
     path = home()
     handle = _open_home(path)
     if handle is None:
@@ -217,7 +217,7 @@ def _state_home() -> Path | None:
 
 
 def _open_home(path: Path) -> int | None:
-    """Return its descriptor; None when it is not there. Raises ProblemsError when it is somebody else's."""
+    """Return its descriptor; None when it is not there. Raises ProblemsError when it belongs to another user."""
     try:
         return open_directory(path)
     except FileNotFoundError:
@@ -229,7 +229,7 @@ def _open_home(path: Path) -> int | None:
 
 
 def _open_lock(path: Path) -> int | None:
-    """Return the lock of a world, open; None when there is no world of ours."""
+    """Return the lock of a world, open; None when no world of ours exists there."""
     home = _open_home(path.parent)
     if home is None:
         return None
@@ -258,7 +258,7 @@ def _not_ours(error: ForeignError) -> Exception:
         "home-not-ours",
         str(error.filename),
         f"{error.filename} cannot be used for worlds: {error.strerror}",
-        "keys and passwords are written there, and what dead worlds left is removed: nobody else may exchange anything",
+        "keys and passwords are written there, and files of dead worlds are removed: no other user may replace any",
         "set LEEWARD_HOME to a directory of your own, below directories that only you and root can write to",
     )
 
@@ -284,7 +284,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _is_ours(descriptor: int, path: Path) -> bool:
-    """Return whether the locked file is still the one in place: somebody may have removed the directory."""
+    """Return whether the locked file is still the one in place: the directory may have been removed."""
     try:
         found = (path / LOCK).lstat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What can go wrong with a world, each said so that it can be fixed."""
+"""What can go wrong with a world, each with its fix."""
 
 import errno
 
@@ -33,7 +33,7 @@ def from_os_error(error: OSError, where: str) -> ProblemsError:
         where,
         "the operating system refused something the world needs",
         str(error),
-        "run `leeward doctor`, fix what the reason names, and run the command again",
+        "run `leeward doctor`, fix the cause given above, and run the command again",
     )
 
 

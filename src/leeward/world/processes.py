@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 
 STOPPED_OR_DEAD = frozenset("TtZX")
-"""The kernel's letters for processes that start no others."""
+"""Process states (the kernel's letters) in which no other process can be started."""
 
 
 def _runs(*names: str) -> Callable[[list[str]], bool]:
@@ -45,7 +45,7 @@ def tree(root: int) -> list[int]:
 
 
 def matching(root: int, match: str) -> list[int]:
-    """Return the processes below a region's pid 1 that ``MATCHES`` calls so.
+    """Return the processes below a region's pid 1 that ``MATCHES`` selects.
 
     Of a program that forks itself, only the first; but all of PostgreSQL, which is many, and of an agent the child that
     does its work (leeward.agent.runtime.restarting).

@@ -22,13 +22,13 @@ OUTPUT_TIMEOUT_S = 1.0
 LOG_TAIL_LINES = 8
 PASSED_ON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
 PASSED_ON_PREFIXES = ("PYTHON", "LEEWARD_")
-"""What a region gets of our environment. Its pods can read it: the rest may be the operator's secrets."""
+"""Environment variables passed to a region. Its pods can read them; others may hold the operator's secrets."""
 
 log = logging.getLogger(__name__)
 
 
 class RegionProcesses:
-    """Owns a region's pid 1. Everything below it lives and dies with it."""
+    """Owns a region's pid 1. Every process below it ends with it."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RegionProcesses:
     def start(self) -> Applied:
         """Start its program. Raises ProblemsError while it runs, OSError when the kernel refuses."""
         if self.pid is not None:
-            raise self._refuse("it runs already", "kill it first")
+            raise self._refuse("it is already running", "kill it first")
         if self._shelter is not None:
             lend(self.directory, self._shelter.uid, self._shelter.gid)
         applied = now()
@@ -98,7 +98,7 @@ class RegionProcesses:
         return replace(applied, pids=(pid,))
 
     async def wait_ready(self, timeout_s: float) -> None:
-        """Return when its program says that it is ready. Raises ProblemsError when it ends or takes longer."""
+        """Return when its program reported ready. Raises ProblemsError when it ends or takes longer."""
         waits = [asyncio.ensure_future(event.wait()) for event in (self._ready, self._ended)]
         try:
             await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +112,7 @@ class RegionProcesses:
             "region-failed",
             f"region {self.config.name}",
             f"region {self.config.name} did not start: {what}",
-            f"its last words: {self._last_words()}",
+            f"its last output: {self._last_output()}",
             "fix the errors listed above; `leeward doctor` checks this machine",
         )
 
@@ -145,16 +145,16 @@ class RegionProcesses:
         return applied
 
     def signal(self, match: str, number: signal.Signals) -> Applied:
-        """Signal the processes that ``processes.MATCHES`` calls so. Raises ProblemsError when there are none."""
+        """Signal the processes that ``processes.MATCHES`` selects. Raises ProblemsError when none is running."""
         pids = processes.matching(self._running("signalled"), match)
         if not pids:
-            raise self._refuse(f"no {match} runs there", "look at what runs: leeward get pods")
+            raise self._refuse(f"no {match} process is running", "list the running pods: leeward get pods")
         applied = now()
         reached = processes.send(pids, number)
         return replace(applied, pids=tuple(reached))
 
     async def end(self) -> None:
-        """Kill what runs and let go of everything."""
+        """Kill what runs and release all resources."""
         if self.pid is not None:
             await self.kill()
         if self._output is not None:
@@ -183,7 +183,7 @@ class RegionProcesses:
 
     def _refuse(self, why: str, fix: str) -> Exception:
         name = self.config.name
-        return refusal("region-state", f"region {name}", f"region {name} does not allow that now", why, fix)
+        return refusal("region-state", f"region {name}", f"region {name} cannot do that now", why, fix)
 
     def _become(self, state: RegionState, because: str) -> None:
         self.state, self.because = state, because
@@ -196,11 +196,11 @@ class RegionProcesses:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         self.pid = None
         ending = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-        self._become(RegionState.LOST, "killed by request" if self._killed else f"it ended with {ending}")
+        self._become(RegionState.LOST, "killed by request" if self._killed else f"its program exited with {ending}")
         self._ended.set()
 
     async def _follow(self, read: int, output: IO[bytes], ready: asyncio.Event) -> None:
-        """Keep what the program prints; its line ``ready`` means that it is."""
+        """Log what the program prints; its line ``ready`` marks it ready."""
         reader = asyncio.StreamReader()
         unfinished = b""
         with output:
@@ -221,9 +221,9 @@ class RegionProcesses:
     def _set_ready(self, ready: asyncio.Event) -> None:
         ready.set()
         if self.state is RegionState.STARTING:
-            self._become(RegionState.RUNNING, "its program says that it is ready")
+            self._become(RegionState.RUNNING, "its program reported ready")
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         with open(self.log_path, errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
         return " / ".join(lines[-LOG_TAIL_LINES:]) or "none"

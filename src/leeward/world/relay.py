@@ -1,6 +1,6 @@
-"""Carry connections between two places, as a wide-area link would: later, slower, or not at all.
+"""Relay connections between two places as a wide-area link would: with delay, limited rate, and cuts.
 
-What crosses a ``Link`` (``world.link``) shares its fate; a relay is one connection over a pair of them.
+A ``Link`` (``world.link``) is one direction, shared by all connections; a relay is one connection over a pair of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Side(asyncio.Protocol):
         self._outgoing.put(data)
 
     def eof_received(self) -> bool:
-        if self._relay.hopeless():
+        if self._relay.never_established():
             self.reset()
         else:
             self._outgoing.put(Mark.END)
@@ -100,7 +100,7 @@ class _Side(asyncio.Protocol):
 
 
 class _Relay:
-    """One connection from the caller to whom it called."""
+    """One connection between a caller and the address it called."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -117,12 +117,12 @@ class _Relay:
             self._door.relays.add(self)
             self.connecting = asyncio.get_running_loop().create_task(self._connect())
 
-    def hopeless(self) -> bool:
-        """Whether the caller, who hangs up now, gave up on a connection that never was."""
+    def never_established(self) -> bool:
+        """Whether the caller, which closes now, gave up on a connection that a cut link prevented."""
         return not self._established and (self._door.there.cut or self._door.back.cut)
 
     def lost(self, side: _Side) -> None:
-        """One side is gone: tell the other one, as late as the link says."""
+        """One side is gone: reset the other one, after the delay of the link."""
         if side is self.caller and not self._established:
             self.abort()
         other, news = (self._called, self.there) if side is self.caller else (self.caller, self.back)
@@ -186,13 +186,13 @@ class Door:
         self._server: asyncio.Server | None = None
 
     async def open(self, listening: socket.socket) -> None:
-        """Start to accept callers."""
+        """Start accepting connections."""
         self._server = await asyncio.get_running_loop().create_server(
             lambda: _Relay(self).caller, sock=listening, backlog=BACKLOG
         )
 
     async def close(self) -> None:
-        """Stop, and break what is connected."""
+        """Stop, and break open connections."""
         if self._server is not None:
             self._server.close()
         relays = tuple(self.relays)

@@ -17,14 +17,14 @@ LOCK = "lock"
 REMOVE_ATTEMPTS = 20
 REMOVE_PAUSE_S = 0.1
 HANDS = 8
-"""A disk that is told of every freed block makes each file wait: four thousand of them, one by one, take seconds."""
+"""Where the file system discards every freed block, removing thousands of files one by one takes seconds."""
 
 
 def remove(path: str) -> None:
     """Remove a world's directory, though processes that are just ending may still write there.
 
     The home we made ourselves goes with its last world. Raises OSError when something stays: ForeignError when the
-    directory, or one on the way to it, belongs to somebody else.
+    directory, or one on the way to it, belongs to another user.
     """
     parent, name = os.path.split(path)
     try:
@@ -53,7 +53,7 @@ def remove(path: str) -> None:
 
 
 def _remove_world(home: int, name: str) -> None:
-    """The lock goes last: until then whoever comes next can finish a removal that was interrupted."""
+    """The lock goes last: until then another process can finish a removal that was interrupted."""
     world = open_within(home, name)
     try:
         folders = [folder for folder, _folders, _files, _handle in os.fwalk(".", topdown=False, dir_fd=world)]

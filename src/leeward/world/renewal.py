@@ -23,7 +23,7 @@ from leeward.world.identity import AUTHORITIES, PURPOSES, Files
 from leeward.world.model import WorldConfig
 
 LOOK_EVERY_S = 10.0
-"""A machine that has slept counts none of it: what expired meanwhile is renewed so soon after it wakes."""
+"""Time asleep does not count: after a machine resumes, certificates that expired are renewed within this time."""
 LOOKS_PER_LIFE = 30
 PAIRS = ((CERTIFICATE, KEY), (PEER_CERTIFICATE, PEER_KEY))
 
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 
 class Renewal:
-    """Looks after the certificates of one world."""
+    """Renews the certificates of one world."""
 
     def __init__(self, config: WorldConfig) -> None:
         self._config = config
         self._valid = datetime.timedelta(seconds=config.certificates_s)
 
     async def run(self) -> None:
-        """Look now and then, until cancelled."""
+        """Check periodically, until cancelled."""
         every_s = min(LOOK_EVERY_S, self._config.certificates_s / LOOKS_PER_LIFE)
         while True:
             try:
@@ -47,7 +47,7 @@ class Renewal:
                 renewed = 0
             except (OSError, ValueError) as error:  # a full disk must not take the world down
                 renewed = 0
-                log.error("certificates could not be renewed: %s", error)
+                log.error("failed to renew certificates: %s", error)
             if renewed:
                 log.info("renewed %d certificates", renewed)
             await asyncio.sleep(every_s)
@@ -77,11 +77,11 @@ class Renewal:
 
 
 class _Look:
-    """One look at everything: a certificate that stands in two places is renewed once."""
+    """One pass over everything: a certificate that is in two places is renewed once."""
 
     def __init__(self, authorities: tuple[Authority, ...], now: datetime.datetime, valid: datetime.timedelta) -> None:
         self.made: dict[str, KeyPair] = {}
-        """What took the place of each certificate."""
+        """The replacement of each certificate."""
         self._authorities = authorities
         self._now = now
         self._valid = valid

@@ -1,9 +1,9 @@
-"""What a region of a world of root sees of the file system, and what it may touch there.
+"""What a region of a root user's world sees of the file system, and what it may change there.
 
 It runs as a user that owns nothing but the region's volumes, pods and logs. Directories that such a user may not pass
 are covered, and within them only what the region needs is there: Python, this package, programs, the user's files, and
-the region's own directory. So it needs no rights over root's files, and other regions' are not there; who finds a way
-to them nevertheless, as by ``/proc/PID/cwd``, is another user there.
+the region's own directory. So it needs no rights over root's files, and other regions' files are absent; a process that
+reaches them anyway, as by ``/proc/PID/cwd``, has no rights there, as another user.
 
 The region's directory itself stays root's: whatever its pods do, no name that root opens there becomes a link.
 """
@@ -37,7 +37,7 @@ class Shelter:
 
     uid: int
     gid: int
-    """Whom it is outside."""
+    """Its user and group outside of the world."""
     own_namespace: bool
     """Whether it gets a user namespace, in which that user is ``users.ordinary_user``."""
     covers: tuple[str, ...]

@@ -54,7 +54,7 @@ def start(
     """Start the program and return its pid. Raises OSError when the kernel refuses a new process.
 
     Call it from the main thread of a process without other threads: the parent-death signal follows the
-    thread. A program that cannot be executed ends with status 127 and says why on ``stderr``.
+    thread. A program that cannot be executed exits with status 127 and prints the reason to ``stderr``.
     """
     parent = os.pidfd_open(os.getpid())
     try:
@@ -67,7 +67,7 @@ def start(
 
 
 def _fork(flags: int) -> int:
-    """Like os.fork, with flags of clone3. No unshare before a fork: that would need somebody in between."""
+    """Like os.fork, with flags of clone3. No unshare before a fork: that would need an intermediate process."""
     arguments = _CloneArguments(flags=flags, exit_signal=int(signal.SIGCHLD))
     libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the interpreter's lock, as os.fork does
     ctypes.pythonapi.PyOS_BeforeFork()

@@ -1,4 +1,4 @@
-"""The supervisor: owns everything of one world, and does the faults.
+"""The supervisor: owns everything of one world, and injects the faults.
 
 Always true: whatever it started is gone when it is, however it ends. When the janitor disappears it ends
 the world and removes its directory itself.
@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 
 
 class Launch:
-    """Tells whoever launched the world how it goes, until it is ready; one JSON document per line.
+    """Reports progress to the world's launcher until the world is ready; one JSON document per line.
 
-    The world ends when the launcher's end closes, unless it said before that the world is to be kept.
+    The world ends when the launcher closes its end, unless it asked to keep the world before.
     """
 
     def __init__(self, handle: socket.socket) -> None:
@@ -47,34 +47,34 @@ class Launch:
         handle.settimeout(1.0)
 
     def fileno(self) -> int:
-        """Return the descriptor to watch: readable when the launcher is gone; -1 once it was told all."""
+        """Return the descriptor to watch: readable when the launcher is gone; -1 after the last report."""
         return -1 if self._handle is None else self._handle.fileno()
 
     def progress(self, text: str) -> None:
-        """Say what has been done."""
+        """Report what has been done."""
         log.info("%s", text)
         self._send({"progress": text})
 
     def report(self, outcome: Mapping[str, object]) -> None:
-        """Say how it ended; nothing comes after it."""
+        """Report the outcome; this is the last message."""
         self._send(outcome)
 
     def is_kept(self) -> bool:
-        """Read what the launcher has to say: that the world is kept, or, being gone, nothing."""
+        """Read from the launcher: whether it asks to keep the world; a launcher that is gone does not."""
         try:
             return self._handle is not None and bool(self._handle.recv(64))
         except OSError:  # a reset: it is gone
             return False
 
     def close(self) -> None:
-        """Let go of the launcher."""
+        """Close the connection to the launcher."""
         if self._handle is not None:
             self._handle.close()
             self._handle = None
 
     def _send(self, document: Mapping[str, object]) -> None:
         if self._handle is not None:
-            # A launcher that went away is noticed by whoever watches the descriptor.
+            # A launcher that went away is noticed by the watcher of the descriptor.
             with contextlib.suppress(OSError):
                 self._handle.sendall(json.dumps(document).encode() + b"\n")
 
@@ -93,7 +93,7 @@ class Supervisor:
     ) -> None:
         # aiohttp and cryptography come in here: the WAN was forked before they were loaded.
         from leeward.world.control import ControlApi
-        from leeward.world.doors import FrontDoors
+        from leeward.world.front_doors import FrontDoors
         from leeward.world.region import RegionProcesses
         from leeward.world.renewal import Renewal
 
@@ -122,7 +122,7 @@ class Supervisor:
         self._control = ControlApi(config, self._regions, wan, self._info, self._down.set)
 
     async def run(self, janitor: int) -> bool:
-        """Run the world until somebody ends it. Returns whether the janitor is gone."""
+        """Run the world until it is ended. Returns whether the janitor is gone."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._down.set)
@@ -138,7 +138,7 @@ class Supervisor:
             try:
                 await starting
             except asyncio.CancelledError:
-                log.info("ended while it was starting")
+                log.info("shut down while starting")
             except ProblemsError as error:
                 self._fail(error)
             except OSError as error:
@@ -176,7 +176,7 @@ class Supervisor:
     async def _await_region(self, name: str) -> None:
         started_s = time.monotonic()
         await self._regions[name].wait_ready(self._config.ready_timeout_s)
-        self._launch.progress(f"region {name} is ready after {time.monotonic() - started_s:.1f} s")
+        self._launch.progress(f"region {name} ready after {time.monotonic() - started_s:.1f} s")
 
     async def _until_down(self) -> None:
         if self._wan is None:
@@ -189,7 +189,7 @@ class Supervisor:
             for wait in waits:
                 wait.cancel()
         if self._wan.ended.is_set():
-            log.error("the WAN is gone: the world ends, because regions that cannot be told apart prove nothing")
+            log.error("WAN process exited; shutting down (regions would no longer be isolated)")
 
     def _janitor_gone(self, janitor: int) -> None:
         asyncio.get_running_loop().remove_reader(janitor)
@@ -199,9 +199,9 @@ class Supervisor:
     def _launcher_spoke(self) -> None:
         asyncio.get_running_loop().remove_reader(self._launch.fileno())
         if self._launch.is_kept():
-            log.info("the world is kept: it goes on without whoever launched it")
+            log.info("the launcher asked to keep the world; continuing without it")
         else:
-            log.info("whoever launched the world is gone and did not keep it")
+            log.info("launcher exited without keeping the world; shutting down")
             self._down.set()
         self._launch.close()
 
@@ -210,7 +210,7 @@ class Supervisor:
         self._launch.report({"problems": plain(error.problems)})
 
     async def _end(self) -> None:
-        log.info("the world ends")
+        log.info("shutting down")
         await asyncio.gather(*(region.end() for region in self._regions.values()))
         for doors in self._doors.values():
             await doors.close()
@@ -258,7 +258,7 @@ class Supervisor:
         try:
             fresh.write_text(encode(self._info()))
             fresh.replace(path)
-        except OSError as error:  # a full disk must not take the world down; the API still tells
+        except OSError as error:  # a full disk must not take the world down; the API still reports it
             log.error("cannot write %s: %s", path, error)
 
 

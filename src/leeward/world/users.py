@@ -87,26 +87,26 @@ def become(uid: int, gid: int) -> None:
 def _enter_as_root(uids: str, gids: str) -> None:
     """Move to a user namespace that knows root, and these others: a line of the map of uids, and one of gids."""
     ours = os.readlink("/proc/self")  # as that file system counts, which may be that of another pid namespace
-    told, say = os.pipe2(os.O_CLOEXEC)
+    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         status = 0
         try:
-            os.close(say)
-            if os.read(told, 1):
+            os.close(ready_write)
+            if os.read(ready_read, 1):
                 for name, others in (("uid_map", uids), ("gid_map", gids)):
                     _write(f"/proc/{ours}/{name}", f"0 0 1\n{others}\n")
         except OSError as error:
             status = error.errno or 1
         finally:
             os._exit(status)
-    os.close(told)
+    os.close(ready_read)
     try:
         # Only a process that stays outside may map others than itself.
         _unshare()
-        os.write(say, b"x")
+        os.write(ready_write, b"x")
     finally:
-        os.close(say)
+        os.close(ready_write)
         _pid, ended = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(ended)
     if code:

@@ -2,7 +2,7 @@
 
 For every ordered pair of regions it listens, inside the source's network, on what the target shows to
 others, and dials from inside the target's network. Every direction of every pair is a ``Link``; a probe
-on each pair measures its round trip the way users' bytes go. The supervisor commands it over a socket,
+on each pair measures its round trip on the path of users' traffic. The supervisor commands it over a socket,
 one JSON document per line, and it ends when the supervisor does.
 
 Forked from the supervisor before any thread or event loop, because it must keep the capabilities over
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def run(config: WorldConfig, networks: Mapping[str, int], control: socket.socket) -> None:
-    """Carry until the other end of ``control`` is closed."""
+    """Run until the other end of ``control`` is closed."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -148,7 +148,7 @@ class _Wan:
         )
 
     async def _probe(self, pair: _Pair) -> None:
-        """Send a byte there and back every second. A reset only starts it anew."""
+        """Send a byte there and back every second. A reset only restarts the probe."""
         network = self._networks[pair.source.name]
         last, port = PROBE_DOOR
         while True:

@@ -1,4 +1,4 @@
-"""The supervisor's end of the WAN: start it, command it, notice its death."""
+"""The supervisor's end of the WAN: start it, command it, detect its exit."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def fork_wan(config: WorldConfig, networks: Mapping[str, int], close: Sequence[i
         wan.run(config, networks, its)
         os._exit(0)
     finally:
-        logging.exception("the WAN ended")
+        logging.exception("the WAN process exited")
         os._exit(1)
 
 
@@ -93,5 +93,5 @@ class WanControl:
         asyncio.get_running_loop().remove_reader(pidfd)
         os.close(pidfd)
         status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        log.info("the WAN ended with status %d", status)
+        log.info("WAN process exited with status %d", status)
         self.ended.set()

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from leeward.adapters.dns import client, lookup, server
-from leeward.adapters.dns.aside import DnsServerAside
 from leeward.adapters.dns.client import NoAnswerError
 from leeward.adapters.dns.server import DnsServer
+from leeward.adapters.dns.threaded import ThreadedDnsServer
 from leeward.adapters.dns.wire import HEADER, UDP_SIZE, Responder, plain_address
 from leeward.core.dns.zone import Answer, Code, Question, Record, Situation, Zone
 from leeward.core.values import Region
@@ -55,7 +55,7 @@ class Names:
 @dataclass
 class Running:
     names: Names
-    server: DnsServer | DnsServerAside
+    server: DnsServer | ThreadedDnsServer
 
     async def udp(self, query: dns.message.Message) -> dns.message.Message:
         return await dns.asyncquery.udp(query, LISTEN, timeout=TIMEOUT_S, port=self.server.port)
@@ -64,7 +64,7 @@ class Running:
         return await dns.asyncquery.tcp(query, LISTEN, timeout=TIMEOUT_S, port=self.server.port)
 
 
-@pytest.fixture(params=[DnsServer, DnsServerAside])
+@pytest.fixture(params=[DnsServer, ThreadedDnsServer])
 async def running(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
     names = Names()
     async with request.param(LISTEN, 0, names.answer) as server:
@@ -134,7 +134,7 @@ async def test_changes_are_answered_once_told(running: Running) -> None:
     query = dns.message.make_query(HOST, "A", options=near("10.1.2.0/24"))
     assert addresses(await running.udp(query)) == ["192.0.2.1"]
     running.names.shares[US] = 0.0
-    running.server.forget()
+    running.server.clear_cache()
     async with asyncio.timeout(TIMEOUT_S):
         # The server in a thread of its own hears of it a moment later.
         while addresses(await running.udp(query)) == ["192.0.2.1"]:
@@ -260,7 +260,7 @@ async def ask_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         await reader.readexactly(length)
 
 
-@pytest.fixture(params=[DnsServer, DnsServerAside])
+@pytest.fixture(params=[DnsServer, ThreadedDnsServer])
 async def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     """A server with room for four connections, two of each client."""
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)

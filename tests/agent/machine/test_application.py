@@ -29,7 +29,7 @@ def test_a_lag_is_as_old_as_the_first_wal_that_is_missing() -> None:
     assert app.lags_s(13.0) == {EU: 0.0}
 
 
-def test_wal_that_arrives_is_told_by_a_standby_that_streams_from_the_primary() -> None:
+def test_arriving_wal_is_reported_by_a_standby_that_streams_from_the_primary() -> None:
     app = Application(SETTINGS)
 
     def arrived(lsn: int, at_s: float, *, upstream: Region = US, role: Role = Role.STANDBY) -> float | None:

@@ -38,8 +38,8 @@ def test_what_a_majority_of_the_regions_names_is_what_decisions_go_by() -> None:
     driven = Driven(EU)
     driven.load(topology())
     application = driven.machine.apps[APP]
-    assert driven.machine.view(application).declared is None, "one of three"
+    assert driven.machine.view(application, driven.now_s).declared is None, "one of three"
     driven.store(keys.declared(FLEET, US), Declared({APP: (US, EU)}))
-    assert driven.machine.view(application).declared is None
+    assert driven.machine.view(application, driven.now_s).declared is None
     driven.store(keys.declared(FLEET, AP), Declared({APP: (US, EU)}))
-    assert driven.machine.view(application).declared == (US, EU)
+    assert driven.machine.view(application, driven.now_s).declared == (US, EU)

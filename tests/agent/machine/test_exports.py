@@ -19,7 +19,7 @@ def says(*ready: Name, waiting: tuple[Name, ...] = ()) -> Offers:
 
 
 @pytest.mark.parametrize(
-    ("own", "told", "fit", "pods", "fallbacks"),
+    ("own", "offered", "fit", "pods", "fallbacks"),
     [
         pytest.param({REPORTS: (POD,)}, {}, NEAREST, (POD,), (), id="only here"),
         pytest.param({}, {EU: says(REPORTS), AP: says(REPORTS)}, NEAREST, (), (EU, AP), id="elsewhere: nearest first"),
@@ -32,31 +32,31 @@ def says(*ready: Name, waiting: tuple[Name, ...] = ()) -> Offers:
         pytest.param({}, {EU: says(waiting=(REPORTS,))}, NEAREST, (), (), id="nobody anywhere"),
     ],
 )
-def test_where_requests_are_led(
+def test_where_requests_are_routed(
     own: exports.Own,
-    told: exports.Told,
+    offered: exports.Offered,
     fit: tuple[Region, ...],
     pods: tuple[Address, ...],
     fallbacks: tuple[Region, ...],
 ) -> None:
-    found = {each.name: each for each in exports.led(own, told, NEAREST, fit)}
+    found = {each.name: each for each in exports.routes_for(own, offered, NEAREST, fit)}
     assert found["reports"] == Exported("reports", "shop", pods, fallbacks)
 
 
-def test_what_nobody_exports_is_not_led_anywhere() -> None:
-    assert exports.led({}, {EU: Offers()}, NEAREST, NEAREST) == ()
+def test_a_service_without_exporters_is_not_routed() -> None:
+    assert exports.routes_for({}, {EU: Offers()}, NEAREST, NEAREST) == ()
 
 
 def test_a_region_that_left_the_fleet_is_not_asked() -> None:
-    assert exports.led({}, {Region("mars"): says(REPORTS)}, NEAREST, NEAREST) == ()
+    assert exports.routes_for({}, {Region("mars"): says(REPORTS)}, NEAREST, NEAREST) == ()
 
 
-def test_others_are_told_what_is_exported_and_whether_anybody_is_ready() -> None:
+def test_exports_and_their_readiness_are_published() -> None:
     own: exports.Own = {SEARCH: (POD,), REPORTS: None}
     assert exports.offers(own) == Offers((Offer(REPORTS, False), Offer(SEARCH, True)))
-    told = {US: says(REPORTS), EU: says(REPORTS), AP: says(SEARCH)}
-    assert exports.exporters(REPORTS, US, {}, told) == (EU,)
-    assert exports.exporters(REPORTS, US, own, told) == (EU, US)
+    offered = {US: says(REPORTS), EU: says(REPORTS), AP: says(SEARCH)}
+    assert exports.exporters(REPORTS, US, {}, offered) == (EU,)
+    assert exports.exporters(REPORTS, US, own, offered) == (EU, US)
 
 
 def test_a_status_is_written_once_and_keeps_when_it_last_changed() -> None:
@@ -75,16 +75,16 @@ def test_a_status_is_written_once_and_keeps_when_it_last_changed() -> None:
     assert {each["lastTransitionTime"] for each in fewer if each["type"] == "Ready"} == {NOON}
     gone = exports.status(written, exports.of_export(REPORTS, {REPORTS: None}), LATER)
     assert gone is not None
-    told = {(each["type"], each.get("reason"), each.get("lastTransitionTime")) for each in gone}
-    assert told == {("Programmed", None, None), ("Valid", "NoService", LATER), ("Ready", "Pending", LATER)}
+    found = {(each["type"], each.get("reason"), each.get("lastTransitionTime")) for each in gone}
+    assert found == {("Programmed", None, None), ("Valid", "NoService", LATER), ("Ready", "Pending", LATER)}
 
 
-def test_another_controller_that_says_the_same_in_other_words_is_left_alone() -> None:
+def test_another_controllers_equal_condition_is_left_alone() -> None:
     theirs = [{"type": kind, "status": "True", "reason": "Theirs", "message": "ours"} for kind in ("Valid", "Ready")]
     item = {"metadata": {}, "status": {"conditions": theirs}}
     assert exports.status(item, exports.of_export(REPORTS, {REPORTS: (POD,)}), NOON) is None
 
 
-def test_an_import_says_who_exports_it() -> None:
+def test_an_import_shows_its_exporters() -> None:
     assert exports.of_import(REPORTS, (EU,)).message.endswith("reports.shop.svc.clusterset.local to eu")
     assert not exports.of_import(REPORTS, ()).holds

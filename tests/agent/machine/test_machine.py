@@ -183,7 +183,7 @@ def test_the_lease_is_fed_on_the_instances_own_clock_once_it_accepted_the_order(
     assert of(do.ExtendLease, driven.post(on.InstanceReported(APP, replace(PRIMARY, clock_s=7.1)))), "it never took it"
 
 
-def test_a_store_that_went_back_ends_the_lease_that_is_fed() -> None:
+def test_a_store_that_went_back_ends_the_lease() -> None:
     driven, actions = leading()
     driven.commit(heartbeats(actions)[0])
     assert of(do.ExtendLease, driven.post(on.InstanceReported(APP, PRIMARY)))
@@ -215,7 +215,7 @@ def test_an_asynchronous_primary_gets_no_longer_lease_than_its_rpo_bears(
     assert app.lease_stated_s(driven.now_s) == 20.0, "others wait for the longer one"
 
 
-def test_a_primary_of_an_older_epoch_is_not_fed() -> None:
+def test_a_primary_of_an_older_epoch_gets_no_lease() -> None:
     driven = Driven(US)
     driven.commit(heartbeats(driven.load(topology(epoch=2)))[0])
     assert of(do.ExtendLease, driven.post(on.InstanceReported(APP, PRIMARY))) == []
@@ -268,8 +268,8 @@ def test_a_lost_primary_is_deposed_once_and_a_failed_attempt_waits_for_news() ->
 
 def test_a_silence_that_lasts_is_logged_once() -> None:
     driven, actions = lost(EU)
-    told = [tell.because for tell in of(do.LogDecision, actions)]
-    assert any("last heard" in because for because in told)
+    logged_now = [line.because for line in of(do.LogDecision, actions)]
+    assert any("last heard" in because for because in logged_now)
     first = driven.machine.apps[APP].because
     driven.now_s += 1.0
     assert of(do.LogDecision, driven.post(on.Woke())) == []
@@ -328,7 +328,7 @@ def test_one_failed_probe_is_no_vantage() -> None:
     assert not driven.machine.vantages[EU].serving
 
 
-def test_a_promise_is_told_to_everybody_and_written_until_it_is_there() -> None:
+def test_a_promise_is_sent_to_all_agents_and_written_until_it_is_stored() -> None:
     driven = Driven(AP)
     driven.load(electing())
     cut = status(Role.DETACHED, epoch=2, order=Order(2, Role.DETACHED))
@@ -354,9 +354,9 @@ def test_a_promise_of_another_epoch_counts_for_nothing() -> None:
     driven.load(electing(mode=topology().mode))
     for epoch in (1, 3):
         driven.post(on.PromiseReceived(Promise(AP, APP, epoch, WalPosition(1, 100))))
-    assert driven.machine.view(driven.machine.apps[APP]).promises == {}
+    assert driven.machine.view(driven.machine.apps[APP], driven.now_s).promises == {}
     driven.post(on.PromiseReceived(Promise(AP, APP, 2, WalPosition(1, 100))))
-    assert set(driven.machine.view(driven.machine.apps[APP]).promises) == {AP}
+    assert set(driven.machine.view(driven.machine.apps[APP], driven.now_s).promises) == {AP}
 
 
 def test_routes_are_applied_when_they_change_and_the_new_primary_is_put_on_record() -> None:
@@ -370,7 +370,7 @@ def test_routes_are_applied_when_they_change_and_the_new_primary_is_put_on_recor
     assert of(do.Transact, driven.post(on.RoutesApplied(applied.number))) == [], "once per epoch"
 
 
-def test_a_gateway_that_fails_twice_is_told_with_the_next_heartbeat_and_so_is_its_recovery() -> None:
+def test_a_gateway_that_fails_twice_is_reported_with_the_next_heartbeat_and_so_is_its_recovery() -> None:
     driven = Driven(EU)
     driven.load(topology())
     told = []
@@ -384,13 +384,13 @@ def test_a_gateway_that_fails_twice_is_told_with_the_next_heartbeat_and_so_is_it
     assert told == [None, None, None, None, "drained", None]
 
 
-def test_a_gateway_that_does_not_answer_at_the_first_look_is_told_at_once() -> None:
+def test_a_gateway_that_does_not_answer_at_the_first_look_is_reported_at_once() -> None:
     driven = Driven(EU)
     driven.post(on.GatewayTried("no routes yet"))
     (beat,) = heartbeats(driven.load(topology()))
     assert isinstance(beat.changes[0], Put)
     assert decode(Heartbeat, beat.changes[0].value).gateway_problem == "no routes yet"
-    view = driven.machine.view(driven.machine.apps[APP])
+    view = driven.machine.view(driven.machine.apps[APP], driven.now_s)
     assert view.gateway_problem(EU) == "no routes yet"
 
 
@@ -403,7 +403,7 @@ def test_a_primary_without_a_lease_gets_no_writes() -> None:
     assert routed.routes[0].primary == US
 
 
-def test_an_agent_that_starts_repeats_what_was_said_of_its_pods_until_it_has_looked() -> None:
+def test_an_agent_that_starts_repeats_the_last_report_of_its_pods_until_it_has_looked() -> None:
     def started() -> tuple[Driven, list[do.Action]]:
         driven = Driven(US)
         before = Heartbeat(US, "before", 9, 0, {}, {APP: report(Role.PRIMARY, pods_ready=2)})
@@ -465,8 +465,8 @@ def test_what_an_operator_asked_for_takes_effect_once_in_the_fleet_and_the_log_n
     driven.change(**{key: puts[key]})
     again = driven.post(on.PauseRequested("r2", APP, paused=True, asked=asked))
     assert proposals(again) == []
-    assert [(reply.accepted, reply.because[:32]) for reply in of(do.Reply, again)] == [
-        (False, "this request took effect before:")
+    assert [(reply.accepted, reply.because[:38]) for reply in of(do.Reply, again)] == [
+        (False, "this request has already taken effect:")
     ]
     (later,) = proposals(driven.post(on.PauseRequested("r3", APP, paused=True, asked=replace(asked, nonce="b"))))
     assert Compare(key, driven.revision) in later.compares
@@ -482,34 +482,34 @@ def test_the_decision_log_is_trimmed() -> None:
     assert trims[0].changes[0].key.endswith("0000"), "the oldest go first"
 
 
-def told(actions: list[do.Action]) -> list[do.Transact]:
+def logged(actions: list[do.Action]) -> list[do.Transact]:
     return [each for each in of(do.Transact, actions) if not each.compares]
 
 
-def test_what_the_store_did_not_answer_to_is_told_again() -> None:
+def test_log_entries_without_an_answer_of_the_store_are_retried() -> None:
     driven = Driven(EU)
-    back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 went on past their fork", 5 << 20, 3, 1.25))
+    back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 continues past the fork", 5 << 20, 3, 1.25))
     driven.post(on.PodsChanged(APP, ()))
     driven.post(on.InstanceReported(APP, back))
-    (rejoined,) = told(actions := driven.load(topology()))
+    (rejoined,) = logged(actions := driven.load(topology()))
     (applied,) = of(do.ApplyRoutes, actions)
-    (routed,) = told(driven.post(on.RoutesApplied(applied.number)))
-    assert told(driven.post(on.InstanceReported(APP, back))) == [], "it is on its way"
+    (routed,) = logged(driven.post(on.RoutesApplied(applied.number)))
+    assert logged(driven.post(on.InstanceReported(APP, back))) == [], "it is on its way"
     for each in (rejoined, routed):
-        assert told(driven.post(on.TransactionEnded(each.transaction, None))) == [], "not at once"
+        assert logged(driven.post(on.TransactionEnded(each.transaction, None))) == [], "not at once"
     assert driven.machine.wake_at_s <= driven.now_s + RETRY_S
     driven.now_s += RETRY_S
     # It had taken one of them after all.
     (put,) = routed.changes
     assert isinstance(put, Put)
-    (again,) = told(driven.change(**{put.key: put.value}))
+    (again,) = logged(driven.change(**{put.key: put.value}))
     assert again.changes == rejoined.changes, "the same entry: it is never there twice"
-    assert told(driven.commit(again)) == []
+    assert logged(driven.commit(again)) == []
     driven.now_s += RETRY_S
-    assert told(driven.post(on.Woke())) == []
+    assert logged(driven.post(on.Woke())) == []
 
 
-def test_an_entry_told_twice_is_in_the_log_once() -> None:
+def test_an_entry_sent_twice_is_in_the_log_once() -> None:
     driven, _ = leading()
     driven.change(**{f"{keys.decisions(FLEET)}1": encode(RECORD)})
     driven.change(**{f"{keys.decisions(FLEET)}1": encode(RECORD)})
@@ -517,22 +517,22 @@ def test_an_entry_told_twice_is_in_the_log_once() -> None:
     assert len(driven.machine.store.decision_keys) == 1
 
 
-def test_how_a_replica_came_back_is_told_once() -> None:
+def test_how_a_replica_came_back_is_logged_once() -> None:
     driven = Driven(EU)
     driven.load(topology())
-    back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 went on past their fork", 5 << 20, 3, 1.25))
-    (asked,) = told(driven.post(on.InstanceReported(APP, back)))
+    back = status(rejoined=Rejoin(1, US, RejoinMethod.REWIND, "timeline 1 continues past the fork", 5 << 20, 3, 1.25))
+    (asked,) = logged(driven.post(on.InstanceReported(APP, back)))
     (put,) = asked.changes
     assert isinstance(put, Put)
     assert "StandbyRejoined" in put.key
     assert "pg_rewind copied 5.0 MiB" in put.value
     driven.change(**{put.key: put.value})
-    assert told(driven.post(on.InstanceReported(APP, back))) == []
+    assert logged(driven.post(on.InstanceReported(APP, back))) == []
     restarted = Driven(EU)
     restarted.load(topology())
     restarted.change(**{put.key: put.value})
     actions = restarted.post(on.InstanceReported(APP, back))
-    assert told(actions) == [], "the agent before has told it"
+    assert logged(actions) == [], "the agent before has logged it"
 
 
 def test_an_agent_that_cannot_read_its_deposition_gives_its_primary_no_further_lease() -> None:

@@ -43,7 +43,7 @@ def led(driven: Driven, epoch: int, *, for_s: float, from_lsn: int) -> list[str]
 
 
 def estimate(machine: Machine, lsn: int) -> float:
-    return progress.loss_s(machine.view(machine.apps[APP]).progress, wal(1, lsn))
+    return progress.loss_s(machine.view(machine.apps[APP], 0.0).progress, wal(1, lsn))
 
 
 def reader(*, after: tuple[str, ...]) -> Machine:

@@ -89,7 +89,7 @@ def test_an_agent_with_old_files_does_not_found_it_again() -> None:
     agent.now_s += 1
     asked = of(do.Transact, agent.post(on.Woke()))
     assert not any(keys.topology(FLEET, APP) == change.key for each in asked for change in each.changes)
-    assert agent.machine.apps[APP].because.startswith("waiting until most regions' files name payments")
+    assert agent.machine.apps[APP].because.startswith("waiting until the files of most regions agree on payments")
 
 
 def test_a_removed_application_leaves_no_tally_but_its_epoch() -> None:

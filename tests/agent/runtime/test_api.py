@@ -192,7 +192,7 @@ async def test_it_reads_the_store_beats_and_routes(agent: Agent) -> None:
     assert agent.gateway.routes[-1][0].primary == US
 
 
-async def test_nobody_speaks_without_a_certificate(agent: Agent) -> None:
+async def test_no_request_is_accepted_without_a_certificate(agent: Agent) -> None:
     async with agent.session(None) as session:
         with pytest.raises(aiohttp.ClientError):
             await session.get("/v1/status", server_hostname=EU)
@@ -278,9 +278,9 @@ async def test_a_regions_certificate_alone_changes_nothing(agent: Agent) -> None
     ("forged", "because"),
     [
         pytest.param(lambda at, _: signed_by(at / AP, PAUSE, b""), "not an operator", id="signed by a region"),
-        pytest.param(lambda at, _: signed_by(at / "operator", PAUSE, b"{}"), "does not fit", id="another body"),
+        pytest.param(lambda at, _: signed_by(at / "operator", PAUSE, b"{}"), "does not match", id="another body"),
         pytest.param(
-            lambda at, _: signed_by(at / "operator", f"/v1/apps/{APP}/resume", b""), "does not fit", id="another path"
+            lambda at, _: signed_by(at / "operator", f"/v1/apps/{APP}/resume", b""), "does not match", id="another path"
         ),
         pytest.param(
             lambda at, now_s: signed_by(at / "operator", PAUSE, b"", now_s - 120), "signed 120 s ago", id="expired"
@@ -318,7 +318,7 @@ async def test_a_replayed_request_is_refused(agent: Agent) -> None:
     answer = await agent.post(PAUSE, b"", headers)
     assert (answer.status, answer.body["because"]) == (
         403,
-        "request refused: it was used before: sign every request by itself",
+        "request refused: it has already been used: sign each request separately",
     )
 
 
@@ -377,7 +377,7 @@ async def test_a_region_promises_for_itself_only(agent: Agent) -> None:
         async with session.put("/v1/promises", data=promise, server_hostname=EU) as response:
             assert response.status == 204
     machine = agent.runtime.machine
-    await agent.until(lambda: set(machine.view(machine.apps[APP]).promises) == {AP})
+    await agent.until(lambda: set(machine.view(machine.apps[APP], 0.0).promises) == {AP})
 
 
 async def test_metrics_are_prometheus_text(agent: Agent) -> None:

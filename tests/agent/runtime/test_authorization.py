@@ -28,7 +28,7 @@ def test_an_operator_is_accepted_once(tmp_path: Path) -> None:
     header = signer(tmp_path, fleet.operator).authorize("POST", PATH, BODY, at_unix_s=NOW_S, nonce="n")[HEADER]
     asked = verifier.verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S + 59)
     assert (asked.at_unix_s, asked.nonce) == (NOW_S, "n")
-    with pytest.raises(RefusedError, match="used before"):
+    with pytest.raises(RefusedError, match="already been used"):
         verifier.verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S + 60)
 
 

@@ -110,7 +110,7 @@ def test_every_endpoint_is_here(target: AgentTarget) -> None:
 
 
 @pytest.mark.parametrize("number", HOSTILE_NUMBERS)
-def test_a_number_that_is_none_is_refused(target: AgentTarget, number: str) -> None:
+def test_an_invalid_number_is_refused(target: AgentTarget, number: str) -> None:
     answer = target.ask("GET", f"/v1/records?after={nonsense.quote(number, safe='')}")
     assert answer.status == 400
     assert "after must be a whole number" in json.loads(answer.body)["because"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from aiohttp import web
 
 from leeward.agent.runtime.peers import HttpPeers
-from leeward.core.certificates import Certificate, Told
+from leeward.core.certificates import Certificate, RegionCertificates
 from leeward.core.codec import encode
 from leeward.core.settings import RegionSettings
 from leeward.core.values import Vantage
@@ -28,7 +28,7 @@ async def test_what_is_asked_once_a_minute_leaves_no_connection(tmp_path: Path) 
         return web.Response(text=encode(Vantage(True, "")))
 
     async def certificates(request: web.Request) -> web.Response:
-        return web.Response(text=encode(Told((Certificate("agent", 0.0, 1.0),))))
+        return web.Response(text=encode(RegionCertificates((Certificate("agent", 0.0, 1.0),))))
 
     app = web.Application()
     app.add_routes([web.get("/v1/vantage", vantage), web.get("/v1/certificates", certificates)])

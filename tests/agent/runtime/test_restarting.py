@@ -107,7 +107,7 @@ def test_a_child_that_dies_early_is_not_started_again(start: Start, body: str, s
     assert ("RuntimeError: told" in errors) == ("told" in body)
 
 
-def test_a_child_that_dies_again_and_again_is_left_to_whoever_started_us(start: Start) -> None:
+def test_a_child_that_dies_again_and_again_is_left_to_our_parent(start: Start) -> None:
     process = start(WAITS, LONG)
     for _ in range(1 + RESTARTS_MAX):
         os.kill(_pid(process), signal.SIGKILL)

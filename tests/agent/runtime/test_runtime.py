@@ -229,11 +229,11 @@ async def test_the_users_port_is_tried_at_once_and_again_and_again(monkeypatch: 
         await agent.until(agent.saw(on.GatewayTried("it is drained")))
 
 
-async def test_what_does_not_serve_the_lease_waits_for_a_heartbeat_and_a_fed_instance(
+async def test_what_does_not_serve_the_lease_waits_for_a_heartbeat_and_a_lease(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leeward.agent.runtime.runtime.UNHEARD_S", 1000.0)
-    monkeypatch.setattr("leeward.agent.runtime.runtime.UNFED_S", 1000.0)
+    monkeypatch.setattr("leeward.agent.runtime.runtime.HEARTBEAT_WAIT_S", 1000.0)
+    monkeypatch.setattr("leeward.agent.runtime.runtime.LEASE_WAIT_S", 1000.0)
     started = Runtime(
         Listening(),
         clock=SystemClock(),
@@ -249,14 +249,14 @@ async def test_what_does_not_serve_the_lease_waits_for_a_heartbeat_and_a_fed_ins
     await started._transact(do.Transact(2, (), (Put("k", "v"),), 1.0))
     assert started._heard.is_set()
     assert not waiting.done()
-    started._fed.set()
+    started._extended.set()
     async with asyncio.timeout(BOUND_S):
         await waiting
 
 
 async def test_without_a_store_all_else_starts_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leeward.agent.runtime.runtime.UNHEARD_S", 0.01)
-    monkeypatch.setattr("leeward.agent.runtime.runtime.UNFED_S", 0.01)
+    monkeypatch.setattr("leeward.agent.runtime.runtime.HEARTBEAT_WAIT_S", 0.01)
+    monkeypatch.setattr("leeward.agent.runtime.runtime.LEASE_WAIT_S", 0.01)
     started = Runtime(
         Listening(),
         clock=SystemClock(),

@@ -53,7 +53,7 @@ def test_a_status_has_lasted_since_it_changed(driven: Driven) -> None:
     assert seen(conditions, Type.QUORUM_AVAILABLE) == ("True", "2001-09-09T01:48:20Z")
 
 
-def test_who_did_not_look_for_long_starts_anew(driven: Driven) -> None:
+def test_an_agent_that_did_not_look_for_long_starts_over(driven: Driven) -> None:
     conditions = Conditions(driven.machine, Clock(driven))
     seen(conditions)
     driven.now_s += LEASE_S + 2
@@ -61,7 +61,7 @@ def test_who_did_not_look_for_long_starts_anew(driven: Driven) -> None:
     assert seen(conditions) == ("True", "2001-09-09T01:48:24Z")
 
 
-def test_without_the_store_nothing_is_known_and_that_is_said() -> None:
+def test_without_the_store_conditions_are_unknown() -> None:
     driven = Driven(EU)
     conditions = Conditions(driven.machine, Clock(driven))
     assert {each["status"] for each in conditions.documents()[APP]} == {"False", "True", "Unknown"}

@@ -62,7 +62,7 @@ async def service() -> AsyncIterator[tuple[Service, Address]]:
         (503, "[]", False, "[]"),
     ],
 )
-async def test_what_a_pod_says_is_kept(
+async def test_the_answer_of_a_pod_is_kept(
     service: tuple[Service, Address], status: int, text: str, healthy: bool, because: str | None
 ) -> None:
     told, address = service

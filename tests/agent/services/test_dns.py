@@ -142,8 +142,8 @@ def test_looking_again_changes_nothing(driven: Driven) -> None:
 
 
 def test_reading_changes_nothing_in_the_machine(driven: Driven) -> None:
-    before = replace(driven.machine.view(driven.machine.apps[APP]))
+    before = replace(driven.machine.view(driven.machine.apps[APP], driven.now_s))
     naming = Naming(settings(0), driven.machine, Clock(driven))
     naming.look()
     naming.names()
-    assert driven.machine.view(driven.machine.apps[APP]) == before
+    assert driven.machine.view(driven.machine.apps[APP], driven.now_s) == before

@@ -41,7 +41,7 @@ class Clock:
 
 @dataclass
 class Member:
-    """A member whose backups end as they are told."""
+    """A member whose backups end as they are reported."""
 
     newest: float | None = None
     failures: list[Exception] = field(default_factory=list)
@@ -106,14 +106,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def run(
     member: Member, clock: Clock, until: Callable[[list[on.StoreMembersSeen]], bool], peers: Peers | None = None
 ) -> list[StoreMember]:
-    """Run a keeper until it told enough; return what it told of its own member."""
-    told: list[on.StoreMembersSeen] = []
+    """Run a keeper until it reported enough; return what it reported of its own member."""
+    reported: list[on.StoreMembersSeen] = []
     enough = asyncio.Event()
 
     def post(event: on.Event) -> None:
         assert isinstance(event, on.StoreMembersSeen)
-        told.append(event)
-        if until(told):
+        reported.append(event)
+        if until(reported):
             enough.set()
 
     settings = StoreSettings("/nowhere", EVERY_S, 6, QUOTA)
@@ -123,7 +123,7 @@ async def run(
         await enough.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    return [event.members[US] for event in told if US in event.members]
+    return [event.members[US] for event in reported if US in event.members]
 
 
 def made(member: Member, count: int) -> Callable[[object], bool]:
@@ -139,8 +139,8 @@ async def test_a_new_agent_makes_a_backup_soon_and_then_on_schedule(clock: Clock
 
 async def test_an_agent_that_restarts_goes_on_with_the_schedule(clock: Clock) -> None:
     member = Member(newest=START_UNIX_S - 100)
-    told = await run(member, clock, made(member, 1))
-    assert told[0].backup_at_unix_s == START_UNIX_S - 100, "known at once"
+    reported = await run(member, clock, made(member, 1))
+    assert reported[0].backup_at_unix_s == START_UNIX_S - 100, "known at once"
     assert member.made[0][0] == START_UNIX_S + EVERY_S - 100
 
 
@@ -150,20 +150,20 @@ async def test_a_backup_of_the_future_delays_by_a_period_at_most(clock: Clock) -
     assert member.made[0][0] == START_UNIX_S + module.SETTLE_S + EVERY_S
 
 
-async def test_a_backup_that_fails_is_told_and_tried_again(clock: Clock) -> None:
+async def test_a_backup_that_fails_is_reported_and_retried(clock: Clock) -> None:
     member = Member(newest=START_UNIX_S - 5000, failures=[BackupError("damaged"), OSError("no space")])
-    told = await run(member, clock, made(member, 1))
-    known = [known for known, _ in groupby((each.backup_error, each.backup_at_unix_s) for each in told)]
+    reported = await run(member, clock, made(member, 1))
+    known = [known for known, _ in groupby((each.backup_error, each.backup_at_unix_s) for each in reported)]
     old, new = START_UNIX_S - 5000, START_UNIX_S + module.SETTLE_S + 2 * module.RETRY_S
     begin = known.index(("", old))
     assert known[begin : begin + 4] == [("", old), ("damaged", old), ("no space", old), ("", new)]
 
 
-async def test_what_other_agents_tell_reaches_the_machine(clock: Clock) -> None:
+async def test_reports_of_other_agents_reach_the_machine(clock: Clock) -> None:
     found: list[on.StoreMembersSeen] = []
 
-    def heard(told: list[on.StoreMembersSeen]) -> bool:
-        found[:] = [event for event in told if US not in event.members]
+    def heard(reported: list[on.StoreMembersSeen]) -> bool:
+        found[:] = [event for event in reported if US not in event.members]
         return bool(found)
 
     await run(Member(newest=START_UNIX_S), clock, heard)
@@ -175,28 +175,28 @@ FRAGMENTED = Measured(7, False, 100 * MIB, 10 * MIB, ())
 
 
 def settled(member: Member, *did: str) -> Callable[[list[on.StoreMembersSeen]], bool]:
-    """Whether it did all this, and told that nothing is under way."""
-    return lambda told: member.did[: len(did)] == [*did] and not told[-1].members.get(US, TIDY).defragmenting
+    """Whether it did all this, and reported that nothing is under way."""
+    return lambda reported: member.did[: len(did)] == [*did] and not reported[-1].members.get(US, TIDY).defragmenting
 
 
 async def test_a_store_without_space_is_compacted_defragmented_and_freed(clock: Clock) -> None:
     member = Member(measured=Measured(7, True, QUOTA, QUOTA, (NO_SPACE,)), newest=START_UNIX_S)
     peers = Peers({EU: [replace(TIDY, alarms=(NO_SPACE,))]})
-    told = await run(member, clock, settled(member, "compacted to 7", "defragmented"), peers)
-    assert told[1].alarms == (NO_SPACE,), "told while it lasts"
+    reported = await run(member, clock, settled(member, "compacted to 7", "defragmented"), peers)
+    assert reported[1].alarms == (NO_SPACE,), "reported while it lasts"
 
 
-async def test_who_is_about_to_defragment_says_so_and_looks_again(clock: Clock) -> None:
+async def test_a_defragmentation_is_announced_and_then_checked_again(clock: Clock) -> None:
     busy = replace(TIDY, defragmenting=True)
     member = Member(measured=FRAGMENTED, newest=START_UNIX_S)
     # Each looks and sees nothing, announces it, and sees the other: both leave it, and the other is faster then.
     peers = Peers({EU: [TIDY, busy, busy, busy, TIDY], AP: [TIDY]})
-    told = await run(member, clock, settled(member, "defragmented"), peers)
-    announced = [announced for announced, _ in groupby(each.defragmenting for each in told)]
+    reported = await run(member, clock, settled(member, "defragmented"), peers)
+    announced = [announced for announced, _ in groupby(each.defragmenting for each in reported)]
     assert announced[:5] == [False, True, False, True, False], "left once, and done later"
 
 
-async def test_a_member_that_does_not_answer_is_told(clock: Clock) -> None:
+async def test_a_member_that_does_not_answer_is_reported(clock: Clock) -> None:
     member = Member(silent=True, newest=START_UNIX_S)
-    told = await run(member, clock, lambda told: len(told) > 3)
-    assert not any(each.answers for each in told)
+    reported = await run(member, clock, lambda reported: len(reported) > 3)
+    assert not any(each.answers for each in reported)

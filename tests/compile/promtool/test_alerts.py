@@ -175,7 +175,7 @@ CASES = {
     "LeewardDurabilityNotAsPromised": [
         Case({WEAKENED: "0x8 1x40"}, "4m", "1"),
         Case({WEAKENED: "0x8 1x2 0x40"}, "4m"),  # one session, which ended
-        Case({WEAKENED.replace("False", "Unknown"): "1x48"}, "4m"),  # no primary is heard
+        Case({WEAKENED.replace("False", "Unknown"): "1x48"}, "4m"),  # no heartbeat from a primary
     ],
     "LeewardErrorBudgetBurn": [
         # 99.95 % allow 0.05 % of failures; the alert is for 14.4 times as many, 0.72 %.

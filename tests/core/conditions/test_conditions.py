@@ -84,7 +84,7 @@ def lasting(*days_left: float, life_days: float = 30) -> dict[Region, tuple[Cert
 IN_TIME = lasting(29, 29, 29)
 
 
-def told(
+def conditions_of(
     of: View,
     *,
     age_s: float | None = 0.2,
@@ -98,7 +98,7 @@ def told(
 
 
 def reasons(of: View, *, age_s: float | None = 0.2) -> dict[Type, str]:
-    return {each.type: each.reason for each in told(of, age_s=age_s).values()}
+    return {each.type: each.reason for each in conditions_of(of, age_s=age_s).values()}
 
 
 STEADY = {
@@ -275,7 +275,7 @@ SLOW = (Progress(NOW_S - 8, wal(1, 90)), Progress(NOW_S - 7, wal(1, 300)), Progr
                 Type.CAPACITY_SUFFICIENT: "EnoughPods",
                 Type.RECONCILING: "Rejoining",
             },
-            id="a standby is copied anew: in async the other one suffices",
+            id="a standby is copied again: in async the other one suffices",
         ),
         pytest.param(
             world(
@@ -287,7 +287,7 @@ SLOW = (Progress(NOW_S - 8, wal(1, 90)), Progress(NOW_S - 7, wal(1, 300)), Progr
                 Type.OBJECTIVES_FEASIBLE: "NobodyToTakeOver",
                 Type.RECONCILING: "Rejoining",
             },
-            id="a standby is copied anew: in sync an election needs both",
+            id="a standby is copied again: in sync an election needs both",
         ),
         pytest.param(
             world(topology=topology(requested_mode=SYNC)), {Type.RECONCILING: "ChangingMode"}, id="a change of mode"
@@ -358,11 +358,13 @@ def test_how_it_stands(of: View, otherwise: dict[Type, str]) -> None:
     ],
 )
 def test_what_is_not_known_is_not_claimed(of: View, age_s: float | None, reason: str) -> None:
-    found = told(of, age_s=age_s, drill=LastDrill("region-loss", "async", "passed", 1.0, 1.0))
+    found = conditions_of(of, age_s=age_s, drill=LastDrill("region-loss", "async", "passed", 1.0, 1.0))
     assert found.pop(Type.LAST_DRILL_SUCCEEDED).status is Status.TRUE, "a record stays true"
-    assert found.pop(Type.STORE_BACKED_UP).status is Status.TRUE, "backups are files, and agents tell each other"
-    assert found.pop(Type.CERTIFICATES_VALID).status is Status.TRUE, "they are looked at, and agents tell each other"
-    assert found.pop(Type.STORE_HAS_ROOM).status is Status.TRUE, "members say so, and agents tell each other"
+    assert found.pop(Type.STORE_BACKED_UP).status is Status.TRUE, "backups are files, and agents report to each other"
+    assert found.pop(Type.CERTIFICATES_VALID).status is Status.TRUE, (
+        "they are looked at, and agents report to each other"
+    )
+    assert found.pop(Type.STORE_HAS_ROOM).status is Status.TRUE, "members say so, and agents report to each other"
     assert {each.reason for each in found.values()} == {reason}
     assert Status.TRUE not in {found[each].status for each in (Type.READY, Type.PRIMARY_WRITABLE, Type.REPLICATING)}
 
@@ -372,7 +374,7 @@ def test_what_is_not_known_is_not_claimed(of: View, age_s: float | None, reason:
     [("passed", Status.TRUE), ("failed", Status.FALSE), ("inconclusive", Status.UNKNOWN)],
 )
 def test_the_last_drill(verdict: str, status: Status) -> None:
-    found = told(world(), drill=LastDrill("partition", "sync", verdict, 5.0))[Type.LAST_DRILL_SUCCEEDED]
+    found = conditions_of(world(), drill=LastDrill("partition", "sync", verdict, 5.0))[Type.LAST_DRILL_SUCCEEDED]
     assert (found.status, found.message) == (status, f"partition in sync: {verdict}")
 
 
@@ -394,12 +396,12 @@ def test_the_last_drill(verdict: str, status: Status) -> None:
             "us: agent expires in 29 days; eu: agent expires in 30 days",
             id="a late one",
         ),
-        pytest.param({}, "NotYetKnown", "no certificate has been looked at yet", id="just started"),
-        pytest.param({US: ()}, "NotYetKnown", "no certificate has been looked at yet", id="nothing answers"),
+        pytest.param({}, "NotYetKnown", "no certificate has been checked yet", id="just started"),
+        pytest.param({US: ()}, "NotYetKnown", "no certificate has been checked yet", id="nothing answers"),
     ],
 )
 def test_certificates_are_renewed_in_time(certificates: Known, reason: str, message: str) -> None:
-    found = told(world(), certificates=certificates)[Type.CERTIFICATES_VALID]
+    found = conditions_of(world(), certificates=certificates)[Type.CERTIFICATES_VALID]
     assert (found.reason, found.message) == (reason, message)
 
 
@@ -416,7 +418,7 @@ def test_certificates_are_renewed_in_time(certificates: Known, reason: str, mess
     ],
 )
 def test_a_store_is_backed_up_while_any_region_has_a_recent_backup(store: StoreFacts, reason: str) -> None:
-    assert told(world(), store=store)[Type.STORE_BACKED_UP].reason == reason
+    assert conditions_of(world(), store=store)[Type.STORE_BACKED_UP].reason == reason
 
 
 @pytest.mark.parametrize(
@@ -426,36 +428,36 @@ def test_a_store_is_backed_up_while_any_region_has_a_recent_backup(store: StoreF
         pytest.param(sized(2, 205), "Filling", id="one is above"),
         pytest.param(sized(2, 2, alarms=("NOSPACE",)), "NoSpace", id="no write is accepted"),
         pytest.param(sized(2, 2, alarms=("CORRUPT", "NOSPACE")), "Corrupt", id="members differ"),
-        pytest.param(sized(2, 2, us_alarms=("NOSPACE",)), "HasRoom", id="what a lost region told last is over"),
+        pytest.param(sized(2, 2, us_alarms=("NOSPACE",)), "HasRoom", id="what a lost region last reported is over"),
         pytest.param(backed_up(10.0), "NotYetKnown", id="not measured yet"),
     ],
 )
 def test_whether_the_store_has_room(store: StoreFacts, reason: str) -> None:
-    assert told(world(), store=store)[Type.STORE_HAS_ROOM].reason == reason
+    assert conditions_of(world(), store=store)[Type.STORE_HAS_ROOM].reason == reason
 
 
 def test_messages_are_for_people() -> None:
-    found = told(world(seen=AP_LOST))
+    found = conditions_of(world(seen=AP_LOST))
     assert found[Type.READY].message == "us accepts writes under epoch 1; pods serve in us and eu"
-    assert found[Type.REPLICATING].message == "ap does not stream from us (ap: not heard for longer than a lease)"
+    assert found[Type.REPLICATING].message == "ap does not stream from us (ap: no heartbeat for longer than a lease)"
     pods = "2 of 2 in us, 2 of 2 in eu, 0 of 1 in ap"
-    assert found[Type.CAPACITY_SUFFICIENT].message == f"ap is not heard; ready pods: {pods}"
-    failed = told(world(), store=backed_up(1860.0, error="no space"))[Type.STORE_BACKED_UP].message
+    assert found[Type.CAPACITY_SUFFICIENT].message == f"no heartbeat from ap; ready pods: {pods}"
+    failed = conditions_of(world(), store=backed_up(1860.0, error="no space"))[Type.STORE_BACKED_UP].message
     assert failed == "us has the newest checked backup, 31 min old; one is due every 600 s (us: no space)"
-    room = told(world(), store=sized(205, 2.5))[Type.STORE_HAS_ROOM].message
+    room = conditions_of(world(), store=sized(205, 2.5))[Type.STORE_HAS_ROOM].message
     assert room == "eu: 2.5 of 256 MiB, 1.0 MiB in use; us: 205.0 of 256 MiB, 1.0 MiB in use"
-    steady = told(world())[Type.OBJECTIVES_FEASIBLE].message
-    assert steady == "were us lost, eu could take over within 3.06 s and lose about 0.0 s of writes (RPO 5 s)"
+    steady = conditions_of(world())[Type.OBJECTIVES_FEASIBLE].message
+    assert steady == "if us were lost, eu could take over within 3.06 s and lose about 0.0 s of writes (RPO 5 s)"
 
 
-def test_how_far_a_region_that_joins_is_by_the_primarys_word() -> None:
+def test_the_progress_of_a_joining_region_is_reported_by_the_primary() -> None:
     joining = topology(joining=AP, data_regions=(US, EU))
     for senders, progress in (
         ((sender(EU),), "it does not stream yet"),
         ((sender(EU), sender(AP, lsn=60)), "it streams and is 40 bytes behind"),
     ):
         of = world(topology=joining, seen=heard(us=primary(senders=senders)))
-        assert told(of)[Type.RECONCILING].message == f"ap is joining: {progress}"
+        assert conditions_of(of)[Type.RECONCILING].message == f"ap is joining: {progress}"
 
 
 def test_every_reason_is_in_the_catalogue_once() -> None:

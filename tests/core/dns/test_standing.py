@@ -61,14 +61,14 @@ def test_a_region_whose_gateway_does_not_answer_users_is_out() -> None:
     assert judge(own, EU) == (False, "the gateway of eu does not answer users: drained")
 
 
-def test_what_nobody_has_seen_yet_is_not_named_and_does_not_count_as_lost_later() -> None:
+def test_a_region_not_seen_yet_is_not_named_and_does_not_count_as_lost_later() -> None:
     for known in (replace(looked(), seen={}), replace(looked(), vantages={})):
         assert judge(known, US) == (False, "eu has not seen us yet")
     standing = follow(follow(None, False, "eu has not seen us yet", 0), True, "us serves", 1)
     assert not standing.returning
 
 
-def test_the_silent_do_not_count_against_anybody() -> None:
+def test_silent_regions_do_not_count_against_others() -> None:
     heard = {**looked().seen, AP: seen(AP, NOW_S - TIMERS.lease_s, vantages={US: DOWN})}
     assert judge(replace(looked(eu={US: DOWN}), seen=heard), US)[0]
 

@@ -58,7 +58,7 @@ def test_weights_divide_the_users() -> None:
     assert 0.5 < went.count(US) / len(went) < 0.82
 
 
-def test_regions_of_no_weight_get_users_when_nobody_else_is_left() -> None:
+def test_regions_without_weight_get_users_when_no_other_is_left() -> None:
     app = shop(policy=Policy.WEIGHTED, weights={US: 200, EU: 0, AP: 0})
     went = {pick(app, AP, {**ALL, US: 0.0}, user)[0] for user in USERS}
     assert went == {EU, AP}
@@ -80,7 +80,7 @@ PARTS = st.fixed_dictionaries({region: st.sampled_from([0.0, 0.25, 0.5, 1.0]) fo
     st.sampled_from(USERS),
     st.fixed_dictionaries({region: st.integers(0, 255) for region in REGIONS}),
 )
-def test_somebody_is_always_named_and_never_who_is_out_while_anybody_is_not(
+def test_a_region_is_always_named_and_never_an_unfit_one_while_another_is_fit(
     policy: Policy, near: Region, shares: dict[Region, float], user: str, weights: dict[Region, int]
 ) -> None:
     picked = pick(shop(policy=policy, weights=weights), near, shares, user)

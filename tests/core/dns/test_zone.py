@@ -71,7 +71,9 @@ def test_there_is_an_answer(name: str, kind: str, expected: list[tuple[str, str,
         pytest.param("example.com", "AXFR", Code.REFUSED, None, id="no transfers"),
     ],
 )
-def test_there_is_none(name: str, kind: str, code: Code, start_of: str | None) -> None:
+def test_a_name_or_type_that_does_not_exist_is_answered_as_such(
+    name: str, kind: str, code: Code, start_of: str | None
+) -> None:
     answer = ask(name, kind)
     assert answer.code is code
     if start_of is None:
@@ -82,7 +84,7 @@ def test_there_is_none(name: str, kind: str, code: Code, start_of: str | None) -
         assert answer.records == ()
 
 
-def test_where_the_user_is_decides_and_the_answer_says_so() -> None:
+def test_the_users_location_decides_and_the_answer_shows_it() -> None:
     near_us, near_eu, unknown = (ask(HOST, client=client) for client in ("10.1.0.1/32", "10.2.9.0/24", "8.8.8.8/32"))
     assert [said(each)[0][1] for each in (near_us, near_eu, unknown)] == ["192.0.2.1", "192.0.2.2", "192.0.2.2"]
     assert near_us.tailored
@@ -95,7 +97,7 @@ def test_a_lost_region_is_left_out_but_for_its_own_name() -> None:
     assert said(ask("shop-us.example.com", shares=lost)) == [("A", "192.0.2.1", 5)]
 
 
-def test_a_panic_names_everybody() -> None:
+def test_a_panic_names_every_region() -> None:
     answer = ask(HOST, shares=dict.fromkeys(REGIONS, 0.0))
     assert [data for _, data, _ in said(answer)] == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 
@@ -106,7 +108,7 @@ def test_addresses_of_both_kinds() -> None:
     assert said(ask(HOST, "AAAA", addresses=both)) == [("AAAA", "2001:db8::1", 5)]
 
 
-def test_a_region_whose_address_nobody_knows_is_not_named_and_nobody_keeps_that_there_is_none() -> None:
+def test_a_region_without_a_known_address_is_not_named_and_that_answer_is_not_cached() -> None:
     assert said(ask(HOST, addresses={**ADDRESSES, "192.0.2.1": ()})) == [("A", "192.0.2.2", 5)]
     assert ask(HOST, addresses={}).code is Code.SERVFAIL
     assert ask("shop-us.example.com", addresses={}).code is Code.SERVFAIL

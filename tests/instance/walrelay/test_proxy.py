@@ -164,7 +164,7 @@ async def test_a_request_to_stream_waits_no_longer_for_a_standby_session_that_ca
 async def test_a_standby_session_that_takes_over_where_nobody_was_promoted_starts_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leeward.instance.walrelay.proxy._SAY_TIMEOUT_S", LONG_S)
+    monkeypatch.setattr("leeward.instance.walrelay.proxy._FIRST_ANSWER_TIMEOUT_S", LONG_S)
     taken_over = asyncio.Event()
     request, asked = start(SEGMENT, 1), STARTUP + start(SEGMENT, 1)
 
@@ -203,7 +203,7 @@ async def test_a_standby_session_that_takes_over_at_once_streams(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Granted and ended within one packet, the old timeline is never seen streaming: the promotion came between."""
-    for patience in ("_SAY_TIMEOUT_S", "_PROMOTED_TIMEOUT_S"):
+    for patience in ("_FIRST_ANSWER_TIMEOUT_S", "_PROMOTED_TIMEOUT_S"):
         monkeypatch.setattr(f"leeward.instance.walrelay.proxy.{patience}", LONG_S)
 
     async def be_promoted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

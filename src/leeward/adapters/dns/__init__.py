@@ -1,5 +1,5 @@
 """An authoritative DNS server and a small client: wire formats and sockets around ``leeward.core.dns``.
 
-Always true: whatever arrives is answered within a bounded amount of work, or dropped; a broken question harms
-nobody but who asked it, and no answer over UDP is longer than what every path carries.
+Always true: every packet is answered with a bounded amount of work, or dropped; an invalid query affects only the
+client that sent it, and no answer over UDP is longer than every path carries.
 """

@@ -1,4 +1,4 @@
-"""Ask one DNS server one question, as a user near some network would."""
+"""Send one query to one DNS server, as a user near some network would."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ import dns.rdatatype
 
 
 class NoAnswerError(Exception):
-    """The server did not answer in time, or not with what a server says."""
+    """The server did not answer in time, or sent an invalid answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server said."""
+    """A server's answer."""
 
     code: str
     """NOERROR, NXDOMAIN..."""

@@ -8,7 +8,7 @@ TIMEOUT_S = 5.0
 
 
 def literal(host: str) -> tuple[str, ...]:
-    """Return the address that a host is written as; nothing for a name."""
+    """Return the host if it is a literal address; empty for a name."""
     try:
         return (str(ip_address(host)),)
     except ValueError:
@@ -16,7 +16,7 @@ def literal(host: str) -> tuple[str, ...]:
 
 
 async def addresses(host: str) -> tuple[str, ...]:
-    """Return a host's addresses, in a stable order; nothing when the resolver knows none in time."""
+    """Return a host's addresses, in a stable order; empty when the resolver returns none in time."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(TIMEOUT_S):

@@ -26,7 +26,7 @@ LENGTH = struct.Struct("!H")
 
 
 class DnsServer:
-    """Answers on one address and port while its context is open."""
+    """Serves DNS on one address and port while its context is open."""
 
     def __init__(self, host: str, port: int, ask: Ask) -> None:
         self._host = host
@@ -54,7 +54,7 @@ class DnsServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening, and hang up on whoever is connected."""
+        """Stop listening, and close every connection."""
         if self._transport is not None:
             self._transport.close()
         if self._listener is not None:
@@ -68,9 +68,9 @@ class DnsServer:
         """The port in use: that asked for, or a free one for 0."""
         return self._port
 
-    def forget(self) -> None:
-        """Answer everything anew: something has changed."""
-        self._responder.forget()
+    def clear_cache(self) -> None:
+        """Drop all cached answers: something has changed."""
+        self._responder.clear_cache()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task, peer = asyncio.current_task(), writer.get_extra_info("peername")

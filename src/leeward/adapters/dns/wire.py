@@ -40,18 +40,18 @@ WANTS_RECURSION = 0x0100
 
 
 class Responder:
-    """Answers queries; what was answered is kept until ``forget``."""
+    """Answers queries; what was answered is kept until ``clear_cache``."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._kept: dict[tuple[bytes, str, bool], bytes] = {}
 
-    def forget(self) -> None:
-        """Answer everything anew: something has changed."""
+    def clear_cache(self) -> None:
+        """Drop all cached answers: something has changed."""
         self._kept.clear()
 
     def respond(self, wire: bytes, client: str, *, tcp: bool = False) -> bytes | None:
-        """Return the answer to a query from ``client``'s address; None for what deserves none."""
+        """Return the answer to a query from ``client``'s address; None when it gets none."""
         if len(wire) < HEADER.size or wire[2] & (IS_ANSWER >> 8):
             return None
         # All but its number, which is new every time.
@@ -103,8 +103,8 @@ class Responder:
     def _fill(self, response: dns.message.Message, query: dns.message.Message, client: str) -> None:
         asked = query.question[0]
         subnet = next((option for option in query.options if isinstance(option, dns.edns.ECSOption)), None)
-        told = subnet is not None and subnet.srclen > 0
-        network = f"{subnet.address}/{subnet.srclen}" if subnet is not None and told else client
+        has_subnet = subnet is not None and subnet.srclen > 0
+        network = f"{subnet.address}/{subnet.srclen}" if subnet is not None and has_subnet else client
         name = asked.name.to_text(omit_final_dot=True).lower()
         answer = self._ask(Question(name, dns.rdatatype.to_text(asked.rdtype), ip_network(network, strict=False)))
         response.set_rcode(dns.rcode.from_text(answer.code))
@@ -117,7 +117,7 @@ class Responder:
         ):
             _add(records, section, asked.name)
         if subnet is not None:
-            scope = subnet.srclen if answer.tailored and told else 0
+            scope = subnet.srclen if answer.tailored and has_subnet else 0
             echo = dns.edns.ECSOption(subnet.address, subnet.srclen, scope)
             response.use_edns(0, payload=UDP_SIZE, options=[echo])
 
@@ -128,13 +128,13 @@ def _add(records: tuple[Record, ...], section: list[dns.rrset.RRset], asked: dns
         sets.setdefault((record.name, record.kind), []).append(record)
     for (name, kind), alike in sets.items():
         owner = dns.name.from_text(name)
-        # A name is given back as it was written: some resolvers spell it oddly, and look whether we heard them.
+        # The name keeps the client's spelling: some resolvers randomize its case and check the answer (DNS 0x20).
         owner = asked if owner == asked else owner
         section.append(dns.rrset.from_text(owner, alike[0].ttl_s, "IN", kind, *(record.data for record in alike)))
 
 
 def _bare(wire: bytes, code: dns.rcode.Rcode) -> bytes:
-    """Return an answer to a query that cannot be read, or is none of ours: a header and a reason."""
+    """Return an answer to a query that is malformed or not supported: a header with a response code."""
     number, flags, *_ = HEADER.unpack_from(wire)
     return HEADER.pack(number, IS_ANSWER | flags & (OPCODE | WANTS_RECURSION) | code, 0, 0, 0, 0)
 

@@ -1,6 +1,6 @@
 """The region's gateway as Envoy, configured through files (filesystem xDS).
 
-``settings`` says where it listens and who its peers are; ``bootstrap`` is what Envoy starts with;
+``settings`` has its addresses and its peers; ``bootstrap`` is what Envoy starts with;
 ``render`` turns routes into the watched files (``clusters``, ``routes``, ``listeners``); ``gateway`` writes
 them and waits until Envoy confirms. All but ``gateway`` is pure.
 

@@ -1,8 +1,8 @@
-"""Envoy's administration: a socket that only the gateway's own pod shares, and two pages for everybody else. Pure.
+"""Envoy's administration: a socket that only the gateway's own pod shares, and two pages for everyone else. Pure.
 
-Who reaches the administration can stop the gateway for good with one POST. So it has no port. Others get two pages, by
-GET and by these very paths, through a listener of the gateway's own. That one runs where the users' listener runs:
-once the listeners are drained, or a thread of Envoy hangs, it does not answer either, and the liveness probe notices.
+Anyone with access to the administration can stop the gateway for good with one POST, so it has no port. Others get two
+pages, by GET and by exactly these paths, through a listener of the gateway's own. It runs where the users' listener
+runs: once the listeners are drained, or an Envoy thread hangs, it does not answer either, and the liveness probe fails.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ _IDLE_S = 60.0
 
 
 def administration(settings: GatewaySettings) -> dict[str, Any]:
-    """Return where Envoy takes orders."""
+    """Return the administration part of the bootstrap document."""
     return {"address": {"pipe": {"path": settings.admin_socket, "mode": SOCKET_MODE}}}
 
 

@@ -1,4 +1,4 @@
-"""What Envoy starts with: where it takes orders, what it may use, and where to find everything else."""
+"""Envoy's bootstrap: its administration, its limits, and where to find everything else."""
 
 import shlex
 from typing import Any

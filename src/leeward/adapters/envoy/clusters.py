@@ -1,9 +1,9 @@
-"""Envoy's clusters: whom the gateway can send something to. Pure.
+"""Envoy's clusters: the gateway's possible targets. Pure.
 
 The clusters of peers are always all there, whoever is primary: a failover changes routes only, and
 finds its connections open. For that, ``warm.X`` checks X's health *through* this gateway's own listener
 ``warm`` every few seconds: such a request uses the pools that real traffic uses, and refills them after
-a loss. It says nothing of the peer's fitness and nothing is decided by it.
+a loss. It is no measure of the peer's health, and no decision depends on it.
 """
 
 import hashlib
@@ -78,7 +78,7 @@ def local_postgres(app: App) -> str:
 
 
 def late_postgres(app: App) -> str:
-    """Return the name, as cluster and listener, of the same, connected to only when the client has said something."""
+    """Return the name, as cluster and listener, of the same, connected to only after the client has sent something."""
     return f"late.{app}"
 
 
@@ -88,7 +88,7 @@ def pods_file(key: str) -> str:
 
 
 def tunnel_host(app: App) -> str:
-    """Return whom a tunnel asks for at its end."""
+    """Return the host that a tunnel's CONNECT names."""
     return f"{app}.postgres"
 
 
@@ -183,7 +183,7 @@ def pods_of(settings: GatewaySettings, key: str) -> dict[str, Any]:
 
 
 def in_order(name: str, members: tuple[str, ...]) -> dict[str, Any]:
-    """Return a cluster that uses others: each while those before it have nobody."""
+    """Return a cluster of clusters: each is used while those before it have no healthy endpoint."""
     return _cluster(
         name,
         lb_policy="CLUSTER_PROVIDED",
@@ -197,7 +197,7 @@ def in_order(name: str, members: tuple[str, ...]) -> dict[str, Any]:
 def peer(
     settings: GatewaySettings, region: Region, name: str, address: Address, keepalive: dict[str, str]
 ) -> dict[str, Any]:
-    """Return the cluster of one of a region's doors; ``name`` is its SNI too."""
+    """Return the cluster for one of a region's gateway names; ``name`` is its SNI too."""
     tls = typed(
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         sni=name,

@@ -1,4 +1,4 @@
-"""Write what changed and wait until Envoy says that it serves it."""
+"""Write what changed and wait until Envoy confirms that it serves it."""
 
 import asyncio
 import os
@@ -82,7 +82,7 @@ class EnvoyGateway:
             ):
                 found = usage.carried(self._settings, (await response.json(content_type=None))["stats"])
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise GatewayUnavailableError(f"the gateway's statistics cannot be read: {error!r}") from error
+            raise GatewayUnavailableError(f"failed to read the gateway's statistics: {error!r}") from error
         paths = [(app, region) for app in self._settings.apps for region in abroad(self._settings, app)]
         tried = await asyncio.gather(*(self._try(app.egress[region], timeout_s) for app, region in paths))
         for (app, region), problem in zip(paths, tried, strict=True):
@@ -175,7 +175,7 @@ class EnvoyGateway:
 
 
 def _stat(file: str) -> str:
-    """Return the name under which Envoy tells the version of a file that it has taken."""
+    """Return the statistic in which Envoy reports the version of a file that it has loaded."""
     if file == LISTENERS_FILE:
         return "listener_manager.lds.version_text"
     if file == CLUSTERS_FILE:
@@ -188,7 +188,7 @@ def _stat(file: str) -> str:
 
 def _replace(path: Path, text: str) -> None:
     # A rename is what Envoy watches for, and it never shows half a file. The name of the
-    # temporary one ends otherwise, so that nobody takes it for configuration.
+    # temporary one ends otherwise, so that it is not taken for configuration.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Envoy's listeners: who may say what to the gateway, and on which port. Pure.
+"""Envoy's listeners: who may send what to the gateway, and on which port. Pure.
 
 Only an application's ``primary`` listener ever changes with a failover. Its filter chain is replaced in place,
 and with a drain time of zero (``bootstrap.command``) Envoy closes the connections of the old chain at once,
@@ -48,7 +48,7 @@ _KEEPALIVE_OPTIONS = [
     )
 ]
 WARM_IDLE_TIMEOUT = "5s"
-# A client of PostgreSQL speaks first, and at once. Longer than any tunnel waits in reserve.
+# A client of PostgreSQL sends first, and at once. Longer than any tunnel waits in reserve.
 SILENT_TIMEOUT = "15s"
 # What one HTTP/2 request may send ahead of its reader, and so once per round trip; a connection sixteen times that.
 _WINDOW_BYTES = 256 * 1024
@@ -56,7 +56,7 @@ _TLS_INSPECTOR = {
     "name": "envoy.filters.listener.tls_inspector",
     "typed_config": typed("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"),
 }
-# Answers before any route, is no request in the statistics, and says 503 while Envoy is told to fail its health checks.
+# Answers before any route, is not counted as a request, and returns 503 while Envoy is set to fail its health checks.
 _READY = {
     "name": "envoy.filters.http.health_check",
     "typed_config": typed(
@@ -184,7 +184,7 @@ def _warm_requests(settings: GatewaySettings, peer: str) -> dict[str, Any]:
 
 
 def _warm_streams(settings: GatewaySettings, spare: str) -> dict[str, Any]:
-    # A check hangs up as soon as it is connected. Nothing is ever sent, whoever answers at the other end, or not.
+    # A check disconnects as soon as it is connected. Nothing is ever sent, whoever answers at the other end, or not.
     proxy = _proxy(f"warm.{spare}", spare, idle_timeout=WARM_IDLE_TIMEOUT)
     first, *others = warm_addresses(settings, spare, SPARE_CHECKS)
     listener = _listener(f"warm.{spare}", first, [{"filters": [proxy]}])

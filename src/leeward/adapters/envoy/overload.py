@@ -1,7 +1,7 @@
 """What Envoy does before it runs out of memory or of connections. Pure.
 
-Users' connections have a number of their own: who opens too many shuts out other users, and neither the replication nor
-the sessions of databases, which go through the same Envoy.
+Users' connections have a limit of their own: a user that opens too many shuts out other users, but neither replication
+nor the sessions of databases, which go through the same Envoy.
 """
 
 from typing import Any

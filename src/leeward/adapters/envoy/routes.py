@@ -149,7 +149,7 @@ def _character(character: str) -> str:
 
 def _write_from_users(here: Region, route: Route) -> dict[str, Any]:
     if route.writers is None:
-        because = f"{route.app} has no primary at this moment; nothing was written, try again"
+        because = f"{route.app} has no primary at the moment; nothing was written, try again"
         return refuse("no-primary", because)
     if route.writers == here:
         return forward(pods_cluster(route.app), WRITE_RETRIES, read=False)
@@ -194,7 +194,7 @@ def _warm_answer() -> dict[str, Any]:
 
 
 def table(name: str, region: Region, hosts: list[dict[str, Any]], *, action: str, **fields: Any) -> dict[str, Any]:
-    """Return a route table whose answers say which region gave them; ``action`` is whose word counts."""
+    """Return a route table whose answers name their region in a header; ``action`` decides between two such headers."""
     return typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=name,

@@ -1,4 +1,4 @@
-"""What the gateway shows other regions' gateways and whom it trusts, as secrets whose files Envoy watches. Pure."""
+"""The gateway's certificate and the authority it trusts, as secrets whose files Envoy watches. Pure."""
 
 from typing import Any
 

@@ -2,8 +2,8 @@
 
 Two tables of their own, on a port and behind a name (SNI) of their own: users, whose requests may bear any Host, never
 come near a service that is exported to the fleet's clusters only. ``services`` is what this region's pods ask: the pods
-here, then the other regions that export it, nearest first. ``exports`` is what other regions ask: the pods here or
-nobody, so requests cannot travel in circles.
+here, then the other regions that export it, nearest first. ``exports`` is what other regions ask: the pods here
+only, so requests cannot travel in circles.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ _PODS = pods_cluster("")
 
 
 def key(service: Exported) -> str:
-    """Return what tells a service from others and from applications, whose names have no dot."""
+    """Return a service's key, distinct from all others and from applications, whose names have no dot."""
     return f"{service.name}.{service.namespace}"
 
 
@@ -72,14 +72,14 @@ def services(settings: GatewaySettings, services: tuple[Exported, ...]) -> dict[
         host(key(each), [each.host], _to(exported_cluster(each)) if each.pods or each.fallbacks else [_nobody(each)])
         for each in services
     ]
-    because = "no region exports a service by this name: it takes a ServiceExport beside the Service"
+    because = "no region exports a service by this name: create a ServiceExport for the Service"
     return _table(settings, SERVICES, [*hosts, host("others", ["*"], [refuse("not-exported", because, status=404)])])
 
 
 def exports(settings: GatewaySettings, services: tuple[Exported, ...]) -> dict[str, Any]:
-    """Return the route table of what other regions ask for: this region's pods, or nobody."""
+    """Return the route table of what other regions ask for: this region's pods only."""
     hosts = [host(key(each), [each.host], _to(pods_cluster(key(each)))) for each in services if each.pods]
-    because = f"{settings.region} exports no service by this name with a pod that is ready"
+    because = f"{settings.region} exports no service by this name with a ready pod"
     return _table(settings, EXPORTS, [*hosts, host("others", ["*"], [refuse("not-exported", because)])])
 
 
@@ -88,7 +88,7 @@ def _to(cluster: str) -> list[dict[str, Any]]:
 
 
 def _nobody(service: Exported) -> dict[str, Any]:
-    return refuse("nobody-ready", f"no region that exports {service.host} has a pod that is ready; try again")
+    return refuse("nobody-ready", f"no region that exports {service.host} has a ready pod; try again")
 
 
 def _table(settings: GatewaySettings, name: str, hosts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a region's gateway is told once, when it starts."""
+"""A region's gateway settings, fixed when it starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ READY_HOST = "ready.leeward"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayApp:
-    """One application: how its requests and its database's connections are told from those of others."""
+    """One application: how its requests and its database's connections are recognized."""
 
     name: App
     host: str
@@ -70,19 +70,19 @@ class GatewaySettings:
     services_port: int = SERVICES_PORT
     """Where this region's own pods ask for exported services. Users have no business there."""
     metrics_port: int = METRICS_PORT
-    """Where anybody may read whether it is ready, and its metrics; nothing else (``admin``)."""
+    """The public port for readiness and metrics; nothing else (``admin``)."""
     limits: Limits = Limits()
     access_log: bool = False
     """Log every request as a line of JSON on stdout."""
 
     @property
     def admin_socket(self) -> str:
-        """Where Envoy takes orders: in the directory that only the agent shares. 107 bytes at most."""
+        """The administration socket, in the directory that only the agent shares. 107 bytes at most."""
         return f"{self.config_dir}/{ADMIN_SOCKET}"
 
 
 def of_agent(settings: AgentSettings) -> GatewaySettings:
-    """Return what the gateway beside an agent is told."""
+    """Return the settings of the gateway next to an agent."""
     return GatewaySettings(
         region=settings.region,
         apps=tuple(

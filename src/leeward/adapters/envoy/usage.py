@@ -42,7 +42,7 @@ class _Cluster:
 
 
 def carried(settings: GatewaySettings, stats: Iterable[Mapping[str, Any]]) -> dict[App, Carried]:
-    """Return how each application's traffic is carried, as far as the statistics tell."""
+    """Return how each application's traffic is carried, as far as the statistics show."""
     values = {str(each["name"]): each["value"] for each in stats if "name" in each and "value" in each}
     return {app.name: _of(settings, app.name, values) for app in settings.apps}
 
@@ -60,7 +60,7 @@ def _of(settings: GatewaySettings, app: App, values: Mapping[str, Any]) -> Carri
     for region in settings.peers:
         # Its check is a request that the peer's gateway answers.
         if values.get(f"cluster.warm.{http_peer(region)}.{_HEALTHY}", 1) == 0:
-            broken.setdefault(region, f"no request arrives at the gateway of {region}")
+            broken.setdefault(region, f"the gateway of {region} does not receive requests")
     return Carried(broken, overflows, used)
 
 

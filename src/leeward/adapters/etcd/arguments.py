@@ -55,10 +55,10 @@ class Election:
 def election(max_rtt_s: float, rank: int, members: int) -> Election:
     """Return the timers of the ``rank``-th of ``members`` over links of at most ``max_rtt_s`` round trip.
 
-    After a leader's death a survivor waits 1 to 2 timeouts, drawn anew each time, asks for votes twice (pre-vote,
+    After a leader's death a survivor waits 1 to 2 timeouts, drawn again each time, asks for votes twice (pre-vote,
     vote) and commits: three round trips. Two survivors that start within half a round trip of each other split the
     vote and wait again, which costs far more than the wait itself; so the timeouts differ by rank. Rank 0 starts first
-    as a rule, and its elders seldom interrupt.
+    as a rule, and the other ranks seldom interrupt.
 
     Far below etcd's advice of ten round trips, and still safe: an early timeout only starts a pre-vote, which
     whoever hears the leader ignores. It must be short: elections that outlast a lease (8 round trips, at least
@@ -66,7 +66,7 @@ def election(max_rtt_s: float, rank: int, members: int) -> Election:
 
     Measured, SIGKILL of the leader to the next put, two survivors 200 ms apart, 24 kills each (min / median / max s):
     600, 500 and 400 ms by rank 1.29 / 1.66 / 3.79; 500 ms for all 1.35 / 1.45 / 5.91. With 8 kills each: 1000 ms for
-    all 1.80 / 1.92 / 5.62, 300 ms for all 1.20 / 2.79 / 4.09. No leader changed unasked, at any of these.
+    all 1.80 / 1.92 / 5.62, 300 ms for all 1.20 / 2.79 / 4.09. At none of these did the leader change without a fault.
     """
     shortest_s = max(ELECTION_MIN_S, ELECTION_ROUND_TRIPS * max_rtt_s)
     spread = ELECTION_SPREAD * rank / (members - 1) if members > 1 else 0.0

@@ -33,7 +33,7 @@ ETCDUTL_S = 60.0
 
 
 class BackupError(Exception):
-    """A file is not a whole backup, or cannot be restored; the text says why."""
+    """A file is not a complete backup, or cannot be restored; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ async def save(
 ) -> Backup:
     """Make a backup from one member, and check it; with ``etcdutl`` by etcd's own tool, too.
 
-    Raises QuorumUnavailableError, BackupError, OSError. A file appears under its final name when it was checked.
+    Raises QuorumUnavailableError, BackupError, OSError. A file appears under its final name only after it was checked.
     """
     status = await gateway.post_to(endpoint, "/v3/maintenance/status", {}, timeout_s=timeout_s)
     revision = int(status["header"]["revision"])
@@ -73,10 +73,10 @@ async def save(
         if etcdutl is not None:
             found = await revision_of(partial, etcdutl=etcdutl)
             if found < revision:
-                raise BackupError(f"{path.name} is of revision {found}, and the store was at {revision}")
+                raise BackupError(f"{path.name} is at revision {found}, but the store was at {revision}")
         await asyncio.to_thread(_publish, partial, path)
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise QuorumUnavailableError(f"{endpoint.url}: the backup broke off: {error!r}") from error
+        raise QuorumUnavailableError(f"{endpoint.url}: the backup was interrupted: {error!r}") from error
     finally:
         partial.unlink(missing_ok=True)
     return Backup(path, float(int(unix_s)), revision, path.stat().st_size)
@@ -94,7 +94,7 @@ async def _stream(gateway: Gateway, endpoint: Endpoint, path: Path) -> None:
                         raise QuorumUnavailableError(f"{endpoint.url}: {message['error'].get('message')}")
                     file.write(base64.b64decode(message["result"].get("blob", "")))
         file.flush()
-        # A disk may take long for it, and whoever calls has heartbeats to send.
+        # This may take long on a slow disk, and the calling process has heartbeats to send.
         await asyncio.to_thread(os.fsync, file.fileno())
 
 
@@ -111,7 +111,7 @@ def check(path: Path) -> None:
     """Raise BackupError unless the file is whole: its last 32 bytes are the SHA-256 of the rest."""
     size = path.stat().st_size
     if size <= CHECKSUM_BYTES or size % PAGE_BYTES != CHECKSUM_BYTES:
-        raise BackupError(f"{path} is not a whole backup of etcd: it has {size} bytes")
+        raise BackupError(f"{path} is not a complete etcd backup: it has {size} bytes")
     digest, left = hashlib.sha256(), size - CHECKSUM_BYTES
     with path.open("rb") as file:
         while left:
@@ -129,7 +129,7 @@ async def revision_of(path: Path, *, etcdutl: Path) -> int:
         # It may print warnings first.
         return int(json.loads(output.strip().splitlines()[-1])["revision"])
     except (ValueError, KeyError, IndexError) as error:
-        raise BackupError(f"etcdutl says of {path}: {output[-500:]!r}") from error
+        raise BackupError(f"unexpected output of etcdutl for {path}: {output[-500:]!r}") from error
 
 
 def newest_checked(directory: Path) -> tuple[Backup | None, tuple[BackupError, ...]]:
@@ -159,7 +159,7 @@ def kept(directory: Path) -> list[Backup]:
 
 
 def prune(directory: Path, keep: int) -> None:
-    """Remove the oldest backups until ``keep`` are left, and what a backup left that was killed."""
+    """Remove the oldest backups until ``keep`` are left, and leftovers of an interrupted backup."""
     for partial in directory.glob("*.partial"):
         partial.unlink(missing_ok=True)
     for backup in kept(directory)[:-keep]:
@@ -204,5 +204,5 @@ async def _etcdutl(etcdutl: Path, backup: Path, arguments: Sequence[str], done: 
             await process.wait()
     text = output.decode(errors="replace")
     if process.returncode:
-        raise BackupError(f"{backup} was not {done}: etcdutl says: {text.strip()[-500:]}")
+        raise BackupError(f"{backup} was not {done}: etcdutl reported: {text.strip()[-500:]}")
     return text

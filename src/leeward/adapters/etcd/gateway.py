@@ -1,6 +1,6 @@
 """Requests to etcd members over mutual TLS: deadlines, and a fallback when the local member is gone.
 
-Always true: a request that may have reached a member is never sent again; whoever sent it decides.
+Always true: a request that may have reached a member is never sent again; the caller decides.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ class Gateway:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise QuorumUnavailableError(f"{endpoint.url}{path}: {error!r}") from error
         if not isinstance(reply, dict):
-            raise QuorumUnavailableError(f"{endpoint.url}{path}: the answer is no object")
+            raise QuorumUnavailableError(f"{endpoint.url}{path}: the answer is not an object")
         if "error" in reply:
             message = f"{endpoint.url}{path}: {reply.get('message', reply['error'])}"
             if reply.get("code") == INVALID_ARGUMENT:
@@ -115,7 +115,7 @@ class Gateway:
         async with self._session.post(
             endpoint.url + path,
             json=body,
-            # Without it a member that lost the majority keeps a watch open and says nothing.
+            # Without it a member that lost the majority keeps a watch open and stays silent.
             headers={"Grpc-Metadata-hasleader": "true"},
             ssl=self._context(),
             server_hostname=endpoint.server_name,

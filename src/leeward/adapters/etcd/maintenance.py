@@ -20,7 +20,7 @@ COMPACTED = "required revision has been compacted"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One member, as it says."""
+    """One member's state, as it reports it."""
 
     revision: int
     leads: bool
@@ -31,7 +31,7 @@ class Measured:
 
 
 class Maintenance:
-    """One member, over connections of its own: a backup holds up no heartbeat. ``maintain`` makes one.
+    """One member, over connections of its own: a backup does not delay heartbeats. ``maintain`` makes one.
 
     Every method may raise QuorumUnavailableError.
     """
@@ -74,7 +74,7 @@ class Maintenance:
         )
 
     async def compact(self, revision: int, *, timeout_s: float) -> None:
-        """Forget the history before a revision, in every member; return when its pages are free."""
+        """Compact the history before a revision, in every member; return when its pages are free."""
         body = {"revision": str(revision), "physical": True}
         try:
             await self._gateway.post_to(self._endpoint, "/v3/kv/compaction", body, timeout_s=timeout_s)

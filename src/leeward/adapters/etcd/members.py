@@ -15,7 +15,7 @@ PAUSE_S = 0.2
 async def readd_member(
     survivors: Sequence[Endpoint], identity_dir: Path, *, name: str, peer_url: str, timeout_s: float
 ) -> dict[str, str]:
-    """Remove the member ``name`` and add it anew; return peer URL by name for its ``--initial-cluster``.
+    """Remove the member ``name`` and add it again; return peer URL by name for its ``--initial-cluster``.
 
     Then start it with an empty data directory and ``joining=True``. May be repeated: a member that was added
     and has not started yet is left alone. Raises QuorumUnavailableError when it is not done in time.

@@ -3,9 +3,9 @@
 Always true: a watch delivers a revision whole, once, and in order, whichever members it was read from;
 it resumes after the last revision delivered. A transaction is sent at most once.
 
-Two habits of etcd that callers feel: a member without a leader does not refuse a transaction but holds
+Two properties of etcd that callers notice: a member without a leader does not refuse a transaction but holds
 it until there is one, and a transaction forwarded to a leader that dies is never answered. Both end with
-QuorumUnavailableError at the deadline; short deadlines and repetition are the cure.
+QuorumUnavailableError at the deadline; callers need short deadlines and retries.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from leeward.ports.quorum import (
 )
 
 SILENCE_S = 4 * PROGRESS_S
-"""A watch that says nothing for so long is dead: members report progress every PROGRESS_S."""
+"""A watch that is silent for so long is dead: members report progress every PROGRESS_S."""
 
 RESUME_PAUSES_S = (0.0, 0.05, 0.1, 0.2)
 """Pauses before a broken watch tries again; the last repeats."""
@@ -79,7 +79,7 @@ class EtcdQuorum:
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[Change]:
         """Yield every revision after ``after`` that touches the prefix, in order, each exactly once.
 
-        An empty change says that everything up to its revision has been seen. It comes about every
+        An empty change means that everything up to its revision has been delivered. It comes about every
         PROGRESS_S while the member is alive, and, when the member loses the majority, for up to three
         election timeouts more. Tries the members in turn for ever; raises only CompactedError, and
         StoreReplacedError when the members are of another cluster than the last snapshot, or of an older state.
@@ -121,8 +121,8 @@ class EtcdQuorum:
     async def _compare(self, header: Header, prefix: str, seen: int) -> None:
         """Raise StoreReplacedError unless a member that was just reached goes on with the history seen so far.
 
-        Members start again when their store is restored, so no watch lives through that. Who the member is of says
-        its cluster's identity. A revision that is too old may only mean that this member lags behind: then the leader
+        Members start again when their store is restored, so no watch lives through that. The answer carries the
+        cluster's identity. A revision that is too old may only mean that this member lags behind: then the leader
         is asked.
         """
         if self._cluster is not None and header.cluster != self._cluster:
@@ -141,7 +141,7 @@ class EtcdQuorum:
     async def move_leader(self, to: str, *, timeout_s: float) -> None:
         """Ask the local member to hand over leadership; nothing happens when it does not lead.
 
-        ValueError: ``to`` is no member.
+        ValueError: ``to`` is not a member.
         """
         names, local, leader = await self._members(timeout_s)
         target = next((member for member, name in names.items() if name == to), None)
@@ -178,7 +178,7 @@ class EtcdQuorum:
 
 @asynccontextmanager
 async def connect(endpoints: Sequence[Endpoint], identity_dir: Path) -> AsyncIterator[EtcdQuorum]:
-    """Talk to the local member (the first endpoint) and, when it takes no connection, to the others.
+    """Use the local member (the first endpoint) and, when it accepts no connection, the others.
 
     ``identity_dir`` holds ca.crt, tls.crt and tls.key; what is renewed there is used for new connections.
     """

@@ -1,9 +1,9 @@
 """Give a backup a new generation before any agent sees what is restored from it.
 
 etcd's tools cannot write a key into a backup, and a restored store that agents reach before it has a new generation
-looks like the past they remember. So the backup is restored into a member of its own on loopback, which no agent
-knows; the generation and a record of the restore are written there; and what that member holds is the backup that
-every region is restored from.
+looks to them like an older state of the same store. So the backup is restored into a separate member on loopback,
+which no agent knows; the generation and a record of the restore are written there; and that member's data is the
+backup that every region is restored from.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ READY_S = 60.0
 POLL_S = 0.1
 CALL_S = 10.0
 PORTS = range(20_000, 32_000)
-"""For the member. The kernel deals none of these, so no program gets one by chance before the member starts."""
+"""For the member. Outside the kernel's ephemeral range, so no program gets one by chance before the member starts."""
 
 
 async def mark(

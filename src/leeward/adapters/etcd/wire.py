@@ -9,7 +9,7 @@ from typing import Any
 from leeward.ports.quorum import Change, Compare, Delete, Entry, Outcome, Put, Snapshot
 
 PROGRESS_S = 0.5
-"""How often a member tells an idle watch that it is alive and how far it got."""
+"""How often a member reports progress to an idle watch."""
 INVALID_ARGUMENT = 3
 """gRPC's code for a request that can never succeed."""
 
@@ -105,7 +105,7 @@ def header_of(reply: Mapping[str, Any]) -> Header:
 
 
 def created_of(line: bytes) -> Header | None:
-    """Return the header of a watch's first response, which says that it was created; None of any other."""
+    """Return the header of a watch's first response, which confirms that it was created; None for any other."""
     result = json.loads(line).get("result", {})
     return header_of(result) if result.get("created") and not result.get("canceled") else None
 

@@ -237,7 +237,7 @@ class KubernetesCluster:
                     found = Resource(group, version, row["name"], row["kind"], namespaced=row["namespaced"])
                     self._kinds[api_version, found.kind] = found
         if (api_version, kind) not in self._kinds:
-            raise NotFoundError(f"the API server knows no kind {kind} in {api_version}")
+            raise NotFoundError(f"the API server does not know the kind {kind} in {api_version}")
         return self._kinds[api_version, kind]
 
 

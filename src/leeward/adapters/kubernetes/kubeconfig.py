@@ -1,6 +1,6 @@
-"""A person's way into a cluster, as kubectl finds it: kubeconfig files, contexts, credential plugins.
+"""How a user connects to a cluster, as with kubectl: kubeconfig files, contexts, credential plugins.
 
-``--kubeconfig`` alone, else the files that KUBECONFIG lists, merged, else ``~/.kube/config``. Where several files say
+``--kubeconfig`` alone, else the files that KUBECONFIG lists, merged, else ``~/.kube/config``. Where several files set
 the same thing, the first one counts.
 """
 
@@ -39,14 +39,14 @@ class Kubeconfig:
 
 
 def read(given: Path | None, environment: Mapping[str, str]) -> Kubeconfig:
-    """Return what the files say. Raises ProblemsError where there is none, or one cannot be read."""
+    """Return the merged files. Raises ProblemsError when no file exists, or one cannot be read."""
     files = _files(given, environment)
     found: dict[str, dict[str, tuple[Entry, Path]]] = {"contexts": {}, "clusters": {}, "users": {}}
     # Of several files some may be missing, as with kubectl; one alone must be there.
     there = [file for file in files if file.exists()]
     where = ", ".join(map(str, there or files))
     if not there:
-        raise _failed("no-kubeconfig", where, "there is no kubeconfig", "no such file", "name one: --kubeconfig FILE")
+        raise _failed("no-kubeconfig", where, "no kubeconfig was found", "no such file", "name one: --kubeconfig FILE")
     for file in there:
         for kind, entries in found.items():
             for entry in _document(file).get(kind) or ():
@@ -59,7 +59,7 @@ def read(given: Path | None, environment: Mapping[str, str]) -> Kubeconfig:
 def connection(config: Kubeconfig, context: str) -> Iterator[Connection]:
     """Yield the connection of a context. Keys that a file holds inline are on disk, for us alone, until the block ends.
 
-    Raises ProblemsError for a context there is not, or one that leads nowhere.
+    Raises ProblemsError for an unknown context, or one without a usable server.
     """
     entry, _ = _named(config, "context", context, config.contexts)
     cluster, beside = _named(config, "cluster", str(entry.get("cluster")), config.clusters)
@@ -78,9 +78,9 @@ def connection(config: Kubeconfig, context: str) -> Iterator[Connection]:
         raise _failed(
             "kubeconfig-unsupported",
             config.where,
-            f"context {context} leads through a proxy",
-            "Leeward speaks to API servers directly",
-            "leave proxy-url out, and open a tunnel if need be",
+            f"context {context} uses a proxy",
+            "Leeward connects to API servers directly only",
+            "remove proxy-url; open a tunnel if you need one",
         )
     with TemporaryDirectory(prefix="leeward-") as directory:
         private = Path(directory)
@@ -110,7 +110,7 @@ def _document(file: Path) -> Entry:
     try:
         data = yaml.safe_load(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        # The parser's words may quote the file, and the file holds keys.
+        # The parser's message may quote the file, and the file holds keys.
         why = error.strerror if isinstance(error, OSError) else "it is not YAML"
         raise _failed("kubeconfig-unreadable", str(file), "the kubeconfig cannot be read", str(why)) from None
     if not isinstance(data, dict) or not all(
@@ -118,7 +118,7 @@ def _document(file: Path) -> Entry:
         for kind in ("contexts", "clusters", "users")
         for entry in data.get(kind) or ()
     ):
-        raise _failed("kubeconfig-unreadable", str(file), "the kubeconfig cannot be read", "it is no kubeconfig")
+        raise _failed("kubeconfig-unreadable", str(file), "the kubeconfig cannot be read", "it is not a kubeconfig")
     return data
 
 
@@ -127,7 +127,7 @@ def _named(config: Kubeconfig, kind: str, name: str, entries: Mapping[str, tuple
         return entries[name]
     hint = suggestion(name, list(entries)) if entries else "let your provider's tool write one"
     fix = f"{hint}; or name one: --context CONTEXT, or context: in the Fleet's cluster" if kind == "context" else hint
-    known = f"it has {', '.join(entries)}" if entries else "it has none"
+    known = f"it has {', '.join(entries)}" if entries else "it has no entries of that kind"
     raise _failed(f"unknown-{kind}", config.where, f"the kubeconfig has no {kind} {name}", known, fix)
 
 
@@ -147,23 +147,23 @@ def _file(entry: Entry, key: str, beside: Path, private: Path) -> Path | None:
 
 
 def _from_plugin(config: Kubeconfig, context: str, wanted: Entry, cluster: Entry) -> Entry:
-    """Return what a credential plugin says, as a user's entry. It inherits the environment, as with kubectl."""
+    """Return a credential plugin's output as a user's entry. It inherits the environment, as with kubectl."""
     about: dict[str, Any] = {"interactive": False}
     if wanted.get("provideClusterInfo"):
         about["cluster"] = {key: cluster[key] for key in ("server", "certificate-authority-data") if key in cluster}
     version = str(wanted.get("apiVersion", "client.authentication.k8s.io/v1"))
-    told = {"apiVersion": version, "kind": "ExecCredential", "spec": about}
+    exec_info = {"apiVersion": version, "kind": "ExecCredential", "spec": about}
     command = [str(wanted.get("command")), *map(str, wanted.get("args") or ())]
     added = {str(each["name"]): str(each["value"]) for each in wanted.get("env") or ()}
 
     def failed(why: str) -> ProblemsError:
-        what = f"the credential plugin {command[0]} of context {context} gave no credentials"
+        what = f"the credential plugin {command[0]} of context {context} returned no credentials"
         return _failed("no-credentials", config.where, what, why, f"run it by hand: {' '.join(command)}")
 
     try:
         ran = subprocess.run(
             command,
-            env={**os.environ, **added, "KUBERNETES_EXEC_INFO": json.dumps(told)},
+            env={**os.environ, **added, "KUBERNETES_EXEC_INFO": json.dumps(exec_info)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -175,11 +175,11 @@ def _from_plugin(config: Kubeconfig, context: str, wanted: Entry, cluster: Entry
     except subprocess.TimeoutExpired:
         raise failed(f"it did not answer within {PLUGIN_S:g} s") from None
     if ran.returncode != 0:
-        raise failed(f"it ended with status {ran.returncode}; its own words are above")
+        raise failed(f"it ended with status {ran.returncode}; its error output is above")
     try:
         status = json.loads(ran.stdout)["status"]
     except (ValueError, KeyError, TypeError):
-        raise failed("what it printed is no ExecCredential") from None
+        raise failed("its output is not an ExecCredential") from None
     keys = {"clientCertificateData": "client-certificate-data", "clientKeyData": "client-key-data"}
     return {
         **({"token": status["token"]} if "token" in status else {}),

@@ -28,9 +28,9 @@ class Review:
 
     item: KubeObject
     live: KubeObject | None
-    """None: it is not there."""
+    """None: it does not exist."""
     after: KubeObject | None = None
-    """None: the server could not say, since the namespace is not there yet; or it refuses."""
+    """None: unknown, since the namespace does not exist yet; or the server refuses."""
     refusal: str | None = None
 
 
@@ -64,7 +64,7 @@ class Reviewer(KubernetesCluster):
         return await _together(self._review(item, manager, timeout_s) for item in items)
 
     async def labelled(self, selector: str, *, timeout_s: float) -> Found:
-        """Return the objects that bear a label and that somebody applied: not what controllers made of them."""
+        """Return the objects that bear a label and were applied: not what controllers made of them."""
         served, hidden = await self._served(timeout_s)
         answers = await _together(self._list(resource, selector, timeout_s) for resource in served)
         return Found(

@@ -32,13 +32,13 @@ class Connection:
     """None: the system's authorities."""
     token_file: Path | None = None
     token: str | None = field(default=None, repr=False)
-    """A token as it is, where there is no file."""
+    """The token itself, instead of a file."""
     certificate_file: Path | None = None
     key_file: Path | None = None
     server_name: str | None = None
     """The name to verify when it is not the host of the URL."""
     verified: bool = True
-    """Whether the server's certificate is verified. False only for whoever asks for it in a kubeconfig."""
+    """Whether the server's certificate is verified. False only when a kubeconfig asks for it."""
 
 
 class Transport:

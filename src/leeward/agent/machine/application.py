@@ -26,7 +26,7 @@ from leeward.ports.gateway import Address, Carried
 # One point every so often is enough to tell a lag in tenths of a second.
 LAG_RESOLUTION_S = 0.1
 LAG_HISTORY = 300
-# An API server that does not answer says nothing about pods; a region that begins without one has none.
+# Without an answer of the API server nothing is known about pods; a region that starts so counts as having none.
 PODS_UNSEEN_S = 10.0
 
 
@@ -42,7 +42,7 @@ class Application:
     pods_seen: bool = False
     """This agent has looked at the pods."""
     pods_before: int = 0
-    """How many were ready by the word of the agent before this one,"""
+    """How many were ready according to the agent before this one,"""
     pods_before_until_s: float = 0.0
     """which stands until then, unless this agent has looked."""
     patient_until_s: float = 0.0
@@ -117,18 +117,18 @@ class Application:
         self.carried = carried
 
     def begin(self, before: InstanceReport | None, patience_s: float, now_s: float) -> None:
-        """Take over from the agent before this one: what its last heartbeat said, if there was one."""
+        """Take over from the agent before this one: what its last heartbeat stated, if there was one."""
         self.pods_before = before.pods_ready if before is not None else 0
         self.pods_before_until_s = now_s + PODS_UNSEEN_S
         self.patient_until_s = now_s + patience_s
         self.follow_lease(before.lease_s if before is not None else 0.0, now_s)
 
     def pods_ready(self, now_s: float) -> int:
-        """Return how many pods are ready. An agent that starts must not say "none" before it has looked."""
+        """Return how many pods are ready. An agent that starts must not report "none" before it has looked."""
         return self.pods_before if not self.pods_seen and now_s < self.pods_before_until_s else len(self.pods)
 
     def follow_wal(self, standby: Region, primary: Region | None, report: InstanceReport, now_s: float) -> None:
-        """Note by a standby's heartbeat that WAL arrived; one that streams from others says nothing."""
+        """Note by a standby's heartbeat that WAL arrived; one that streams from others proves nothing."""
         if report.role is not Role.STANDBY or report.upstream != primary or report.wal is None:
             self.wal_arrived.pop(standby, None)
             return
@@ -147,7 +147,7 @@ class Application:
         return max(self.settings.lease_s, before_s)
 
     def report(self, now_s: float) -> InstanceReport:
-        """Return what the region's heartbeat says of it."""
+        """Return what the region's heartbeat reports about it."""
         status, wanted, pods = self.instance, self.settings.pods_wanted, self.pods_ready(now_s)
         lease_s = self.lease_stated_s(now_s)
         if status is None:
@@ -201,7 +201,7 @@ class Application:
         return now_s - since_s
 
     def follow_progress(self, region: Region, epoch: int, stored: ProgressRecord | None, spacing_s: float) -> None:
-        """Take what this region's primary said last into the record, which goes on from the store's.
+        """Take this region's primary's last report into the record, which goes on from the store's.
 
         Also before it is promoted: so the record has what it held when its epoch began.
         """

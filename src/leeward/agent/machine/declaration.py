@@ -1,7 +1,7 @@
 """What this region's files name as data regions, for the other agents; and what a majority of the regions name.
 
 Always true: what is in the store is what an agent of that region read last. It outlives the agent, so a region that is
-lost still counts with its last word.
+lost still counts with its last declaration.
 """
 
 from leeward.agent.machine.outbox import RETRY_S, Outbox
@@ -36,7 +36,7 @@ class Declaration:
         self._writing = self._out.transact((), (self._put,))
 
     def ended(self, transaction: int) -> None:
-        """Take in that a transaction has ended, whosever it was."""
+        """Take in that a transaction has ended, whichever part sent it."""
         if transaction == self._writing:
             self._writing = None
             # The watch brings what was written a moment later.

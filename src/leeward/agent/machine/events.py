@@ -21,7 +21,7 @@ class SnapshotTaken:
 
     snapshot: Snapshot
     replaced: str | None = None
-    """Why the store is another one than before, as far as the connection to it can tell."""
+    """Why the store is not the same as before, as far as the connection to it shows."""
 
 
 @fast_frozen
@@ -77,7 +77,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class PromiseReceived:
-    """Another agent told us its replica's promise directly; the store will say the same."""
+    """Another agent sent its replica's promise directly; the store will have the same one."""
 
     promise: Promise
 
@@ -92,7 +92,7 @@ class PodsChanged:
 
 @dataclass(frozen=True, slots=True)
 class RoutesApplied:
-    """The gateway was told its routes."""
+    """The gateway received its routes."""
 
     number: int
 
@@ -121,7 +121,7 @@ class StoreMembersSeen:
 
 @dataclass(frozen=True, slots=True)
 class LeaderSeen:
-    """Who leads the quorum store, as the local member says."""
+    """Who leads the quorum store, as the local member reports."""
 
     leader: Region | None
 
@@ -160,7 +160,7 @@ class ModeRequested:
 
 @dataclass(frozen=True, slots=True)
 class PauseRequested:
-    """An operator forbids automatic failover, or allows it again."""
+    """An operator pauses automatic failover, or resumes it."""
 
     request: str
     app: App

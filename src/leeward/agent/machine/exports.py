@@ -1,6 +1,6 @@
-"""Services exported by the regions' clusters: what a region tells the others, and where its gateway leads. Pure.
+"""Services exported by the regions' clusters: what a region publishes, and where its gateway routes. Pure.
 
-Always true: requests are led only to regions that say themselves that they export the service and have a ready pod.
+Always true: requests are routed only to regions that report that they export the service and have a ready pod.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +37,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """All that a region exports, as it tells the others."""
+    """All that a region exports, as it publishes it to the others."""
 
     services: tuple[Offer, ...] = ()
 
@@ -53,29 +53,31 @@ class Condition:
 
 
 Own = Mapping[Name, tuple[Address, ...] | None]
-"""What this region exports and which pods are ready; None: there is no such Service."""
-Told = Mapping[Region, Offers]
-"""What each region said last."""
+"""What this region exports and which pods are ready; None: the Service does not exist."""
+Offered = Mapping[Region, Offers]
+"""What each region last published."""
 
 
 def is_of_a_service(name: str) -> bool:
-    """Return whether a Service can bear the name. What else an export may be called would be no host, nor a file."""
+    """Return whether a Service can bear the name. Other names of exports would not be valid as host or file names."""
     return len(name) <= SERVICE_NAME_MAX and "." not in name
 
 
 def offers(own: Own) -> Offers:
-    """Return what to tell the others."""
+    """Return what to publish to the others."""
     return Offers(tuple(Offer(name, bool(own[name])) for name in sorted(own)))
 
 
-def led(own: Own, told: Told, nearest: Collection[Region], fit: Collection[Region]) -> tuple[Exported, ...]:
+def routes_for(
+    own: Own, offered: Offered, nearest: Collection[Region], fit: Collection[Region]
+) -> tuple[Exported, ...]:
     """Return how the gateway is to treat every exported service.
 
     ``nearest`` are the other regions, in order; ``fit`` those that look healthy. When none of those has it, one that
     was out and is not yet trusted again is better than none.
     """
-    abroad = {region: _ready(told[region]) for region in nearest if region in told}
-    names = {*own, *(offer.service for region in abroad for offer in told[region].services)}
+    abroad = {region: _ready(offered[region]) for region in nearest if region in offered}
+    names = {*own, *(offer.service for region in abroad for offer in offered[region].services)}
     return tuple(
         Exported(
             name.name,
@@ -87,36 +89,36 @@ def led(own: Own, told: Told, nearest: Collection[Region], fit: Collection[Regio
     )
 
 
-def exporters(name: Name, me: Region, own: Own, told: Told) -> tuple[Region, ...]:
+def exporters(name: Name, me: Region, own: Own, offered: Offered) -> tuple[Region, ...]:
     """Return the regions that export a service, by name, whether or not a pod is ready there."""
-    others = {region for region, its in told.items() if any(offer.service == name for offer in its.services)}
+    others = {region for region, its in offered.items() if any(offer.service == name for offer in its.services)}
     return tuple(sorted((others - {me}) | ({me} if name in own else set())))
 
 
 def of_export(name: Name, own: Own) -> tuple[Condition, ...]:
-    """Return what a ServiceExport's status is to say."""
+    """Return what a ServiceExport's status should show."""
     pods = own[name]
     if pods is None:
-        message = f"there is no Service {name.name} with endpoints in {name.namespace}"
+        message = f"no Service {name.name} with endpoints in {name.namespace}"
         return (Condition("Valid", False, "NoService", message), Condition("Ready", False, "Pending", message))
-    message = f"gateways of every region lead {name.host} here: {len(pods)} ready"
+    message = f"gateways of every region route {name.host} here: {len(pods)} pods ready"
     return (Condition("Valid", True, "Valid", f"{name.host}"), Condition("Ready", True, "Exported", message))
 
 
 def of_import(name: Name, regions: Collection[Region]) -> Condition:
-    """Return what a ServiceImport's status is to say, with those regions exporting it."""
+    """Return what a ServiceImport's status should show, with those regions exporting it."""
     if not regions:
         return Condition("Ready", False, "Pending", f"no region exports {name.host}")
-    return Condition("Ready", True, "Ready", f"the gateway here leads {name.host} to {', '.join(regions)}")
+    return Condition("Ready", True, "Ready", f"the gateway here routes {name.host} to {', '.join(regions)}")
 
 
 def status(item: KubeObject, conditions: Collection[Condition], at: str) -> list[dict[str, object]] | None:
     """Return all of an object's conditions with these among them; None when they are there already.
 
-    What other controllers say of other things stays, and of the same thing if it comes to the same.
+    Conditions of other controllers stay, also one of the same type if its status is the same.
     """
     present = {each["type"]: each for each in item.get("status", {}).get("conditions") or ()}
-    changed = [each for each in conditions if not _said(present.get(each.kind), each)]
+    changed = [each for each in conditions if not _reported(present.get(each.kind), each)]
     if not changed:
         return None
     for each in changed:
@@ -141,7 +143,7 @@ def _ready(offers: Offers) -> frozenset[Name]:
     return frozenset(offer.service for offer in offers.services if offer.ready)
 
 
-def _said(present: dict[str, object] | None, wanted: Condition) -> bool:
+def _reported(present: dict[str, object] | None, wanted: Condition) -> bool:
     if present is None:
         return False
     same = present.get("status") == ("True" if wanted.holds else "False")

@@ -70,7 +70,7 @@ class Generations:
             self._out.actions.append(do.ReadStore())
 
     def renew(self, because: str | None = None) -> None:
-        """Ask for a new generation, because the store went back or a decision says so."""
+        """Ask for a new generation, because the store went back or a decision requires it."""
         because = because or self._replaced
         if because is None or self._renewing is not None:
             return
@@ -89,7 +89,7 @@ class Generations:
         )
 
     def ended(self, transaction: int, outcome: Outcome | None) -> None:
-        """Take in how a transaction ended, whosever it was."""
+        """Take in how a transaction ended, whichever part sent it."""
         if transaction == self._renewing:
             self._renewing = None
             self._renew_after_s = self._out.now_s + RETRY_S

@@ -92,7 +92,7 @@ class Heartbeats:
         return transaction in self._beats
 
     def ended(self, transaction: int) -> float | None:
-        """Return when a heartbeat that has ended was sent (the boot clock); None if it was none."""
+        """Return when a heartbeat that has ended was sent (the boot clock); None if it was not a heartbeat."""
         return self._beats.pop(transaction, None)
 
     @property

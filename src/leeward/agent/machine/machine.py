@@ -138,8 +138,8 @@ class Machine:
             return self._serves
         return Vantage(False, f"{self.me} has no lease: it cannot reach the quorum")
 
-    def view(self, app: Application) -> View:
-        """Return what is known of an application now: the input of every decision about it."""
+    def view(self, app: Application, now_s: float) -> View:
+        """Return what is known of an application at a time: the input of every decision about it."""
         stored = self.store.topologies.get(app.settings.name)
         topology = stored.topology if stored is not None else None
         epoch = topology.epoch if topology is not None else 0
@@ -157,7 +157,7 @@ class Machine:
             last = self.store.seen_under.get((topology.deposed, topology.deposed_fence))
             deposed_seen_at_s = min(last.at_s, stored.seen_at_s) if last is not None else stored.seen_at_s
             deposed_lease_s = lease.stated_s(last.heartbeat, topology.app) if last is not None else 0.0
-        now_s, recorded = self._out.now_s, self.store.progress.get(app.settings.name)
+        recorded = self.store.progress.get(app.settings.name)
         return View(
             now_s=now_s,
             me=self.me,
@@ -361,7 +361,7 @@ class Machine:
         if app is None:
             self._out.actions.append(do.Reply(request.request, False, f"there is no application {request.app}"))
             return
-        answer = requests.answer(self.view(app), request)
+        answer = requests.answer(self.view(app, self._out.now_s), request)
         if isinstance(answer, Propose) and request.asked is not None:
             accepted, _ = self.store.accepted.get(request.app, (Accepted(), 0))
             since_unix_s = self.store.generation_at_unix_s
@@ -409,7 +409,7 @@ class Machine:
             phase=topology.phase if topology is not None else None,
             now_s=now_s,
         )
-        view = self.view(app)
+        view = self.view(app, self._out.now_s)
         decision = failover.decide(view)
         if decision.because != app.because:
             # Logged once while only the seconds in it change.

@@ -1,7 +1,7 @@
-"""What an agent tells its own instance: its order, and for how long it may write.
+"""What an agent sends to its own instance: its order, and how long it may write.
 
-Always true: a lease is fed only to an instance that accepted an order as primary of the epoch in force, while nothing
-says that the store went back, and only as far as a heartbeat that committed allows.
+Always true: a lease is extended only for an instance that accepted an order as primary of the epoch in force, while
+nothing indicates that the store went back, and only as far as a heartbeat that committed allows.
 """
 
 from leeward.agent.machine import actions as do
@@ -13,7 +13,7 @@ from leeward.core.view import View
 
 
 def order(app: Application, view: View, out: Outbox) -> None:
-    """Order the instance to be what the topology says, unless it is, or was told so."""
+    """Order the instance to be what the topology requires, unless it is already or the order was sent."""
     wanted = replication.order(view)
     if wanted is None or app.instance is None or app.ordering is not None or app.instance.order == wanted:
         return

@@ -9,7 +9,7 @@ from leeward.core.values import App, Record
 from leeward.ports.quorum import Compare, Delete, Put
 
 NEVER_S = float("inf")
-# After a transaction without an answer, and after an order the instance did not take.
+# After a transaction without an answer, and after an order that the instance rejected.
 RETRY_S = 0.1
 
 

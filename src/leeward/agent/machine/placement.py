@@ -14,7 +14,7 @@ HOLD_DOWN_S = 3.0
 
 
 class Placement:
-    """Hands the leadership over when another region should have it (``core.leadership`` says why)."""
+    """Hands the leadership over when another region should have it (``core.leadership`` explains why)."""
 
     def __init__(self, settings: AgentSettings, store: StoreCopy, out: Outbox) -> None:
         self.leader: Region | None = None

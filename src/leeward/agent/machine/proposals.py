@@ -91,7 +91,7 @@ class Proposals:
         return Compare(keys.generation(self._fleet), self._store.generation_revision)
 
     def _give_promise(self, app: Application, given: GivePromise) -> None:
-        # Our own word counts for us at once, and for others when they hear it: it is on our instance's disk.
+        # Our own promise counts for us at once, and for others when they receive it: it is on our instance's disk.
         app.direct_promises[self._me] = given.promise
         self._out.actions.extend(do.SendPromise(region, given.promise) for region in self._nearest)
 

@@ -1,4 +1,4 @@
-"""Which events may change a decision. Most say that all is as it was, several times per second and region.
+"""Which events may change a decision. Most report no change, several times per second and region.
 
 Always true: only while every application is steady, its primary was heard lately and holds its lease is anything
 passed over, and never for longer than until the next heartbeat, when everything is judged again.
@@ -36,7 +36,7 @@ def _steady(
 
 
 def is_news(before: Seen | None, after: Seen | None, timers: Timers) -> bool:
-    """Whether a heartbeat says anything but that its region goes on as before."""
+    """Whether a heartbeat reports anything but that its region goes on as before."""
     if before is None or after is None:
         return before is not after
     one, other = before.heartbeat, after.heartbeat

@@ -1,6 +1,6 @@
 """What a removed application leaves in the quorum store, taken away once no region's files name it.
 
-Its last epoch stays: volumes outlive the application, and whoever names it again must open a later one.
+Its last epoch stays: volumes outlive the application, and when it is added again, a later epoch must open.
 
 Always true: nothing is removed while one region's files name the application, or while one region's word is unknown,
 and nothing before a grace period in which a mistake in the files can be undone. Data volumes are never touched.
@@ -48,7 +48,7 @@ class Removal:
             self._out.wake_by(at_s)
 
     def ended(self, transaction: int) -> None:
-        """Take in that a transaction has ended, whosever it was."""
+        """Take in that a transaction has ended, whichever part sent it."""
         if transaction == self._removing:
             self._removing = None
             self._retry_at_s = self._out.now_s + RETRY_S

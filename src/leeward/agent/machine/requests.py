@@ -1,4 +1,4 @@
-"""Answer operators' requests: a proposal, or a refusal that says why. Pure."""
+"""Answer operators' requests: a proposal, or a refusal with its reason. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -65,7 +65,7 @@ def _failover(view: View, topology: Topology, request: FailoverRequested) -> Pro
     refused = election.unfit(view, topology, request.to)
     if refused is not None:
         return Answer(False, refused)
-    because = f"an operator gave {topology.primary or topology.deposed} up for {request.to}"
+    because = f"an operator requested a failover from {topology.primary or topology.deposed} to {request.to}"
     if request.dry_run:
         return Answer(True, f"would depose {topology.primary or topology.deposed} and elect {request.to}")
     if topology.phase is Phase.ELECTING:

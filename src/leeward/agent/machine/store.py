@@ -162,7 +162,7 @@ class StoreCopy:
         self.revision, self.heard_at_s = snapshot.revision, now_s
 
     def newer_than(self, snapshot: Snapshot) -> str | None:
-        """Return a key that this copy has seen at a later revision than the snapshot; None: there is none."""
+        """Return a key that this copy has seen at a later revision than the snapshot; None without one."""
         entries = snapshot.entries
         return next((k for k, at in self.revisions.items() if k not in entries or entries[k].revision < at), None)
 
@@ -202,7 +202,7 @@ class StoreCopy:
                     self._set_of_region(Region(name), what, key, value, revision)
                 case ["apps", name, *what]:
                     self._set_of_app(App(name), what, value, revision, now_s)
-                # One that is told again is the same one.
+                # A repeated one is the same one.
                 case ["decisions", _] if key not in self.decision_keys:
                     self.decision_keys.append(key)
                     self.records.append((revision, decode(Record, value)))

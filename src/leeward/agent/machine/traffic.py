@@ -1,4 +1,4 @@
-"""Where this region's gateway leads, by how the others look from here and what the topologies say.
+"""Where this region's gateway routes, by how the others look from here and what the topologies state.
 
 And whether it answers users at all.
 """
@@ -18,7 +18,7 @@ from leeward.ports.gateway import Address, Route
 
 
 class Traffic:
-    """How the other regions have looked, and the routes the gateway was last told."""
+    """How the other regions have looked, and the routes the gateway last received."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Traffic:
         return seemed != self.gateway_problem
 
     def route(self, views: Iterable[View]) -> None:
-        """Tell the gateway where to lead, when that is not what it was told last."""
+        """Send the gateway its routes, when they differ from the last ones."""
         now_s = self._out.now_s
         # Until our pods were looked at, the gateway keeps the routes it has: a failover does not wait longer for that.
         blind_until_s = [

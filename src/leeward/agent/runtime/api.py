@@ -24,7 +24,7 @@ from leeward.agent.services.deep_health import DeepHealths
 from leeward.agent.services.dns import Naming
 from leeward.agent.services.store_keeper import StoreKeeper
 from leeward.core import failovers
-from leeward.core.certificates import Told
+from leeward.core.certificates import RegionCertificates
 from leeward.core.codec import DecodeError, decode, plain
 from leeward.core.conditions.certificate_conditions import Known
 from leeward.core.identities import Grant, Right, region_uri, uris
@@ -48,7 +48,7 @@ log = structlog.get_logger()
 API_VERSION = "leeward.dev/v1alpha1"
 REQUEST_TIMEOUT_S = 5.0
 FORWARDED = "X-Leeward-Forwarded"
-# A promise (PUT) is a region's own word, and no operator's.
+# A promise (PUT) comes from a region, not from an operator.
 CHANGING = ("POST", "PATCH", "DELETE")
 STEERING = ("switchover", "pause", "resume")
 ASKED = web.RequestKey("asked", Asked)
@@ -131,7 +131,7 @@ def _certificate(request: web.Request) -> Mapping[str, Any]:
 
 
 def _common_name(request: web.Request) -> str:
-    """Return whom the client's certificate names, for people."""
+    """Return the name in the client's certificate, for people."""
     for relative in _certificate(request).get("subject", ()):
         for key, value in relative:
             if key == "commonName":
@@ -224,7 +224,7 @@ class _Api:
     async def certificates(self, request: web.Request) -> web.Response:
         """What this agent knows of its region's certificates."""
         known = self._certificates_known.get(self._machine.me, ())
-        return web.json_response(plain(Told(certificates_of(known, self._visible(request)))))
+        return web.json_response(plain(RegionCertificates(certificates_of(known, self._visible(request)))))
 
     async def records(self, request: web.Request) -> web.Response:
         after = whole_number(request, "after") or 0
@@ -268,7 +268,7 @@ class _Api:
             await self._runtime.record_drill(app, kept, timeout_s=REQUEST_TIMEOUT_S)
         except QuorumUnavailableError as error:
             return _problem(504, "no-answer", f"the quorum store did not answer: {error}")
-        return web.json_response({"apiVersion": API_VERSION, "accepted": True, "because": f"{drill.drill} is kept"})
+        return web.json_response({"apiVersion": API_VERSION, "accepted": True, "because": f"{drill.drill} is recorded"})
 
     async def change(self, request: web.Request) -> web.Response:
         app, body = App(request.match_info["app"]), await request.read()

@@ -153,7 +153,7 @@ class Verifier:
     def _take(self, nonce: str, at_unix_s: float, now_unix_s: float) -> None:
         self._taken = {each: at_s for each, at_s in self._taken.items() if now_unix_s - at_s <= 2 * MAX_AGE_S}
         if nonce in self._taken:
-            raise RefusedError("it was used before: sign every request by itself")
+            raise RefusedError("it has already been used: sign each request separately")
         self._taken[nonce] = at_unix_s
 
 
@@ -190,4 +190,4 @@ def _check(leaf: x509.Certificate, signature: bytes, text: bytes) -> None:
             case _:
                 raise RefusedError(f"signatures with a {type(key).__name__} are not accepted")
     except InvalidSignature as error:
-        raise RefusedError("its signature does not fit: something else was signed, or by someone else") from error
+        raise RefusedError("its signature does not match this request and this certificate") from error

@@ -12,7 +12,7 @@ import aiohttp
 import structlog
 import uvloop
 
-from leeward.adapters.dns.aside import DnsServerAside
+from leeward.adapters.dns.threaded import ThreadedDnsServer
 from leeward.adapters.envoy.gateway import EnvoyGateway, administration
 from leeward.adapters.envoy.settings import of_agent
 from leeward.adapters.etcd.gateway import Endpoint
@@ -60,7 +60,7 @@ def main() -> None:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
-    sys.exit(keep_running(lambda: _start(arguments.config), SystemClock(), DnsServerAside.load))
+    sys.exit(keep_running(lambda: _start(arguments.config), SystemClock(), ThreadedDnsServer.load))
 
 
 def _start(config: Path) -> None:
@@ -147,6 +147,6 @@ async def _run(settings: AgentSettings) -> None:
             tasks.create_task(keep("deep health", deep.run), name="deep health")
             tasks.create_task(keep("certificates", certificates.run), name="certificates")
             if keeper is not None:
-                tasks.create_task(keep("look after the store", keeper.run), name="look after the store")
+                tasks.create_task(keep("maintain the store", keeper.run), name="maintain the store")
             if exporting is not None:
                 tasks.create_task(keep("exporting", exporting.run), name="exporting")

@@ -32,7 +32,7 @@ def exposition(
 ) -> bytes:
     """Return the metrics in Prometheus' text format.
 
-    ``certificates``: by region, as agents tell of theirs. ``apps``: whose samples; None: all.
+    ``certificates``: by region, as agents report theirs. ``apps``: whose samples; None: all.
     """
     registry = CollectorRegistry()
     registry.register(_Collector(machine, now_s, deep, certificates, apps))
@@ -62,16 +62,20 @@ class _Collector:
 
     def _of_the_agent(self) -> Iterator[Metric]:
         machine, now_s = self._machine, self._now_s
-        build = GaugeMetricFamily("leeward_build_info", "Always 1; says which version runs", labels=["version"])
+        build = GaugeMetricFamily(
+            "leeward_build_info", "Always 1; the labels show which version runs", labels=["version"]
+        )
         build.add_metric([VERSION], 1)
         yield build
-        lease = GaugeMetricFamily("leeward_lease_remaining_seconds", "What is left of this region's lease")
+        lease = GaugeMetricFamily("leeward_lease_remaining_seconds", "Time left of this region's lease")
         lease.add_metric([], max(0.0, machine.lease_until_s - now_s))
         yield lease
-        age = GaugeMetricFamily("leeward_quorum_age_seconds", "Since the quorum store was last heard")
+        age = GaugeMetricFamily("leeward_quorum_age_seconds", "Time since the quorum store was last heard from")
         age.add_metric([], now_s - machine.store.heard_at_s)
         yield age
-        revision = GaugeMetricFamily("leeward_quorum_revision", "The revision of the quorum store that was heard last")
+        revision = GaugeMetricFamily(
+            "leeward_quorum_revision", "The latest revision of the quorum store that this agent has seen"
+        )
         revision.add_metric([], machine.store.revision)
         yield revision
         yield from self._of_the_store()
@@ -97,9 +101,9 @@ class _Collector:
         wanted, member = machine.settings.store, machine.store_members.get(machine.me, StoreMember())
         backup = GaugeMetricFamily(
             "leeward_store_backup_timestamp_seconds",
-            "When the newest checked backup of the quorum store in this region was made; 0: there is none",
+            "When the newest checked backup of the quorum store in this region was made; 0: no backup exists",
         )
-        period = GaugeMetricFamily("leeward_store_backup_period_seconds", "How often a backup is to be made")
+        period = GaugeMetricFamily("leeward_store_backup_period_seconds", "How often a backup is due")
         if wanted is not None:
             backup.add_metric([], member.backup_at_unix_s or 0.0)
             period.add_metric([], wanted.backup_every_s)
@@ -107,7 +111,7 @@ class _Collector:
             "leeward_store_db_bytes", "The size of this region's member's file, free pages included"
         )
         used = GaugeMetricFamily("leeward_store_in_use_bytes", "The part of that file that is not free")
-        quota = GaugeMetricFamily("leeward_store_quota_bytes", "At which size of the file writes are refused")
+        quota = GaugeMetricFamily("leeward_store_quota_bytes", "The size of the file at which writes are refused")
         if member.db_bytes:
             size.add_metric([], member.db_bytes)
             used.add_metric([], member.in_use_bytes)
@@ -122,7 +126,7 @@ class _Collector:
         )
         late = GaugeMetricFamily(
             "leeward_certificate_renewal_overdue_seconds",
-            "How much time is left of a certificate when its renewal counts as overdue",
+            "Time before a certificate's expiry from which on its renewal counts as overdue",
             labels=["certificate"],
         )
         for each in self._certificates.get(self._machine.me, ()):
@@ -143,7 +147,7 @@ class _Collector:
             "leeward_replication_lag_bytes", "How much WAL a standby lacks", labels=["application", "region"]
         )
         free = GaugeMetricFamily(
-            "leeward_disk_free_bytes", "What is free of the volume of this region's database", labels=["application"]
+            "leeward_disk_free_bytes", "Free space of the volume of this region's database", labels=["application"]
         )
         size = GaugeMetricFamily(
             "leeward_disk_size_bytes", "The size of the volume of this region's database", labels=["application"]
@@ -197,7 +201,7 @@ class _Collector:
         )
         healthy = GaugeMetricFamily(
             "leeward_deep_healthy",
-            "1 when a pod of this region said last that it can do all its work",
+            "1 when a pod of this region last reported that it can do all its work",
             labels=["application"],
         )
         condition = GaugeMetricFamily(
@@ -205,7 +209,7 @@ class _Collector:
         )
         needless = CounterMetricFamily(
             "leeward_needless_failovers",
-            "Failovers whose deposed primary came back as it was within a minute",
+            "Failovers whose deposed primary came back unchanged within a minute",
             labels=["application"],
         )
         withheld = CounterMetricFamily(

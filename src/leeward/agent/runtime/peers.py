@@ -7,7 +7,7 @@ from typing import Self
 
 import aiohttp
 
-from leeward.core.certificates import Certificate, Told
+from leeward.core.certificates import Certificate, RegionCertificates
 from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.settings import RegionSettings
 from leeward.core.store_members import StoreMember
@@ -68,15 +68,15 @@ class HttpPeers:
             return None
 
     async def certificates(self, region: Region, *, timeout_s: float) -> tuple[Certificate, ...] | None:
-        """Return the region's certificates, as its agent tells them; None without an answer."""
+        """Return the region's certificates, as its agent reports them; None without an answer."""
         try:
             text = await self._call(self._rare, "GET", region, "/v1/certificates", None, timeout_s)
-            return decode(Told, text).certificates
+            return decode(RegionCertificates, text).certificates
         except (aiohttp.ClientError, TimeoutError, OSError, DecodeError):
             return None
 
     async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
-        """Tell a promise, if the region can be reached. The store will have it in any case."""
+        """Send a promise, if the region can be reached. The store will have it in any case."""
         try:
             await self._call(self._express, "PUT", region, "/v1/promises", encode(promise), timeout_s)
         except (aiohttp.ClientError, TimeoutError, OSError):

@@ -50,7 +50,7 @@ def keep_running(program: Callable[[], None], clock: Clock, load: Callable[[], N
         now_s, received = clock.now_s(), None
         if stopping or now_s - began_s < STEADY_S or now_s - restarts[0] < RESTARTS_IN_S:
             return status
-        log.warning("agent died and is started again", exit_status=status)
+        log.warning("agent died; restarting it", exit_status=status)
         restarts.append(now_s)
         began_s = now_s
         child = _start(program)
@@ -60,7 +60,7 @@ def _prepare(load: Callable[[], None]) -> None:
     try:
         load()
     except (ImportError, OSError) as error:
-        log.warning("agent's modules could not be loaded ahead", because=str(error))
+        log.warning("failed to preload the agent's modules", because=str(error))
     # What is loaded is never garbage; the collector would write to, and so copy, every page of it in each child.
     gc.collect()
     gc.freeze()

@@ -35,8 +35,8 @@ INSTANCE_TIMEOUT_S = 2.0
 GATEWAY_TIMEOUT_S = 2.0
 RECONNECT_S = 0.1
 # What does not serve the lease waits so long for it, at most.
-UNHEARD_S = 2.0
-UNFED_S = 0.5
+HEARTBEAT_WAIT_S = 2.0
+LEASE_WAIT_S = 0.5
 LEADER_POLL_S = 1.0
 PATHS_EVERY_S = 5.0
 PATHS_TIMEOUT_S = 2.0
@@ -55,7 +55,7 @@ class Peers(Protocol):
         ...
 
     async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
-        """Tell a promise, if the region can be reached. Never raises."""
+        """Send a promise, if the region can be reached. Never raises."""
         ...
 
 
@@ -95,7 +95,7 @@ class Runtime:
         self._routes: do.ApplyRoutes | None = None
         self._routes_set = asyncio.Event()
         self._heard = asyncio.Event()
-        self._fed = asyncio.Event()
+        self._extended = asyncio.Event()
         # None: not known yet, and the gateway keeps those it has.
         self._services: tuple[Exported, ...] | None = () if machine.settings.exports_in is None else None
         self._tasks: asyncio.TaskGroup | None = None
@@ -107,8 +107,8 @@ class Runtime:
             self._tasks = tasks
             tasks.create_task(self._consume(), name="consume")
             self._keep("watch store", self._watch_store)
-            self._keep("feed gateway", self._feed_gateway)
-            self._keep("feed leases", self._feed_leases)
+            self._keep("update gateway", self._update_gateway)
+            self._keep("extend leases", self._extend_leases)
             for app, known in self.machine.apps.items():
                 # Elsewhere it has no pods and no namespace.
                 if self.machine.me in known.settings.data_regions:
@@ -118,26 +118,27 @@ class Runtime:
                     self._keep("watch instance", partial(self._watch_instance, app), failed=lost, app=app)
             await self.heard()
             self._keep("watch leader", self._watch_leader)
-            self._keep("try paths", self._try_paths)
-            self._keep("try the users' port", self._try_users_port)
+            self._keep("probe gateway paths", self._try_paths)
+            self._keep("probe the users' port", self._try_users_port)
 
     async def heard(self) -> None:
         """Return once the store has taken a heartbeat and an instance a lease, if there is one that needs it.
 
         An agent that was started again has what is left of its lease for that, so whatever else it connects to waits:
-        a handshake costs as much as a heartbeat, and there are dozens. But not longer than UNHEARD_S and UNFED_S.
+        a handshake costs as much as a heartbeat, and there are dozens. The waits are limited by HEARTBEAT_WAIT_S and
+        LEASE_WAIT_S.
         """
-        for done, timeout_s in ((self._heard, UNHEARD_S), (self._fed, UNFED_S)):
+        for done, timeout_s in ((self._heard, HEARTBEAT_WAIT_S), (self._extended, LEASE_WAIT_S)):
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await done.wait()
 
     def post(self, event: on.Event) -> None:
-        """Tell the machine what happened."""
+        """Report to the machine what happened."""
         self._inbox.put_nowait(event)
 
     def serve(self, services: tuple[Exported, ...]) -> None:
-        """Make the gateway lead to exported services, beside the machine's routes."""
+        """Make the gateway route to exported services, beside the machine's routes."""
         self._services = services
         self._routes_set.set()
 
@@ -201,8 +202,8 @@ class Runtime:
                 unknown = on.Probed(region, Vantage(False, f"the probe of {region} failed"))
                 self._start("probe", partial(self._probe, action), unknown, region=region)
             case do.SendPromise(region=region, promise=promise):
-                telling = partial(self._peers.tell, region, promise, timeout_s=INSTANCE_TIMEOUT_S)
-                self._start("send promise", telling, region=region, app=promise.app)
+                sending = partial(self._peers.tell, region, promise, timeout_s=INSTANCE_TIMEOUT_S)
+                self._start("send promise", sending, region=region, app=promise.app)
             case do.ApplyRoutes():
                 self._routes = action
                 self._routes_set.set()
@@ -241,7 +242,7 @@ class Runtime:
         try:
             outcome = await self._quorum.transact(action.compares, action.changes, timeout_s=action.timeout_s)
         except QuorumUnavailableError as error:
-            log.warning("transaction got no answer", because=str(error))
+            log.warning("store did not answer the transaction", because=str(error))
             self.post(on.TransactionEnded(action.transaction, None))
         else:
             if outcome.succeeded:
@@ -260,15 +261,15 @@ class Runtime:
             self.post(on.InstanceReported(action.app, status))
             self.post(on.OrderEnded(action.app, accepted=True))
 
-    async def _feed_leases(self) -> None:
-        """Feed every application's leases, side by side."""
+    async def _extend_leases(self) -> None:
+        """Extend every application's leases, side by side."""
         async with asyncio.TaskGroup() as tasks:
             for app in self._leases:
                 for _ in range(LEASES_AT_ONCE):
-                    feed = partial(self._feed_lease, app)
-                    tasks.create_task(keep("feed lease", feed, app=app), name=f"feed lease of {app}")
+                    extend = partial(self._extend_lease, app)
+                    tasks.create_task(keep("extend lease", extend, app=app), name=f"extend lease of {app}")
 
-    async def _feed_lease(self, app: App) -> None:
+    async def _extend_lease(self, app: App) -> None:
         while True:
             lease = await self._leases[app].take()
             try:
@@ -278,14 +279,14 @@ class Runtime:
             except (InstanceUnavailableError, StaleError) as error:
                 log.warning("failed to extend the instance's lease", app=app, because=str(error))
             else:
-                self._fed.set()
+                self._extended.set()
                 self.post(on.InstanceReported(app, status))
 
     async def _probe(self, action: do.Probe) -> None:
         vantage = await self._peers.vantage(action.region, timeout_s=action.timeout_s)
         self.post(on.Probed(action.region, vantage))
 
-    async def _feed_gateway(self) -> None:
+    async def _update_gateway(self) -> None:
         """Keep the gateway's routes the newest ones, without waiting until it has confirmed older ones."""
         applying: asyncio.Task[None] | None = None
         while True:

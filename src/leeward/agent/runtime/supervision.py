@@ -1,4 +1,4 @@
-"""Own what an agent does beside its machine: a task that fails is logged, and ends neither the agent nor another task.
+"""Own the tasks beside an agent's machine: a task that fails is logged, and ends neither the agent nor another task.
 
 Not here: the machine. After an exception in it its state cannot be trusted, so the agent ends and is started again.
 """
@@ -67,7 +67,7 @@ class Newest(Generic[Level]):
         self._there.set()
 
     async def take(self) -> Level:
-        """Take the newest out; wait for one if there is none. Several tasks may take."""
+        """Take the newest out; wait until there is one. Several tasks may take."""
         while self._level is None:
             await self._there.wait()
         level, self._level = self._level, None

@@ -1,7 +1,7 @@
-"""Look at every certificate of this region, and tell the other agents of them.
+"""Check every certificate of this region, and report them to the other agents.
 
 The agent's own are files. What a server shows is seen in a handshake, as its clients see it: no file says which
-certificate a process has read. Nobody is authorized by it, so the handshake verifies nothing, and no request follows.
+certificate a process has read. It authorizes nothing, so the handshake verifies nothing, and no request follows.
 
 Always true: a server that does not answer keeps what it showed last.
 """
@@ -44,7 +44,7 @@ class Peers(Protocol):
     """The other regions' agents."""
 
     async def certificates(self, region: Region, *, timeout_s: float) -> tuple[Certificate, ...] | None:
-        """Return a region's certificates as its agent tells them; None without an answer."""
+        """Return a region's certificates as its agent reports them; None without an answer."""
         ...
 
 
@@ -67,7 +67,7 @@ class Certificates:
         self._peers = peers
         self._shown: dict[str, Certificate] = {}
         self.known: dict[Region, tuple[Certificate, ...]] = {}
-        """By region; one that does not answer keeps what it told last."""
+        """By region; one that does not answer keeps its last report."""
 
     @property
     def own(self) -> tuple[Certificate, ...]:
@@ -85,10 +85,10 @@ class Certificates:
         self._read()
         await asyncio.gather(*(self._shake(name, server) for name, server in self._servers.items()))
         self.known[self._me] = tuple(each for _, each in sorted(self._shown.items()))
-        told = await asyncio.gather(
+        reported = await asyncio.gather(
             *(self._peers.certificates(region, timeout_s=PEER_TIMEOUT_S) for region in self._others)
         )
-        self.known |= {region: found for region, found in zip(self._others, told, strict=True) if found is not None}
+        self.known |= {region: found for region, found in zip(self._others, reported, strict=True) if found is not None}
 
     def _read(self) -> None:
         for name, path in self._files.items():

@@ -1,6 +1,6 @@
 """The conditions of every application as this agent knows them, and since when.
 
-Always true: a status is only said to have lasted since a moment from which on it was looked at without a pause.
+Always true: a status is only reported to have lasted since a moment from which on it was observed without a pause.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ NONE: Known = MappingProxyType({})
 
 
 def facts(machine: Machine, app: Application, now_s: float, certificates: Known = NONE) -> Facts:
-    """Return what an application's conditions are told from."""
+    """Return the facts that an application's conditions are judged by."""
     store = machine.store
     return Facts(
-        view=machine.view(app),
+        view=machine.view(app, now_s),
         because=app.because,
         quorum_age_s=now_s - store.heard_at_s if store.revision else None,
         drill=store.drills.get(app.settings.name),
@@ -39,7 +39,7 @@ class Conditions:
     """Looks at the machine, changes nothing of it, and remembers when a status last changed."""
 
     def __init__(self, machine: Machine, clock: Clock, certificates: Known = NONE) -> None:
-        """``certificates``: what agents tell of theirs; it changes, and is looked at anew each time."""
+        """``certificates``: what agents report about theirs; it changes, and is read again each time."""
         self._machine = machine
         self._certificates = certificates
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Ask the service of this region, now and then, whether it can do all its work, and remember what it said.
+"""Ask the service of this region, now and then, whether it can do all its work, and keep its last answer.
 
 It is shown and alerted on, and moves no primary: what deep health asks for (the primary, a certificate, another party's
 service) is mostly common to all regions, and would take them all out at once or one after the other
@@ -29,7 +29,7 @@ WORDS_MAX = 300
 
 @dataclass(frozen=True, slots=True)
 class DeepHealth:
-    """What one pod of this region said last."""
+    """The last answer of a pod of this region."""
 
     healthy: bool
     because: str
@@ -102,7 +102,7 @@ def _words(status: int, text: str) -> str:
         return "it can do all its work"
     try:
         reasons = json.loads(text)["reasons"]
-        told = "; ".join(map(str, reasons)) if isinstance(reasons, list) else str(reasons)
+        reason = "; ".join(map(str, reasons)) if isinstance(reasons, list) else str(reasons)
     except (ValueError, KeyError, TypeError):
-        told = text.strip().splitlines()[0] if text.strip() else ""
-    return told[:WORDS_MAX] or f"it answered {status}"
+        reason = text.strip().splitlines()[0] if text.strip() else ""
+    return reason[:WORDS_MAX] or f"it answered {status}"

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from leeward.adapters.dns import lookup
-from leeward.adapters.dns.aside import DnsServerAside
+from leeward.adapters.dns.threaded import ThreadedDnsServer
 from leeward.agent.machine.machine import Machine
 from leeward.agent.runtime.supervision import keep
 from leeward.core.dns import standing
@@ -31,7 +31,7 @@ LOOK_UP_AGAIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class NameStatus:
-    """What users are told about one application at this moment."""
+    """How names of one application are answered at this moment."""
 
     host: str
     policy: Policy
@@ -67,7 +67,7 @@ class Naming:
         """Take in what the machine knows now. Returns whether any answer may have changed."""
         now_s = self._clock.now_s()
         for app in self._settings.apps:
-            view = self._machine.view(self._machine.apps[app.app])
+            view = self._machine.view(self._machine.apps[app.app], now_s)
             standings = self._standings[app.app]
             for region in app.regions:
                 before = standings.get(region)
@@ -89,11 +89,11 @@ class Naming:
         return changed
 
     def answer(self, question: Question) -> Answer:
-        """Return what to say. Any thread may ask: a situation is replaced, and never changed."""
+        """Return the answer. Any thread may ask: a situation is replaced, and never changed."""
         return self._zone.answer(question, self._situation)
 
     def names(self) -> dict[App, NameStatus]:
-        """Return what users are told now."""
+        """Return how names are answered now."""
         return {
             app.app: NameStatus(
                 host=app.host,
@@ -113,16 +113,16 @@ class Naming:
         while True:
             self.look()
             try:
-                async with DnsServerAside(host, port, self.answer) as server:
+                async with ThreadedDnsServer(host, port, self.answer) as server:
                     await self._keep_fresh(server)
             except OSError as error:
                 log.error("DNS server could not bind; retrying", host=host, port=port, because=str(error))
             await asyncio.sleep(LISTEN_AGAIN_S)
 
-    async def _keep_fresh(self, server: DnsServerAside) -> None:
+    async def _keep_fresh(self, server: ThreadedDnsServer) -> None:
         while True:
             if self.look():
-                server.forget()
+                server.clear_cache()
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
     async def _look_up(self, host: str) -> None:

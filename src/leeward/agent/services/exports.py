@@ -1,7 +1,7 @@
-"""Honour ServiceExports: watch them here, tell the other regions, and lead the gateway to whoever exports what.
+"""Honour ServiceExports: watch them here, publish them to the other regions, and route the gateway to the exporters.
 
 Nothing of it delays a decision of the machine, whose view of the others' health it borrows. What regions say of their
-exports is in the quorum store; while that is out of reach, every agent goes on with what was said last.
+exports is in the quorum store; while that is out of reach, every agent goes on with what was last published.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class Exporting:
         self._quorum = quorum
         self._namespaces = namespaces
         self._objects: dict[tuple[Resource, str], dict[str, KubeObject]] = {}
-        self._told: dict[str, str] | None = None
+        self._published: dict[str, str] | None = None
         """What is in the store, by key; None before it was read."""
         self._key = keys.offers(machine.settings.fleet, machine.me)
         regions = sorted(machine.settings.regions, key=lambda each: each.rtt_s)
@@ -113,15 +113,15 @@ class Exporting:
 
     def _offers(self, own: Mapping[Name, tuple[Address, ...] | None]) -> Offers:
         """Return what to publish: of a namespace that was not read yet, what the store has."""
-        read, before = self._read(), self.told().get(self._machine.me, Offers())
+        read, before = self._read(), self.offered().get(self._machine.me, Offers())
         unread = [each for each in before.services if each.service.namespace in {*self._namespaces} - read]
         return Offers(tuple(sorted((*exports.offers(own).services, *unread), key=lambda each: each.service)))
 
-    def told(self) -> dict[Region, Offers]:
-        """Return what each region said last."""
+    def offered(self) -> dict[Region, Offers]:
+        """Return what each region last published."""
         result = {}
         for region in (self._machine.me, *self._nearest):
-            text = (self._told or {}).get(keys.offers(self._machine.settings.fleet, region))
+            text = (self._published or {}).get(keys.offers(self._machine.settings.fleet, region))
             if text is not None:
                 try:
                     result[region] = decode(Offers, text)
@@ -162,15 +162,15 @@ class Exporting:
             yield items
 
     async def _listen(self) -> None:
-        """Keep the copy of what all regions say."""
+        """Keep the copy of what all regions publish."""
         prefix = keys.all_offers(self._machine.settings.fleet)
         while True:
             try:
                 snapshot = await self._quorum.snapshot(prefix, timeout_s=STORE_TIMEOUT_S)
-                self._told = {key: entry.value for key, entry in snapshot.entries.items()}
+                self._published = {key: entry.value for key, entry in snapshot.entries.items()}
                 async for change in self._quorum.watch(prefix, after=snapshot.revision):
-                    merged = {**self._told, **change.entries}
-                    self._told = {key: value for key, value in merged.items() if value is not None}
+                    merged = {**self._published, **change.entries}
+                    self._published = {key: value for key, value in merged.items() if value is not None}
             except (CompactedError, QuorumUnavailableError) as error:
                 log.info("store watch lost; reconnecting", because=repr(error))
             await asyncio.sleep(RECONNECT_S)
@@ -178,7 +178,7 @@ class Exporting:
     # -- doing ------------------------------------------------------------------------------------
 
     async def _lead(self) -> None:
-        """Lead the gateway to whoever exports what, from the moment that it is known of this region and the others.
+        """Route the gateway to the exporters, from the moment that they are known of this region and the others.
 
         Until then it keeps the services that it has; a namespace that cannot be read is waited for UNREAD_S only.
         """
@@ -187,23 +187,23 @@ class Exporting:
         while True:
             own = self.own()
             complete = len(self._read()) == len(self._namespaces) or self._clock.now_s() >= until_s
-            if own is not None and self._told is not None and complete:
+            if own is not None and self._published is not None and complete:
                 shares = routing.shares(self._machine.health, self._clock.now_s(), self._machine.timers)
                 fit = {region for region, share in shares.items() if share > 0}
-                wanted = exports.led(own, self.told(), self._nearest, fit)
+                wanted = exports.routes_for(own, self.offered(), self._nearest, fit)
                 if wanted != last:
                     self._runtime.serve(wanted)
                     last = wanted
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
     async def _tell(self) -> None:
-        """Tell the others what this region exports, as often as the store does not have it."""
+        """Publish what this region exports, whenever the store does not have it."""
         while True:
             own = self.own()
-            if own is not None and self._told is not None:
+            if own is not None and self._published is not None:
                 offers = self._offers(own)
                 wanted = encode(offers) if offers.services else None
-                if self._told.get(self._key) != wanted:
+                if self._published.get(self._key) != wanted:
                     change = Delete(self._key) if wanted is None else Put(self._key, wanted)
                     try:
                         await self._quorum.transact((), (change,), timeout_s=STORE_TIMEOUT_S)
@@ -212,18 +212,18 @@ class Exporting:
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
     async def _report(self, namespace: str) -> None:
-        """Say in the status of a namespace's ServiceExports and ServiceImports what became of them."""
+        """Report in the status of a namespace's ServiceExports and ServiceImports what became of them."""
         while True:
             own = self.own()
-            if own is not None and self._told is not None and namespace in self._read():
-                told = self.told()
+            if own is not None and self._published is not None and namespace in self._read():
+                offered = self.offered()
                 for name, item in self._objects[(SERVICE_EXPORTS, namespace)].items():
                     if Name(namespace, name) in own:
                         conditions = exports.of_export(Name(namespace, name), own)
                         await self._say(SERVICE_EXPORTS, item, conditions, {})
                 for name, item in self._objects[(SERVICE_IMPORTS, namespace)].items():
                     service = Name(namespace, name)
-                    regions = exports.exporters(service, self._machine.me, own, told)
+                    regions = exports.exporters(service, self._machine.me, own, offered)
                     clusters = {"clusters": [{"cluster": region} for region in regions]}
                     await self._say(SERVICE_IMPORTS, item, (exports.of_import(service, regions),), clusters)
             await asyncio.sleep(self._machine.timers.heartbeat_s)
@@ -232,12 +232,12 @@ class Exporting:
         self, resource: Resource, item: KubeObject, conditions: tuple[exports.Condition, ...], more: KubeObject
     ) -> None:
         at = datetime.fromtimestamp(self._clock.unix_s(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        said = exports.status(item, conditions, at)
+        changed = exports.status(item, conditions, at)
         present = item.get("status", {})
-        if said is None and all(present.get(key, []) == value for key, value in more.items()):
+        if changed is None and all(present.get(key, []) == value for key, value in more.items()):
             return
         metadata = item["metadata"]
-        status = {**more, "conditions": said or present.get("conditions", [])}
+        status = {**more, "conditions": changed or present.get("conditions", [])}
         try:
             await self._cluster.patch(
                 resource,

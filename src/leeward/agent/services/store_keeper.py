@@ -1,10 +1,10 @@
-"""Look after this region's member of the quorum store: back it up, keep room in it, tell the other agents of it.
+"""Maintain this region's member of the quorum store: back it up, keep room in it, report on it to the other agents.
 
 What is done about room is decided in ``leeward.core.store_space``. Agents take turns without a lock in the store, which
-may refuse writes: each first says that it is about to defragment, then asks the others once more. Of two that begin
+may refuse writes: each announces that it is about to defragment, then asks the others once more. Of two that begin
 at once, each sees the other.
 
-Always true: what fails is logged, told, and tried again; a heartbeat waits for nothing here but a member that stands
+Always true: what fails is logged, reported and retried; a heartbeat waits for nothing here but a member that stands
 still while it is defragmented.
 """
 
@@ -79,7 +79,7 @@ class Peers(Protocol):
 
 
 class StoreKeeper:
-    """Runs beside the machine, and tells it what it found."""
+    """Runs beside the machine, and reports to it what it found."""
 
     def __init__(
         self,
@@ -205,10 +205,10 @@ class StoreKeeper:
             )
         )
 
-    # -- telling ----------------------------------------------------------------------------------
+    # -- reporting --------------------------------------------------------------------------------
 
     async def _ask(self) -> dict[Region, StoreMember | None]:
-        """Return every region's member, as its agent tells now; None for one that does not answer."""
+        """Return every region's member, as its agent reports now; None for one that does not answer."""
         asked = [self._peers.store_member(region, timeout_s=PEER_TIMEOUT_S) for region in self._others]
         found = dict(zip(self._others, await asyncio.gather(*asked), strict=True))
         self._post(on.StoreMembersSeen({region: member for region, member in found.items() if member is not None}))

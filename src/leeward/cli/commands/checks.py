@@ -19,12 +19,12 @@ def register(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     output: Annotated[
-        DoctorOutput, typer.Option("-o", "--output", help="A table, only what is wrong, or JSON.")
+        DoctorOutput, typer.Option("-o", "--output", help="Print a table, only the problems, or JSON.")
     ] = DoctorOutput.TABLE,
 ) -> None:
     """Check whether this machine can run a world.
 
-    Every finding has its fix. Works offline and within three seconds. Exit status 1: something must be fixed first.
+    Every problem comes with a fix. Works offline, within three seconds. Exit status 1: something must be fixed first.
 
     \b
     Examples:
@@ -39,7 +39,9 @@ def doctor(
 
 def schema(
     context: typer.Context,
-    kind: Annotated[Kind | None, typer.Argument(metavar="[fleet|application]", help="Default: both.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="[fleet|application]", help="Kind to print; default: both.")
+    ] = None,
 ) -> None:
     """Print the JSON Schema of your files, for your editor.
 
@@ -55,9 +57,9 @@ def schema(
 
 def validate(
     context: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds the Fleet and the Applications.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory with the Fleet and the Applications.")],
 ) -> None:
-    """Check your files, and show all that is wrong at once.
+    """Check your files and report all errors at once.
 
     Exit status 1: there are errors.
 

@@ -14,31 +14,37 @@ FORMS = "table|wide|json|yaml|name|jsonpath=TEMPLATE"
 
 
 def console(context: typer.Context) -> Console:
-    """Return the console that the options before the verb ask for."""
+    """Return the console configured by the options before the verb."""
     found = context.obj
     assert isinstance(found, Console)
     return found
 
 
 def seconds(text: str | float) -> float:
-    """Return the seconds that ``30s``, ``500ms`` or ``2m`` mean; a number without a unit is refused."""
+    """Return a duration such as ``30s``, ``500ms`` or ``2m`` in seconds; a number without a unit is rejected."""
     if isinstance(text, float):
         return text
     try:
         return parse_duration_s(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a valid duration; write a number and a unit, such as 30s") from None
+        raise typer.BadParameter(
+            f"{text!r} is not a valid duration; expected a number and a unit, such as 30s"
+        ) from None
 
 
 World = Annotated[
     str | None,
-    typer.Option("--world", envvar="LEEWARD_WORLD", show_default=False, help="The world, when more than one runs."),
+    typer.Option(
+        "--world", envvar="LEEWARD_WORLD", show_default=False, help="Name of the world; needed when several run."
+    ),
 ]
 Directory = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Holds the Fleet and the Applications.", show_default=False)
+    Path, typer.Argument(metavar="DIR", help="Directory with the Fleet and the Applications.", show_default=False)
 ]
-App = Annotated[str, typer.Argument(metavar="APP", help="The application.", show_default=False)]
-InRegion = Annotated[str, typer.Option("--region", "-r", metavar="REGION", help="The region.", show_default=False)]
+App = Annotated[str, typer.Argument(metavar="APP", help="Name of the application.", show_default=False)]
+InRegion = Annotated[
+    str, typer.Option("--region", "-r", metavar="REGION", help="Name of the region.", show_default=False)
+]
 Confirm = Annotated[
     str | None,
     typer.Option("--confirm", metavar="APP", show_default=False, help="Type the application's name to confirm."),
@@ -58,7 +64,7 @@ def form(text: "str | Form") -> Form:
             raise typer.BadParameter(str(error)) from error
         return Form(Output.JSONPATH, template)
     if name == Output.JSONPATH or name not in tuple(Output) or template:
-        raise typer.BadParameter(f"{text!r} is none of {FORMS}")
+        raise typer.BadParameter(f"{text!r} is not a valid output format; expected {FORMS}")
     return Form(Output(name))
 
 
@@ -67,8 +73,8 @@ TABLE = Form(Output.TABLE)
 
 
 def timeout_option(default: str) -> "typer.models.OptionInfo":
-    """Return ``--timeout``; ``default`` says in words what the parameter's default is."""
+    """Return ``--timeout``; ``default`` is the default as shown in the help."""
     option: typer.models.OptionInfo = typer.Option(
-        "--timeout", parser=seconds, metavar="DURATION", show_default=default, help="How long to wait at most."
+        "--timeout", parser=seconds, metavar="DURATION", show_default=default, help="Maximum time to wait."
     )
     return option

@@ -9,7 +9,7 @@ from leeward.cli.commands.common import TABLE, As, InRegion, World, console
 KindArgument = Annotated[
     str, typer.Argument(metavar="KIND", help="pods, deployments, services, events ...", show_default=False)
 ]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", show_default=False, help="Only of this namespace.")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", show_default=False, help="Only this namespace.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,15 +22,15 @@ def get(
     context: typer.Context,
     kind: KindArgument,
     region: InRegion,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only the object of this name.")] = None,
     namespace: Namespace = None,
     everywhere: Annotated[
-        bool, typer.Option("--all-namespaces", "-A", help="Of every namespace: the default without -n.")
+        bool, typer.Option("--all-namespaces", "-A", help="All namespaces; the default without -n.")
     ] = False,
     output: As = TABLE,
     world: World = None,
 ) -> None:
-    """List what should run in a region, and what does.
+    """List the Kubernetes objects of a region.
 
     \b
     Examples:
@@ -40,19 +40,19 @@ def get(
     from leeward.cli import objects_of
 
     if everywhere and namespace is not None:
-        raise typer.BadParameter("-n and -A contradict each other")
+        raise typer.BadParameter("-n and -A cannot be combined")
     raise typer.Exit(objects_of.get(console(context), world, region, kind, name, namespace, output))
 
 
 def describe(
     context: typer.Context,
     kind: KindArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the object.", show_default=False)],
     region: InRegion,
     namespace: Namespace = None,
     world: World = None,
 ) -> None:
-    """Tell what an object is, how it does and what happened to it.
+    """Show an object with its conditions and events.
 
     \b
     Examples:
@@ -65,17 +65,20 @@ def describe(
 
 def logs(
     context: typer.Context,
-    pod: Annotated[str, typer.Argument(metavar="POD", help="The pod.", show_default=False)],
+    pod: Annotated[str, typer.Argument(metavar="POD", help="Name of the pod.", show_default=False)],
     region: InRegion,
     container: Annotated[
-        str | None, typer.Option("--container", "-c", show_default=False, help="When it has more than one.")
+        str | None,
+        typer.Option("--container", "-c", show_default=False, help="Container; needed when the pod has several."),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends, or Ctrl-C.")] = False,
-    tail: Annotated[int | None, typer.Option("--tail", min=0, show_default=False, help="Only the last lines.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stream until the container ends, or Ctrl-C.")] = False,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, show_default=False, help="Only this many of the last lines.")
+    ] = None,
     namespace: Namespace = None,
     world: World = None,
 ) -> None:
-    """Print what a container said.
+    """Print the log of a container.
 
     \b
     Examples:

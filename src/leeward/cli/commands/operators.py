@@ -1,4 +1,4 @@
-"""The verb that names an operator of a world: operator."""
+"""The verb that issues an operator's certificate: operator."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,23 +16,26 @@ def register(app: typer.Typer) -> None:
 
 def operator(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Who it is, for the decision log.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", show_default=False, help="A new directory.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="Name of the operator, for the decision log.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", show_default=False, help="Directory to create.")],
     apps: Annotated[
         list[str] | None,
-        typer.Option("--app", metavar="APP", show_default="every one", help="The application; may be repeated."),
+        typer.Option(
+            "--app", metavar="APP", show_default="all", help="Application to grant the right for; may be repeated."
+        ),
     ] = None,
-    may: Annotated[
-        Right | None, typer.Option("--may", show_default="steer and break", help="What it may do there.")
-    ] = None,
+    may: Annotated[Right | None, typer.Option("--may", show_default="steer and break", help="Right to grant.")] = None,
     world: World = None,
 ) -> None:
-    """Issue a certificate for an operator who may do less than everything.
+    """Issue a certificate for an operator with limited rights.
 
-    `view`: see the application. `steer`: switchover, pause and resume, too. `break`: failover, which may accept a loss,
-    and mode, which may allow one. A drill needs both. Whom no --app limits sees every application. A command acts as
-    that operator where LEEWARD_IDENTITY names the directory. The certificate lasts 24 hours and is not renewed. Who can
-    read the world's own directory can do everything all the same. On clusters cert-manager issues the same names.
+    `view`: see the application. `steer`: switchover, pause and resume, too. `break`: failover, which may lose writes,
+    and mode, which may allow that. A drill needs both rights. Without --app the operator sees every application.
+    Commands act as that operator when LEEWARD_IDENTITY is set to the directory. The certificate is valid for 24 hours
+    and is not renewed. Anyone who can read the world's own directory still has all rights. On clusters, cert-manager
+    issues certificates with the same names.
 
     \b
     Examples:
@@ -42,5 +45,5 @@ def operator(
     from leeward.cli import operators
 
     if not apps and may is None:
-        raise typer.BadParameter("say --app or --may: the world's own operator may do everything")
+        raise typer.BadParameter("give --app or --may; the world's own operator already has all rights")
     operators.issue(console(context), world, name, apps or [], may, out)

@@ -9,7 +9,10 @@ import typer
 from leeward.cli.commands.common import console
 
 Files = Annotated[
-    Path, typer.Option("-f", "--files", metavar="DIR", help="Holds the Fleet and the Applications.", show_default=False)
+    Path,
+    typer.Option(
+        "-f", "--files", metavar="DIR", help="Directory with the Fleet and the Applications.", show_default=False
+    ),
 ]
 OnCluster = Annotated[
     str | None, typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Only this cluster.")
@@ -33,17 +36,18 @@ def render(
     context: typer.Context,
     files: Files,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="OUT", show_default=False, help="Write the whole tree here.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="OUT", show_default=False, help="Directory to write the tree to."),
     ] = None,
     cluster: OnCluster = None,
     form: Annotated[
-        Form | None, typer.Option("--format", show_default="yaml", help="With --cluster: how to print them.")
+        Form | None, typer.Option("--format", show_default="yaml", help="With --cluster: output format.")
     ] = None,
 ) -> None:
     """Write the GitOps tree, or print what one cluster runs.
 
-    The same files always give the same bytes. Files of an earlier tree that are no part of the new one are removed
-    from OUT; anything else in OUT stays.
+    The same files always give the same bytes. Files of an earlier tree that are not in the new one are removed from
+    OUT; other files in OUT are kept.
 
     \b
     Examples:
@@ -53,7 +57,7 @@ def render(
     from leeward.cli import trees
 
     if (out is None) == (cluster is None):
-        raise typer.BadParameter("say either --out or --cluster")
+        raise typer.BadParameter("give either --out or --cluster")
     if out is not None:
         if form is not None:
             raise typer.BadParameter("--format is for --cluster; the tree is always YAML")
@@ -66,23 +70,25 @@ def diff(
     context: typer.Context,
     files: Files,
     tree: Annotated[
-        Path | None, typer.Argument(metavar="TREE", help="A tree rendered before.", show_default=False)
+        Path | None, typer.Argument(metavar="TREE", help="A previously rendered tree.", show_default=False)
     ] = None,
     cluster: OnCluster = None,
     kubeconfig: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", show_default="as kubectl", help="Without TREE: who may enter the cluster."),
+        typer.Option(metavar="FILE", show_default="as kubectl", help="Without TREE: path to the kubeconfig."),
     ] = None,
     kube_context: Annotated[
         str | None,
-        typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Without TREE: which entry."),
+        typer.Option(
+            "--context", metavar="CONTEXT", show_default="the Fleet's", help="Without TREE: kubeconfig context."
+        ),
     ] = None,
 ) -> None:
     """Show what rendering would change in a tree, or what applying it would change in a running cluster.
 
-    Without TREE the cluster's API server is asked, by a dry run: + is added, ~ changes, - bears our label and is no
-    longer rendered, ! is refused. Nothing is changed. Values of secrets are not shown.
-    Exit status 0: nothing; 1: something; 2: it could not be found out.
+    Without TREE this is a dry run on the cluster's API server: + added, ~ changed, - has Leeward's label but is no
+    longer rendered, ! rejected. Nothing is applied. Values of secrets are not shown.
+    Exit status 0: no difference; 1: differences; 2: could not compare.
 
     \b
     Examples:
@@ -93,12 +99,12 @@ def diff(
     """
     if tree is not None:
         if kubeconfig is not None or kube_context is not None:
-            raise typer.BadParameter("--kubeconfig and --context lead to a cluster; leave out TREE to ask it")
+            raise typer.BadParameter("--kubeconfig and --context are for a running cluster; leave out TREE")
         from leeward.cli import trees
 
         raise typer.Exit(trees.diff(console(context), files, tree, cluster))
     if cluster is None:
-        raise typer.BadParameter("say which TREE, or which --cluster to ask")
+        raise typer.BadParameter("give a TREE or a --cluster to compare with")
     from leeward.cli import live
 
     raise typer.Exit(live.diff(console(context), files, cluster, kubeconfig, kube_context))
@@ -108,22 +114,22 @@ def recommendations(
     context: typer.Context,
     files: Files,
     cluster: Annotated[
-        str, typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Ask this cluster.")
+        str, typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Cluster to query.")
     ],
     form: Annotated[
-        Form | None, typer.Option("--format", show_default="a table", help="json: one document for programs.")
+        Form | None, typer.Option("--format", show_default="a table", help="json: print one JSON document.")
     ] = None,
     kubeconfig: Annotated[
-        Path | None, typer.Option(metavar="FILE", show_default="as kubectl", help="Who may enter the cluster.")
+        Path | None, typer.Option(metavar="FILE", show_default="as kubectl", help="Path to the kubeconfig.")
     ] = None,
     kube_context: Annotated[
-        str | None, typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Which entry.")
+        str | None, typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Kubeconfig context.")
     ] = None,
 ) -> None:
-    """Show what a cluster's vertical autoscaler recommends, beside what is requested.
+    """Show the recommendations of a cluster's vertical autoscaler next to the current requests.
 
-    For applications with service.autoscaling.vertical: recommend. Nothing is changed: what to request is yours to
-    decide, in the application's file.
+    For applications with service.autoscaling.vertical: recommend. Nothing is changed; set requests in the
+    application's file.
 
     \b
     Examples:
@@ -133,7 +139,7 @@ def recommendations(
     from leeward.cli import recommendations as shown
 
     if form is Form.YAML:
-        raise typer.BadParameter("--format is json, or left out")
+        raise typer.BadParameter("--format must be json or left out")
     as_json = form is Form.JSON
     raise typer.Exit(shown.show(console(context), files, cluster, kubeconfig, kube_context, as_json=as_json))
 
@@ -156,17 +162,20 @@ def explain(
         str,
         typer.Argument(
             metavar="FIELD",
-            help="Of an application, such as spec.service.replicas; or of an object: Deployment/fnp.spec.replicas.",
+            help="Field of an application, as spec.service.replicas, or of an object, as Deployment/fnp.spec.replicas.",
             show_default=False,
         ),
     ],
     files: Files,
     application: Annotated[
-        str | None, typer.Option("--application", "-a", metavar="APP", show_default="the only one", help="Whose.")
+        str | None,
+        typer.Option(
+            "--application", "-a", metavar="APP", show_default="the only one", help="Application that owns the field."
+        ),
     ] = None,
     cluster: OnCluster = None,
 ) -> None:
-    """Tell what a value is on each cluster, and where it comes from.
+    """Show the value of a field on each cluster, and where it comes from.
 
     \b
     Examples:

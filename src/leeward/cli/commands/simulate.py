@@ -17,34 +17,33 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Option("-f", metavar="DIR", show_default=False, help="Holds the Fleet and the Applications.")
+        Path,
+        typer.Option("-f", metavar="DIR", show_default=False, help="Directory with the Fleet and the Applications."),
     ],
     app: Annotated[
-        str | None, typer.Option("--app", metavar="APP", show_default="the only one", help="The application.")
+        str | None, typer.Option("--app", metavar="APP", show_default="the only one", help="Application to simulate.")
     ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="How many incidents, or long times.")] = 1000,
+    runs: Annotated[int, typer.Option(min=1, help="Number of incidents, or of long runs with --hours.")] = 1000,
     hours: Annotated[
         float | None,
-        typer.Option(min=0.01, show_default=False, help="Let each run last so many hours, with many incidents."),
+        typer.Option(min=0.01, show_default=False, help="Length of each run in hours, with many incidents."),
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", show_default="any", help="Only these; repeat it. `list` names all."),
+        typer.Option(metavar="NAME", show_default="any", help="Only this fault; may be repeated. `list` prints all."),
     ] = None,
-    replication: Annotated[
-        Mode | None, typer.Option(show_default="as in the file", help="What acknowledged writes are promised.")
-    ] = None,
+    replication: Annotated[Mode | None, typer.Option(show_default="as in the file", help="Replication mode.")] = None,
     seed: Annotated[
-        int | None, typer.Option(show_default=False, help="Tell the story of this one run, exactly as it was.")
+        int | None, typer.Option(show_default=False, help="Repeat only the run of this seed, exactly.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Processes.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Worker processes.")] = None,
     output: Annotated[
         TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
     ] = TableOutput.TABLE,
 ) -> None:
-    """Predict what incidents would cost, by living through thousands of them in virtual time.
+    """Predict the impact of incidents by simulating thousands of them in virtual time.
 
-    The shipped agents run on your fleet and application, simulated. Exit status 0: every objective was met;
+    Runs the shipped agents on a simulation of your fleet and application. Exit status 0: every objective was met;
     1: one was missed; 2: could not run.
 
     \b
@@ -59,5 +58,5 @@ def simulate(
     if fault == ["list"]:
         simulations.names(console(context))
         return
-    wish = simulations.Wish(directory, app, runs, hours, tuple(fault or ()), replication, seed, jobs)
-    raise typer.Exit(simulations.predict(console(context), wish, output))
+    request = simulations.SimulationRequest(directory, app, runs, hours, tuple(fault or ()), replication, seed, jobs)
+    raise typer.Exit(simulations.predict(console(context), request, output))

@@ -1,4 +1,4 @@
-"""Verbs that ask the agents: status, resolve, records, orphans, tune."""
+"""Verbs that query the agents: status, resolve, records, orphans, tune."""
 
 from typing import Annotated
 
@@ -17,17 +17,17 @@ def register(app: typer.Typer) -> None:
 def status(
     context: typer.Context,
     app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second.")] = False,
     conditions: Annotated[
-        bool, typer.Option("--show-conditions", help="Also how each application stands, since when, and why.")
+        bool, typer.Option("--show-conditions", help="Also show the conditions of each application.")
     ] = False,
     output: As = TABLE,
     world: World = None,
 ) -> None:
-    """Show who is primary, how far others lag, who is silent.
+    """Show primaries, replication lag and silent regions.
 
-    Everything comes from one revision of the quorum store; its age is shown. Takes at most a second, with
-    a region dead too. Exit status 1: nobody answered.
+    Everything comes from one revision of the quorum store; its age is shown. Takes at most a second, even with
+    a region down. Exit status 1: no agent answered.
 
     \b
     Examples:
@@ -47,15 +47,17 @@ def wait(
     app: App,
     wanted: Annotated[
         str,
-        typer.Option("--for", metavar="TYPE[=STATUS]", help="A condition, and True, False or Unknown."),
+        typer.Option(
+            "--for", metavar="TYPE[=STATUS]", help="Condition to wait for, and its status: True, False or Unknown."
+        ),
     ] = "Ready",
     timeout_s: Annotated[float, timeout_option("30s")] = 30.0,
     world: World = None,
 ) -> None:
     """Wait until a condition of an application is met.
 
-    docs/reference/conditions.md lists them. Exit status 5: not met in time, and why. 1: it cannot be met
-    without somebody's help.
+    docs/reference/conditions.md lists them. Exit status 5: not met in time, with the reason. 1: it
+    cannot be met without an operator's action.
 
     \b
     Examples:
@@ -73,14 +75,14 @@ def resolve(
     app: App,
     near: Annotated[
         str | None,
-        typer.Option("--from", metavar="REGION", show_default=False, help="As a user near this region."),
+        typer.Option("--from", metavar="REGION", show_default=False, help="Resolve as a user near this region."),
     ] = None,
     output: Annotated[TableOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
-    """Ask every region's DNS server where users of an application are sent.
+    """Query every region's DNS server for an application's name.
 
-    Without --from each server answers its own users. Exit status 1: nobody answered.
+    Without --from each server answers for its own region's users. Exit status 1: no server answered.
 
     \b
     Examples:
@@ -94,13 +96,13 @@ def resolve(
 
 def records(
     context: typer.Context,
-    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only of this application.")] = None,
+    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
     output: Annotated[
         TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
     ] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
-    """Show what was decided, when, where and why.
+    """Show the decision log: what was decided, when, where and why.
 
     \b
     Examples:
@@ -118,9 +120,9 @@ def tune(
     output: Annotated[TableOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = TableOutput.TABLE,
     world: World = None,
 ) -> None:
-    """Show needless failovers, how long regions fall silent, and the RTO that would wait for them.
+    """Show needless failovers, how long regions go silent, and the RTO that would tolerate that.
 
-    Nothing is changed: a longer objectives.rto in your files waits longer.
+    Nothing is changed; to wait longer, raise objectives.rto in your files.
 
     \b
     Examples:
@@ -142,8 +144,8 @@ def orphans(
 ) -> None:
     """List writes that an asynchronous failover left behind.
 
-    Each was committed on a deposed primary, and is kept in a file of its region. Tables that could not be read are
-    named with the reason. docs/concepts/orphans.md: the file, and how to bring rows back.
+    Each was committed on a deposed primary, and is kept in a file in its region. Tables that could not be read are
+    listed with the reason. docs/concepts/orphans.md: the file format, and how to restore rows.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Verbs that ask for a change: switchover, failover, mode, pause, resume."""
+"""Verbs that request a change: switchover, failover, mode, pause, resume."""
 
 from typing import Annotated
 
@@ -7,8 +7,8 @@ import typer
 from leeward.cli.commands.common import App, Confirm, DryRun, World, console, timeout_option
 from leeward.cli.forms import Mode
 
-To = Annotated[str, typer.Option("--to", metavar="REGION", help="Who becomes the primary.", show_default=False)]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it is done, or at once.")]
+To = Annotated[str, typer.Option("--to", metavar="REGION", help="Region of the new primary.", show_default=False)]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, or return at once.")]
 Timeout = Annotated[float, timeout_option("30s")]
 
 
@@ -38,8 +38,8 @@ def switchover(
     """
     from leeward.cli import steer
 
-    order = steer.Order("switchover", app, {"to": to}, wait_for_primary=to if wait else None)
-    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=timeout_s, dry_run=dry_run))
+    change = steer.Change("switchover", app, {"to": to}, wait_for_primary=to if wait else None)
+    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=timeout_s, dry_run=dry_run))
 
 
 def failover(
@@ -54,8 +54,8 @@ def failover(
 ) -> None:
     """Depose the primary and elect another one, now. Asynchronous writes may be lost.
 
-    For a primary that is broken but not gone; a lost region needs no command. Say --confirm APP.
-    Exit status 6: refused, because another replica holds what this one lacks.
+    For a primary that is broken but not gone; a lost region needs no command. Needs --confirm APP.
+    Exit status 6: refused, because another replica has writes that this one lacks.
 
     \b
     Examples:
@@ -64,23 +64,23 @@ def failover(
     """
     from leeward.cli import steer
 
-    order = steer.Order("failover", app, {"to": to}, wait_for_primary=to if wait else None, dangerous=True)
-    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
+    change = steer.Change("failover", app, {"to": to}, wait_for_primary=to if wait else None, dangerous=True)
+    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
 
 
 def mode(
     context: typer.Context,
     app: App,
-    replication: Annotated[Mode, typer.Argument(help="The promise for acknowledged writes.")],
+    replication: Annotated[Mode, typer.Argument(help="Replication mode.")],
     confirm: Confirm = None,
     wait: Wait = True,
     timeout_s: Timeout = 30.0,
     dry_run: DryRun = False,
     world: World = None,
 ) -> None:
-    """Change what an acknowledged write is promised, while it runs.
+    """Change the replication mode at runtime.
 
-    Going to async gives up that no write is ever lost: say --confirm APP.
+    With async a failover may lose acknowledged writes: needs --confirm APP.
 
     \b
     Examples:
@@ -89,22 +89,22 @@ def mode(
     """
     from leeward.cli import steer
 
-    order = steer.Order(
+    change = steer.Change(
         "mode",
         app,
         {"mode": replication.value},
         wait_for_mode=replication.value if wait else None,
         dangerous=replication is Mode.ASYNC,
     )
-    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
+    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
 
 
 def pause(
     context: typer.Context, app: App, confirm: Confirm = None, dry_run: DryRun = False, world: World = None
 ) -> None:
-    """Forbid automatic failover, for maintenance.
+    """Pause automatic failover, for maintenance.
 
-    A region lost meanwhile stays lost until `leeward resume`: say --confirm APP.
+    If the primary is lost meanwhile, it stays down until `leeward resume`: needs --confirm APP.
 
     \b
     Examples:
@@ -112,8 +112,8 @@ def pause(
     """
     from leeward.cli import steer
 
-    order = steer.Order("pause", app, {}, dangerous=True)
-    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=5.0, dry_run=dry_run, confirm=confirm))
+    change = steer.Change("pause", app, {}, dangerous=True)
+    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=5.0, dry_run=dry_run, confirm=confirm))
 
 
 def resume(context: typer.Context, app: App, dry_run: DryRun = False, world: World = None) -> None:
@@ -125,5 +125,5 @@ def resume(context: typer.Context, app: App, dry_run: DryRun = False, world: Wor
     """
     from leeward.cli import steer
 
-    order = steer.Order("resume", app, {})
-    raise typer.Exit(steer.ask(console(context), world, order, timeout_s=5.0, dry_run=dry_run))
+    change = steer.Change("resume", app, {})
+    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=5.0, dry_run=dry_run))

@@ -1,4 +1,4 @@
-"""The verb that puts a backup of the quorum store in its place: restore-store."""
+"""The verb that restores the quorum store from a backup: restore-store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +17,11 @@ def restore_store(
     context: typer.Context,
     backup: Annotated[
         Path | None,
-        typer.Argument(metavar="[BACKUP]", show_default=False, help="A backup: what an agent or etcdctl wrote."),
+        typer.Argument(metavar="[BACKUP]", show_default=False, help="Backup file written by an agent or etcdctl."),
     ] = None,
-    latest: Annotated[bool, typer.Option("--latest", help="The newest whole backup of the world's regions.")] = False,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Use the newest complete backup of the world's regions.")
+    ] = False,
     confirm: Annotated[
         str | None,
         typer.Option("--confirm", metavar="FLEET", show_default=False, help="Type the fleet's name to confirm."),
@@ -29,7 +31,7 @@ def restore_store(
     world: World = None,
     fleet: Annotated[
         str | None,
-        typer.Option("--fleet", metavar="NAME", show_default=False, help="With -o: the fleet whose store it is."),
+        typer.Option("--fleet", metavar="NAME", show_default=False, help="With -o: name of the store's fleet."),
     ] = None,
     members: Annotated[
         str | None,
@@ -37,29 +39,31 @@ def restore_store(
             "--initial-cluster",
             metavar="REGION=URL,...",
             show_default=False,
-            help="With -o: the peer URL of every member, as the etcd StatefulSets have it.",
+            help="With -o: peer URL of every member, as in the etcd StatefulSets.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="OUT", show_default=False, help="Only make a data directory per region, there."
+            "-o", "--out", metavar="OUT", show_default=False, help="Only create a data directory per region, in OUT."
         ),
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option("--region", "-r", show_default="the first", help="With -o: who restores, for the decision log."),
+        typer.Option(
+            "--region", "-r", show_default="the first", help="With -o: restoring region, for the decision log."
+        ),
     ] = None,
 ) -> None:
     """Restore the quorum store from a backup: of a running world, or into directories.
 
-    In a world: checks the backup, begins a new generation in it, stops every member, exchanges their data, starts
-    them, and waits until every application accepts writes. Agents notice the new generation, give up their leases,
+    In a world: checks the backup, starts a new generation in it, stops every member, replaces their data, starts
+    them, and waits until every application accepts writes. Agents detect the new generation, give up their leases,
     and elect every primary again, under epochs above all that any instance has seen. Ctrl-C before the members start
-    leaves all as it was. Say --confirm FLEET.
+    restores the previous state. Needs --confirm FLEET.
 
-    With -o: a data directory for every region's member, and nothing running is touched. Put each in the place of its
-    member's while no member runs.
+    With -o: creates a data directory for every region's member; nothing running is touched. Replace each member's
+    data directory with its new one while no member runs.
 
     \b
     Examples:
@@ -69,13 +73,13 @@ def restore_store(
         --initial-cluster us=https://10.0.0.1:2380,eu=https://10.1.0.1:2380,ap=https://10.2.0.1:2380
     """
     if (backup is None) != latest:
-        raise typer.BadParameter("name a BACKUP or say --latest, one of them")
+        raise typer.BadParameter("give either BACKUP or --latest")
     if out is None and (fleet, members, region) == (None, None, None):
         from leeward.cli import restore
-        from leeward.cli.restore_world import Wish
+        from leeward.cli.restore_world import RestoreRequest
 
-        wish = Wish(backup, confirm, dry_run, timeout_s)
-        raise typer.Exit(restore.world(console(context), world, wish))
+        request = RestoreRequest(backup, confirm, dry_run, timeout_s)
+        raise typer.Exit(restore.world(console(context), world, request))
     if out is None or fleet is None or members is None or backup is None:
         raise typer.BadParameter("data directories need BACKUP, --fleet, --initial-cluster and -o")
     from leeward.cli import restore

@@ -17,11 +17,11 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(context: typer.Context, directory: Directory) -> None:
-    """Lose a region under load, and see what it costs.
+    """Lose a region under load, and measure the impact.
 
-    Starts a world, pays through every gateway, kills the primary's region, shows how another one takes
-    over and why, brings the region back and the primary home, and compares what clients saw with the
-    objectives. Leaves nothing behind. Exit status 1: an objective was missed.
+    Starts a world, sends payments through every gateway, kills the primary's region, shows how another
+    one takes over and why, restarts the region, fails back, and compares what clients saw with the
+    objectives. Removes the world at the end. Exit status 1: an objective was missed.
 
     \b
     Examples:
@@ -35,13 +35,13 @@ def demo(context: typer.Context, directory: Directory) -> None:
 def up(
     context: typer.Context,
     directory: Directory,
-    world: Annotated[str, typer.Option(envvar="LEEWARD_WORLD", help="What to call it.")] = "default",
+    world: Annotated[str, typer.Option(envvar="LEEWARD_WORLD", help="Name of the world.")] = "default",
     timeout_s: Annotated[float, timeout_option("120s")] = 120.0,
 ) -> None:
-    """Start a world from your files, wait until it is ready.
+    """Start a world from your files, and wait until it is ready.
 
-    It goes on in the background, until `leeward down`. Exit status 5: it was not ready in time; it is
-    stopped again, and what was missing is shown.
+    It runs in the background until `leeward down`. Exit status 5: it was not ready in time; it is
+    stopped, and the reason is shown.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def apply(
 
 
 def down(context: typer.Context, world: World = None) -> None:
-    """Stop a world and remove everything of it.
+    """Stop a world and remove all that belongs to it.
 
     \b
     Examples:
@@ -103,7 +103,7 @@ def worlds(context: typer.Context, output: Output = TableOutput.TABLE) -> None:
 
 
 def info(context: typer.Context, world: World = None, output: Output = TableOutput.TABLE) -> None:
-    """Print versions, and where everything is.
+    """Print versions and locations.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """An application's PostgreSQL by CloudNativePG: a cluster in each region, one of them primary, the others replicas.
 
 CloudNativePG keeps each region's members; which region leads is the field ``replica.primary``, and only that moves.
-Certificates are brought, not made by the operator: each region's own authority would be a stranger to the others.
+Certificates are provided, not made by the operator: the regions would not trust each other's own authorities.
 """
 
 from leeward.compile.kube.objects import KubeObject, labels_of, object_of

@@ -1,4 +1,4 @@
-"""The concerns of this street: what an application runs in a region."""
+"""The concerns of this group: what an application runs in a region."""
 
 from leeward.compile.app.disruption import disruption
 from leeward.compile.app.images import by_digest

@@ -1,6 +1,6 @@
 """An application's PostgreSQL in one region: an instance manager that owns one server and its volume.
 
-Which region is the primary is no part of the objects: the agent orders it, under a lease.
+Which region is the primary is not part of the objects: the agent orders it, under a lease.
 """
 
 from leeward.compile.kube import objects as k8s
@@ -44,7 +44,7 @@ def database(spec: Spec, application: Application, region: str, target: Target) 
             k8s.mount("passwords", DATABASE_SECRETS_DIR, read_only=True),
         ],
         resources={"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        # No liveness probe: a database is never restarted because somebody could not reach it.
+        # No liveness probe: a database is never restarted because a probe could not reach it.
         readiness=k8s.tcp_probe("instance", period_s=target.probe_period_s, failures=3),
     )
     template = k8s.pod_template(

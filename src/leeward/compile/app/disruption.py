@@ -10,7 +10,7 @@ from leeward.spec.application import Application
 def disruption(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
     """Return the objects with a disruption budget for the service.
 
-    The database has one pod per region and none: its drain is a failover, ordered before (the runbook tells how).
+    The database has one pod per region and none: its drain is a failover, requested before (see the runbook).
     """
     app = application.metadata.name
     if find(items, "Deployment", app) is None:
@@ -29,7 +29,7 @@ def one_at_a_time(name: str, namespace: str, labels: Mapping[str, str], selector
         labels,
         spec={
             "maxUnavailable": 1,
-            # A pod that is not ready anyway may go: it must not hold a node for ever.
+            # A pod that is not ready anyway may go: it must not hold a node forever.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": dict(selector)},
         },

@@ -46,7 +46,7 @@ def require_digests(cluster: str, items: Iterable[KubeObject]) -> None:
                 Problem(
                     code="image-by-tag",
                     where=f"cluster {cluster}",
-                    what=f"the Fleet requires digests, and these images name none: {', '.join(found)}",
+                    what=f"the Fleet requires digests, and these images have none: {', '.join(found)}",
                     why=BY_TAG,
                     fix="add each to images.digests in the Fleet, as IMAGE: sha256:...; crane digest IMAGE prints it",
                 )

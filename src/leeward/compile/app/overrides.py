@@ -46,9 +46,9 @@ def _absent(patch: Patch, items: list[KubeObject]) -> tuple[str, str]:
     kind, name = patch.target.kind, patch.target.name or ""
     names = sorted(item["metadata"]["name"] for item in items if item["kind"] == kind)
     if names:
-        return f"there is no {kind} of that name; there are {', '.join(names)}", suggestion(name, names)
+        return f"there is no {kind} of that name; the existing ones are {', '.join(names)}", suggestion(name, names)
     kinds = sorted({item["kind"] for item in items})
-    return f"there is no {kind}; there are {', '.join(kinds)}", suggestion(kind, kinds)
+    return f"there is no {kind}; the existing kinds are {', '.join(kinds)}", suggestion(kind, kinds)
 
 
 def _problem(
@@ -62,7 +62,7 @@ def _problem(
                 where=f"application {application.metadata.name}, spec.{where}",
                 what=f"the patch of {patch.target.kind}{name} cannot be applied on {site.cluster.name}",
                 why=why,
-                fix=fix or f"see what is there: leeward render -f DIR --cluster {site.cluster.name}",
+                fix=fix or f"list the compiled objects: leeward render -f DIR --cluster {site.cluster.name}",
             )
         ]
     )

@@ -1,6 +1,6 @@
 """PodSecurityPolicy, which Kubernetes 1.25 removed, translated: the standard that is at least as strict, and the rest.
 
-The standards know three levels and no more. What a policy fixes beyond them is told, with what does it today.
+The standards have only three levels. What a policy fixes beyond them is reported, with its replacement today.
 ``leeward render`` does so for each policy beside the files. Namespaces of applications are restricted anyway.
 """
 
@@ -29,9 +29,9 @@ class Translation:
     level: str
     """The strictest standard under which every pod the policy admits would still run."""
     reasons: tuple[str, ...]
-    """Why it is no stricter one."""
+    """Why it is not a stricter one."""
     beyond: tuple[str, ...]
-    """What the policy fixes and no standard does, with what does it today."""
+    """What the policy fixes and no standard does, with its replacement today."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -45,7 +45,7 @@ def is_policy(document: Any) -> bool:
 
 
 def translate(policy: Mapping[str, Any]) -> Translation:
-    """Return the translation of a policy document. Raises ProblemsError for what is none."""
+    """Return the translation of a policy document. Raises ProblemsError for an unreadable one."""
     spec = policy.get("spec") or {}
     try:
         privileged = list(_needs_privileged(spec))
@@ -92,7 +92,7 @@ def _needs_baseline(spec: Mapping[str, Any]) -> list[str]:
     elif any(each["min"] == 0 for each in spec["runAsUser"].get("ranges", ())):
         reasons.append("the range of users includes root")
     if "ALL" not in spec.get("requiredDropCapabilities", ()):
-        reasons.append("capabilities need not be dropped")
+        reasons.append("capabilities do not have to be dropped")
     added = set(spec.get("allowedCapabilities", ())) | set(spec.get("defaultAddCapabilities", ()))
     if added - {"NET_BIND_SERVICE"}:
         reasons.append("capabilities other than NET_BIND_SERVICE are allowed")

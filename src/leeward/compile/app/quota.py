@@ -73,8 +73,8 @@ def _check(site: Site, application: Application, need: Need) -> None:
         Problem(
             code="quota-below-need",
             where=f"application {application.metadata.name}, spec.quota.{key}",
-            what=f"quota.{key} is {getattr(wanted, key)}, and {text} may be asked for on {site.cluster.name}",
-            why="that is the service at its maximum in a rollout, with what stands beside it, and the database",
+            what=f"quota.{key} is {getattr(wanted, key)}, and up to {text} may be requested on {site.cluster.name}",
+            why="that is the service at its maximum in a rollout, with its sidecars, and the database",
             fix=f"set it to {text} or more, or leave it out",
         )
         for key, limit, amount, text in rows

@@ -1,7 +1,7 @@
 """Objects as a kustomize base and overlays: what is common once, what differs as JSON patches, exactly.
 
 Always true: building an overlay gives the compiled objects, no more and no less; a test holds the real kustomize to it.
-Two things are left to kustomize's own transformers, which say them in one line: the namespace and the region label.
+Two things are left to kustomize's own transformers, which need one line for them: the namespace and the region label.
 """
 
 import copy
@@ -62,7 +62,7 @@ def overlay(
     if namespace is not None:
         kustomization["namespace"] = namespace
     if region is not None:
-        # Named, since includeTemplates would also label claims, which nobody may change later.
+        # Named, since includeTemplates would also label claims, which cannot be changed later.
         fields = [{"kind": kind, "path": "spec/template/metadata/labels"} for kind in TEMPLATED]
         kustomization["labels"] = [{"pairs": {REGION: region}, "fields": fields}]
     if patches:
@@ -137,7 +137,7 @@ def _escaped(key: str) -> str:
 
 
 def _patch_text(item: KubeObject, steps: list[KubeObject]) -> str:
-    """Return a patch's file: each step under a comment that says in names what the numbers of its path mean."""
+    """Return a patch's file: each step under a comment that gives names for the numbers of its path."""
     return "".join(f"# {_spoken(item, step['path'])}\n{document([step])}" for step in steps)
 
 

@@ -35,7 +35,7 @@ ATOMIC_KINDS = ("NetworkPolicy",)
 
 
 class PatchError(Exception):
-    """A patch cannot be applied to this object; the text says where and why."""
+    """A patch cannot be applied to this object; the text states where and why."""
 
 
 def is_built_in(item: Mapping[str, Any]) -> bool:
@@ -62,7 +62,7 @@ def json_patch(item: KubeObject, operations: Sequence[Mapping[str, Any]]) -> Kub
         except jsonpatch.JsonPatchTestFailed as error:
             raise PatchError(f"{path} is not {operation.get('value')!r}") from error
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-            raise PatchError(f"there is no {operation.get('from', path)}") from error
+            raise PatchError(f"{operation.get('from', path)} does not exist") from error
     assert isinstance(result, dict)
     return result
 

@@ -1,4 +1,4 @@
-"""What a person is woken for: symptoms, each with the page that says what to do.
+"""Paging alerts: symptoms, each with the runbook page that describes what to do.
 
 The thresholds are the application's own objectives. Metrics are those the agents show, and the requests': from the
 Envoy beside the service where there is one, else from the region's gateway.
@@ -43,7 +43,7 @@ def alerts(site: Site, application: Application, runbooks: str) -> list[KubeObje
             "labels": {"severity": alert.severity, "application": app},
             "annotations": {
                 "summary": alert.summary,
-                "description": f"{alert.summary}. {{{{ $value }}}} now; leeward status --show-conditions says why.",
+                "description": f"{alert.summary}. {{{{ $value }}}} now; leeward status --show-conditions shows why.",
                 "runbook_url": f"{runbooks}/alerts#{alert.name.lower()}",
             },
         }
@@ -67,8 +67,8 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             _whole(objectives.rto_s),
             CRITICAL,
             f"{app} has no primary for longer than its RTO of {objectives.rto_s:g} s",
-            "`PrimaryWritable` and `Stalled` say what it waits for: a majority of regions, a replica that may not be"
-            " missed, an operator who paused. Bring regions back, or decide: [manual-failover](manual-failover.md).",
+            "`PrimaryWritable` and `Stalled` show what it waits for: a majority of regions, a replica that is required"
+            " but missing, an operator's pause. Restore regions, or act: [manual-failover](manual-failover.md).",
         ),
         Alert(
             "LeewardReplicationLag",
@@ -76,33 +76,33 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "1m",
             CRITICAL,
             f"{app}'s standbys are behind by more than the RPO of {objectives.rpo_s:g} s",
-            "The loss of the primary's region would now cost more than was agreed. Look at the link, the standby's disk"
-            " and the load of writes; see [automated-failover](automated-failover.md) for what would happen.",
+            "A loss of the primary's region would now lose more than the RPO allows. Check the link, the standby's disk"
+            " and the write load; [automated-failover](automated-failover.md) describes what would happen.",
         ),
         Alert(
             "LeewardFailedOver",
             f"changes(leeward_epoch{{{of}}}[15m]) > 0",
             "0m",
             WARNING,
-            f"{app}'s primary has moved; it may have to be taken home",
-            "Nothing is broken by this alone. `leeward records` says why; then [failback](failback.md).",
+            f"{app}'s primary has moved; a failback may be needed",
+            "This alone is not a fault. `leeward records` shows why it moved; then see [failback](failback.md).",
         ),
         Alert(
             "LeewardFailoverNeedless",
             f"max(increase(leeward_needless_failovers_total{{{of}}}[1h])) > 0",
             "0m",
             INFO,
-            f"{app} failed over, and the region that was lost came back as it was within a minute",
-            "A machine stood still, or was cut off for a moment. `leeward records` says for how long and what it cost."
-            " A longer `objectives.rto` waits longer.",
+            f"{app} failed over, and the lost region came back unchanged within a minute",
+            "A machine froze or was cut off for a moment. `leeward records` shows for how long, and what it cost."
+            " With a longer `objectives.rto`, Leeward waits longer.",
         ),
         Alert(
             "LeewardFailoverWithheld",
             f"max(increase(leeward_failovers_withheld_total{{{of}}}[15m])) > 0",
             "0m",
             CRITICAL,
-            f"{app} would have failed over, and its files say failover: observe",
-            "Nothing was changed. `leeward status` says whether the primary is back; if not:"
+            f"{app} would have failed over, but its files set failover: observe",
+            "Nothing was changed. `leeward status` shows whether the primary is back; if not:"
             " [manual-failover](manual-failover.md).",
         ),
         Alert(
@@ -111,18 +111,18 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "avg by (region) (leeward_region_serving) < 0.5",
             "1m",
             CRITICAL,
-            "most of those who watch it see a region not serving",
-            "Its primaries move by themselves: [automated-failover](automated-failover.md). Find out with the provider"
-            " what became of the region; until it is back the loss of another one may stop everything.",
+            "most regions see another region not serving",
+            "Its primaries fail over automatically: [automated-failover](automated-failover.md). Ask the provider"
+            " about the region's state; until it is back, the loss of another region may stop everything.",
         ),
         Alert(
             "LeewardQuorumUnheard",
             "leeward_quorum_age_seconds > 10",
             "0m",
             CRITICAL,
-            f"{here} has not heard the quorum store for ten seconds",
-            "The region is cut off, or a majority is gone. Ask an agent of another region; if none hears the store,"
-            " bring regions back: nobody decides alone.",
+            f"{here} has not heard from the quorum store for ten seconds",
+            "The region is cut off, or a majority is lost. Query an agent of another region; if none reaches the store,"
+            " restore regions: no decision is made without a majority.",
         ),
         Alert(
             "LeewardStoreBackupOld",
@@ -130,8 +130,8 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "5m",
             WARNING,
             f"{here} has no recent checked backup of the quorum store",
-            "`StoreBackedUp` says why the last attempt failed, and whether another region has one: one is enough"
-            " for a restore. Look at the agent's log and at the volume `leeward-backups` (full, or not attached)."
+            "`StoreBackedUp` shows why the last attempt failed, and whether another region has one: one is enough"
+            " for a restore. Check the agent's log and the volume `leeward-backups` (full, or not attached)."
             " Nothing is lost as long as a majority of members keeps its data.",
         ),
         Alert(
@@ -141,7 +141,7 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             CRITICAL,
             f"the quorum store's database in {here} is about to reach its quota",
             "At the quota no write is accepted, leases end and primaries stop. `StoreHasRoom` shows each member."
-            " Agents compact and defragment what is mostly free, and lift the alarm after that. If the size stays, live"
+            " Agents compact and defragment what is mostly free, and then lift the alarm. If the size stays, live"
             " data fills it: divide the fleet's applications among two fleets. By hand: docs/concepts/store.md.",
         ),
         Alert(
@@ -149,12 +149,12 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "leeward_certificate_expiry_timestamp_seconds - time() < leeward_certificate_renewal_overdue_seconds",
             "5m",
             CRITICAL,
-            f"a certificate of {here} should have been renewed, and was not",
-            "`CertificatesValid` names the region and the certificate. Whoever issues it (cert-manager, your own tool)"
-            " renews it when a third of its life is left: look there, then at the Secret that holds it. A renewed one"
+            f"a certificate of {here} is overdue for renewal",
+            "`CertificatesValid` names the region and the certificate. Its issuer (cert-manager, your own tool)"
+            " renews it when a third of its life is left: check it, then the Secret with the certificate. A renewed one"
             " is used without a restart, as soon as the kubelet has put it into the pods. How an authority"
-            " (`...-authority`) is exchanged: docs/concepts/certificates.md. After the expiry open connections go on"
-            " and no new one is accepted: restart nothing before it is renewed.",
+            " (`...-authority`) is exchanged: docs/concepts/certificates.md. After expiry, open connections continue"
+            " and new ones are refused: restart nothing before it is renewed.",
         ),
         Alert(
             "LeewardPodsMissing",
@@ -162,7 +162,7 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "1m",
             CRITICAL,
             f"{app} has no ready pod in a region",
-            "Its users are sent to other regions. Look at the pods there (`leeward get pods`, `leeward logs`), then at"
+            "Its users are sent to other regions. Check the pods there (`leeward get pods`, `leeward logs`), then see"
             " [automated-failover](automated-failover.md).",
         ),
         Alert(
@@ -170,8 +170,8 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             f'max(leeward_condition{{{of},type="DiskHasRoom",status="False"}}) > 0',
             "5m",
             CRITICAL,
-            f"less than a tenth is free of the volume of {app}'s database in a region",
-            "`DiskHasRoom` says where and how much. Enlarge the volume (`database.storage`, and the claim where the"
+            f"the volume of {app}'s database in a region has less than 10 % free",
+            "`DiskHasRoom` shows where and how much. Enlarge the volume (`database.storage`, and the claim where the"
             " storage class can grow one), or delete what is not needed. WAL for a replica that is away takes up to"
             " `database.walRetention` percent of the room: lower it, or bring the replica back. A primary without room"
             " for WAL stops, and another region takes over; without room for tables it stays, and statements fail.",
@@ -185,7 +185,7 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             f"a region's gateway refuses connections or requests of {app}, or is about to",
             "Each of its clusters carries 1024 connections and 4096 requests. `GatewaysConnected` names the full one:"
             " `pods` and `local` are users' load here (more pods or a smaller pool of sessions), `http`, `postgres` and"
-            " `spare` traffic to another region, `late` sessions from others. What grows although users do not is a"
+            " `spare` traffic to another region, `late` sessions from others. Usage that grows while users do not is a"
             " leak: restart the gateway's container, one region after the other, and report it.",
         ),
         Alert(
@@ -193,11 +193,11 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             f'max(leeward_condition{{{of},type="GatewaysConnected",status="False"}}) > 0',
             "1m",
             CRITICAL,
-            f"a region's gateway does not answer users, or does not carry {app}'s traffic to another one",
-            "`GatewaysConnected` says from where, to where and why. `UsersUnanswered`: DNS leaves the region out; the"
+            f"a region's gateway does not answer users, or does not carry {app}'s traffic to another region",
+            "`GatewaysConnected` shows from where, to where and why. `UsersUnanswered`: DNS omits the region; the"
             " gateway's container is restarted unless it is only full, which ends when idle users' connections do"
             " (60 s). `PathBroken`: the region does not count as READY: writes of its"
-            " users, and replication from it, may not arrive. Look at the gateway's log and the link between the two"
+            " users, and replication from it, may not arrive. Check the gateway's log and the link between the two"
             " regions (port 8443); certificates that expired show here too. Restarting the gateway's container loses"
             " the sessions through it and nothing else.",
         ),
@@ -216,18 +216,18 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             f"{bad} / {every} > {14.4 * budget:.6g}",
             "2m",
             CRITICAL,
-            f"{app} fails so many requests that the month's budget is gone within two days",
-            "If one region fails them, a [failover by hand](manual-failover.md) may help; if all do, look at the"
-            " service's own logs and at what was rolled out last.",
+            f"{app} fails so many requests that the month's error budget will be used up within two days",
+            "If only one region fails them, a [manual failover](manual-failover.md) may help; if all do, check the"
+            " service's own logs and the latest rollout.",
         ),
         Alert(
             "LeewardObjectivesInfeasible",
             f'max(leeward_condition{{{of},type="ObjectivesFeasible",status="False"}}) > 0',
             "10m",
             WARNING,
-            f"the loss of the primary's region could not be borne as {app}'s objectives say",
-            "`ObjectivesFeasible` says why: a region or a standby is missing, failover is paused (`leeward resume`), or"
-            " the mode in force takes too long. Nothing is lost yet.",
+            f"a loss of the primary's region would miss {app}'s objectives",
+            "`ObjectivesFeasible` shows why: a region or a standby is missing, failover is paused (`leeward resume`),"
+            " or failover in the mode in force takes too long. Nothing is lost yet.",
         ),
         Alert(
             "LeewardDrillOverdue",
@@ -235,7 +235,7 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             "1h",
             INFO,
             f"no drill of {app} has passed for more than {DRILL_EVERY_DAYS} days",
-            "[Drill](drill.md), and keep the report.",
+            "Run a [drill](drill.md), and keep the report.",
         ),
     ]
     if application.spec.service.probes.deep is not None:
@@ -245,9 +245,9 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
                 f"leeward_deep_healthy{{{of}}} < 1",
                 "5m",
                 WARNING,
-                f"{app} says in a region that it cannot do all its work",
-                "The first lines of `leeward status` name the reason. It moves nobody by itself: if it is one region's"
-                " own trouble and users notice, a [failover by hand](manual-failover.md) takes the primary away.",
+                f"{app} reports in a region that it cannot do all its work",
+                "The first lines of `leeward status` show the reason. Leeward moves no traffic for it: if only"
+                " one region is affected and users notice, a [manual failover](manual-failover.md) moves the primary.",
             )
         )
     return tuple(found)

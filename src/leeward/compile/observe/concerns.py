@@ -1,4 +1,4 @@
-"""The concerns of this street: how an application is watched."""
+"""The concerns of this group: how an application is watched."""
 
 from leeward.compile.concern import Concern, FleetConcerns
 from leeward.compile.observe.telemetry import collector, monitoring, node_logs, tracing

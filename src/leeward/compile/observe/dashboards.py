@@ -14,17 +14,17 @@ def dashboard(application: Application) -> KubeObject:
     counter, chosen = requests(application)
     duration = f"sum by (le) (rate({counter}_time_bucket{{{chosen}}}[5m]))"
     rows = [
-        ("Requests a second", f"sum(rate({counter}_total{{{chosen}}}[1m]))", "reqps"),
+        ("Requests per second", f"sum(rate({counter}_total{{{chosen}}}[1m]))", "reqps"),
         (
-            "Failed requests a second",
+            "Failed requests per second",
             f'sum(rate({counter}_xx{{{chosen},envoy_response_code_class="5"}}[1m]))',
             "reqps",
         ),
-        ("Duration, 99 of 100", f"histogram_quantile(0.99, {duration})", "ms"),
+        ("Duration, 99th percentile", f"histogram_quantile(0.99, {duration})", "ms"),
         ("Primary", f"leeward_primary{{{of}}}", "bool_yes_no"),
         ("Epoch", f"max(leeward_epoch{{{of}}})", "none"),
         ("Replication lag", f"leeward_replication_lag_seconds{{{of}}}", "s"),
-        ("WAL a standby lacks", f"leeward_replication_lag_bytes{{{of}}}", "bytes"),
+        ("WAL that a standby lacks", f"leeward_replication_lag_bytes{{{of}}}", "bytes"),
         ("Ready pods", f"leeward_pods_ready{{{of}}}", "none"),
         (
             "Last failover, by stage",
@@ -36,7 +36,7 @@ def dashboard(application: Application) -> KubeObject:
             f'max by (type) (leeward_condition{{{of},status="False",type!~"Paused|Reconciling|Stalled"}})',
             "bool_yes_no",
         ),
-        ("What is left of the lease", "leeward_lease_remaining_seconds", "s"),
+        ("Lease time left", "leeward_lease_remaining_seconds", "s"),
         (
             "CPU",
             f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{where},container!=""}}[5m]))',

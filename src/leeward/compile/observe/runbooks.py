@@ -1,4 +1,4 @@
-"""What a person does, per application: during an automated failover, for one by hand, for the way home, for a drill.
+"""Runbooks of an application: automated failover, manual failover, failback, drill, alerts.
 
 Every command stands in a block of its own so that a test can run them all.
 """
@@ -30,50 +30,50 @@ def _automated(spec: Spec, application: Application) -> str:
         else f"Up to {duration_text(wanted.objectives.rpo_s)} of acknowledged writes may be lost; they are listed."
     )
     return _page(
-        f"{app}: an automated failover",
-        f"Alerts: LeewardRegionLost, LeewardFailedOver, LeewardNoPrimary. Nobody needs to do anything: when {primary}"
+        f"{app}: automated failover",
+        f"Alerts: LeewardRegionLost, LeewardFailedOver, LeewardNoPrimary. No action is needed: when {primary}"
         f" is lost, {' or '.join(standbys)} takes over. Predicted: {budget.arithmetic()}. {lost}",
         [
-            ("See who is primary, under which epoch, and why", "leeward status"),
+            ("Check which region is primary, under which epoch, and why", "leeward status"),
             (
-                f"See the pods of {standbys[0]}",
+                f"Check the pods of {standbys[0]}",
                 f"leeward get pods --region {standbys[0]} --namespace {application.namespace}",
             ),
         ],
-        f"It is over when status shows a primary, writable. Longer than {duration_text(wanted.objectives.rto_s)}:"
-        " see manual-failover.md. Then see failback.md.",
+        "It is complete when status shows a writable primary. If it takes longer than"
+        f" {duration_text(wanted.objectives.rto_s)}: see manual-failover.md. Afterwards see failback.md.",
     )
 
 
 def _manual(spec: Spec, application: Application) -> str:
     app, (primary, *standbys) = application.metadata.name, spec.placement(application)
     return _page(
-        f"{app}: a failover by hand",
-        f"When {primary} works too badly to stay and too well to be declared lost: slow disks, a sick service. A"
-        " switchover waits until the standby has everything and loses nothing; try it first. A failover does not wait.",
+        f"{app}: manual failover",
+        f"When {primary} is degraded but not declared lost: slow disks, a failing service. A"
+        " switchover waits until the standby has all WAL and loses nothing; try it first. A failover does not wait.",
         [
-            ("See whether the standby is close behind", "leeward status"),
-            ("Without loss, while the primary still answers", f"leeward switchover {app} --to {standbys[0]}"),
+            ("Check how far the standby is behind", "leeward status"),
+            ("If the primary still answers, move it without loss", f"leeward switchover {app} --to {standbys[0]}"),
             (
-                "With the loss that the mode allows, when it does not",
+                "If it does not, fail over with the loss that the mode allows",
                 f"leeward failover {app} --to {standbys[0]} --confirm {app}",
             ),
         ],
-        "It refuses what is unsafe and says why. Two primaries are worse than none.",
+        "Unsafe requests are refused with the reason. Two primaries are worse than no primary.",
     )
 
 
 def _failback(spec: Spec, application: Application) -> str:
     app, (primary, *_) = application.metadata.name, spec.placement(application)
     return _page(
-        f"{app}: the way home",
-        f"When {primary} is back. Its database rejoins by itself as a standby: writes it alone had are saved, then it"
-        " is rewound and follows.",
+        f"{app}: failback",
+        f"When {primary} is back. Its database rejoins automatically as a standby: writes that only it had are saved,"
+        " then it is rewound and streams from the primary.",
         [
             ("Wait until it is a standby and has caught up", "leeward status"),
-            ("Take the primary home, without loss", f"leeward switchover {app} --to {primary}"),
+            ("Fail back without loss", f"leeward switchover {app} --to {primary}"),
         ],
-        "Choose a quiet hour: the write gap is short, and not nothing.",
+        "Choose a time of low traffic: writes pause for a short time.",
     )
 
 
@@ -81,17 +81,18 @@ def _drill(spec: Spec, application: Application) -> str:
     app, (primary, *_) = application.metadata.name, spec.placement(application)
     wanted = application.spec
     return _page(
-        f"{app}: a drill",
-        "Every quarter, and after each change of the database, the network or the regions. On one machine first.",
+        f"{app}: drill",
+        "Run it every quarter, and after each change of the database, the network or the regions. Try it on one machine"
+        " first.",
         [
             (
                 "Lose the primary's region, measure, and compare with the objectives",
                 f"leeward drill region-loss --app {app} --region {primary} --runs 3",
             ),
-            ("Cut it off instead", f"leeward drill partition --app {app} --region {primary} --runs 3"),
+            ("Partition the region instead", f"leeward drill partition --app {app} --region {primary} --runs 3"),
         ],
         f"Passed: RTO within {duration_text(wanted.objectives.rto_s)}, loss within"
-        f" {duration_text(wanted.objectives.rpo_s)}. Keep the report; the exit status says it too: 0 passed, 1 missed.",
+        f" {duration_text(wanted.objectives.rpo_s)}. Keep the report. Exit status: 0 passed, 1 missed.",
     )
 
 
@@ -99,12 +100,12 @@ def _alerts(application: Application) -> str:
     app = application.metadata.name
     first = _page(
         f"{app}: alerts",
-        "What each alert means, and what to do. First of all, always:",
+        "What each alert means, and what to do. Always start with:",
         [
-            ("See how it stands, since when, and why", "leeward status --show-conditions"),
-            ("See what was decided, and why", f"leeward records {app}"),
+            ("Show the current state, since when, and why", "leeward status --show-conditions"),
+            ("Show what was decided, and why", f"leeward records {app}"),
         ],
-        "The severity says whether somebody is woken (critical), or looks in the morning (warning, info).",
+        "Critical alerts page the on-call engineer; warning and info can wait for working hours.",
     )
     sections = [
         f"## {alert.name}\n\n{alert.severity.capitalize()}: {alert.summary}.\n\n{alert.remedy}\n"

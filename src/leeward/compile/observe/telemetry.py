@@ -95,7 +95,7 @@ def leeward_monitor(site: Site) -> list[KubeObject]:
 
 
 def tracing(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
-    """Return the objects with the service told where traces go."""
+    """Return the objects with the service configured to send traces."""
     if site.fleet.tracing is None:
         return items
     app = application.metadata.name
@@ -104,7 +104,7 @@ def tracing(site: Site, application: Application, items: list[KubeObject]) -> li
         "cloud.region": site.region.name,
         "k8s.cluster.name": site.cluster.name,
     }
-    told = k8s.env(
+    variables = k8s.env(
         OTEL_SERVICE_NAME=app,
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://otel-collector.{OBSERVABILITY}.svc:{OTLP_PORT}",
         OTEL_RESOURCE_ATTRIBUTES=",".join(f"{key}={value}" for key, value in attributes.items()),
@@ -114,7 +114,7 @@ def tracing(site: Site, application: Application, items: list[KubeObject]) -> li
     result = [copy.deepcopy(item) if is_service_of(application, item) else item for item in items]
     for item in result:
         if is_service_of(application, item):
-            item["spec"]["template"]["spec"]["containers"][0].setdefault("env", []).extend(told)
+            item["spec"]["template"]["spec"]["containers"][0].setdefault("env", []).extend(variables)
     return result
 
 

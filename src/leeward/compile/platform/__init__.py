@@ -1,1 +1,1 @@
-"""What a cluster is made of and fed by: machines, Cluster API, Argo CD, federation, sealed secrets."""
+"""What a cluster is made of and how it is supplied: machines, Cluster API, Argo CD, federation, sealed secrets."""

@@ -1,4 +1,4 @@
-"""The concerns of this street: what a cluster is made of and fed by."""
+"""The concerns of this group: what a cluster is made of and how it is supplied."""
 
 from leeward.compile.concern import Concern, FleetConcerns
 from leeward.compile.platform.cluster_api import cluster_api

@@ -1,6 +1,6 @@
 """Objects federated with KubeFed, read in: template, placement and overrides become each cluster's own object.
 
-KubeFed is no longer developed; who has its objects can hand them to Leeward as they are.
+KubeFed is no longer developed; Leeward takes its objects as they are.
 """
 
 import copy
@@ -55,7 +55,7 @@ def propagate(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
             "federated-unreadable",
             "it cannot be propagated",
             f"{type(error).__name__}: {error}",
-            "compare it with KubeFed's documentation; kinds of others' definitions need apiVersion in the template",
+            "compare it with KubeFed's documentation; custom resources need apiVersion in the template",
         ) from None
 
 
@@ -65,8 +65,8 @@ def _propagated(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
         raise _refused(
             document,
             "inline-secret",
-            "the values of a secret stand in the file",
-            "what is rendered is kept in Git, readable by many, for ever; base64 hides nothing",
+            "the values of a secret are in the file",
+            "what is rendered is kept in Git, readable by many, forever; base64 does not encrypt",
             "seal it (secrets: {by: sealed}) or keep it in a secret store (secrets: {by: external-secrets})",
         )
     if not placed(site, spec.get("placement", {})):

@@ -1,6 +1,6 @@
 """Machines by need: on-demand for what must stay, spot for what may be interrupted, and what happens without spot.
 
-Databases, quorum and agents never run on spot: its nodes repel whatever does not say that it may be interrupted.
+Databases, quorum and agents never run on spot: its nodes are tainted; only interruptible pods tolerate that.
 """
 
 import copy
@@ -89,7 +89,7 @@ def _pool(site: Site, pool: NodePool) -> KubeObject:
         "spec": {
             "template": {"metadata": {"labels": {POOL: pool.name}}, "spec": node},
             "limits": {"cpu": str(pool.cpu_max)},
-            # Databases are moved by a switchover, not by whoever tidies up machines.
+            # Databases are moved by a switchover, not by the consolidation of nodes.
             "disruption": {
                 "consolidationPolicy": "WhenEmptyOrUnderutilized" if spot else "WhenEmpty",
                 "consolidateAfter": "5m",
@@ -169,7 +169,7 @@ class Saving:
 
 
 def saving(spec: Spec, application: Application) -> Saving | None:
-    """Return what spot saves; None when nothing may be interrupted, or there is no price to reckon with."""
+    """Return what spot saves; None when nothing may be interrupted, or no price is given."""
     pools = [pool for pool in spec.fleet.spec.node_pools if Capacity.SPOT in pool.capacity and pool.price_per_hour]
     cpu, service = application.spec.service.resources.requests.cpu, application.spec.service
     if not service.interruptible or not pools or cpu is None or pools[0].price_per_hour is None:

@@ -1,6 +1,6 @@
 """Secrets as ciphertext: the SealedSecrets that stand beside the Fleet, put into the tree as they are, with our labels.
 
-What needs which secret is what External Secrets would be told; each is answered by a SealedSecret of that namespace and
+Which secrets are needed is the same as with External Secrets; for each there is a SealedSecret of that namespace and
 name. Sealed for one cluster, it says so in its annotation ``leeward.dev/clusters: fnp-us, fnp-eu``; without one it is
 for all of them. Those nobody asked for go along where their namespace is.
 """
@@ -28,14 +28,14 @@ def is_sealed(document: Any) -> bool:
 
 
 def is_reference(item: KubeObject) -> bool:
-    """Return whether an object only says which secret is needed."""
+    """Return whether an object is only a reference to a secret."""
     return bool(item["kind"] == "ExternalSecret")
 
 
 def answered(site: Site, parts: list[Part], documents: Iterable[Mapping[str, Any]]) -> list[Part]:
     """Return the parts with sealed secrets in place of references, where the fleet wants that.
 
-    Raises ProblemsError with every secret that nobody sealed, or not with all its keys.
+    Raises ProblemsError with every secret that is not sealed, or not with all its keys.
     """
     if site.fleet.secrets.by is not SecretsBy.SEALED:
         return parts
@@ -54,7 +54,7 @@ def answered(site: Site, parts: list[Part], documents: Iterable[Mapping[str, Any
 
 
 def _given(site: Site, documents: list[Mapping[str, Any]]) -> dict[Key, KubeObject]:
-    """Return this cluster's sealed secrets. Raises ProblemsError for what is no SealedSecret, or two of one name."""
+    """Return this cluster's sealed secrets. Raises ProblemsError for an invalid SealedSecret, or two of one name."""
     known = {cluster.name for _, cluster in all_clusters(site.spec)}
     result: dict[Key, KubeObject] = {}
     problems = []
@@ -78,7 +78,7 @@ def _given(site: Site, documents: list[Mapping[str, Any]]) -> dict[Key, KubeObje
 
 
 def _ours(site: Site, document: Mapping[str, Any]) -> KubeObject:
-    """Return a sealed secret as it is, and with our labels; they are no part of what is sealed."""
+    """Return a sealed secret as it is, and with our labels; they are not part of what is sealed."""
     metadata = document["metadata"]
     part_of = metadata["namespace"]
     labels = {**metadata.get("labels", {}), **site.labels(metadata["name"], "secret", part_of)}
@@ -105,8 +105,8 @@ def _missing(site: Site, wanted: Mapping[Key, set[str]], given: Mapping[Key, Kub
         Problem(
             code="secret-not-sealed",
             where=f"cluster {site.cluster.name}",
-            what=f"{len(lacking)} secrets are needed and not sealed: {'; '.join(lacking)}",
-            why="with secrets.by: sealed every secret stands beside the Fleet, as a SealedSecret",
+            what=f"{len(lacking)} required secrets are not sealed: {'; '.join(lacking)}",
+            why="with secrets.by: sealed every secret is a SealedSecret in the Fleet's directory",
             fix="seal each with kubeseal under that namespace and name, and put its YAML into the directory"
             f" (for one cluster only: annotation {CLUSTERS})",
         )
@@ -151,7 +151,7 @@ def _twice(name: str, cluster: str) -> Problem:
     return Problem(
         code="sealed-twice",
         where=f"SealedSecret {name}",
-        what=f"there are two of it for cluster {cluster}",
+        what=f"two of this name apply to cluster {cluster}",
         why="one of them would replace the other",
-        fix=f"say which clusters each is for: annotation {CLUSTERS}",
+        fix=f"state which clusters each is for: annotation {CLUSTERS}",
     )

@@ -210,7 +210,7 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
 def _names(labels: dict[str, str], selector: dict[str, str]) -> KubeObject:
     """Return where the world asks the region's agent for names."""
     service = k8s.service("leeward-dns", SYSTEM_NAMESPACE, labels, selector, {}, kind="LoadBalancer", before_ready=True)
-    # Nobody in between: a resolver that tells nothing of its users is told apart by its own address.
+    # No hop in between: a resolver that does not pass on its users' networks is known by its own address.
     service["spec"]["externalTrafficPolicy"] = "Local"
     service["spec"]["ports"] = [
         {"name": name, "port": 53, "protocol": protocol, "targetPort": name} for name, protocol in DNS_PORTS.items()

@@ -48,7 +48,7 @@ def namespaces(spec: Spec, region: str, target: Target) -> tuple[str, ...] | Non
 
 
 def rights(spec: Spec, target: Target) -> list[KubeObject]:
-    """Return what the agent may do with exports in a namespace: see them, and say what became of them."""
+    """Return what the agent may do with exports in a namespace: see them, and report their status."""
     if not honoured(spec, target):
         return []
     kinds = ["serviceexports", "serviceimports"]

@@ -27,7 +27,7 @@ from leeward.spec.spec import Spec, pods_min
 
 
 def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
-    """Return what the agent of one region is told. Every agent knows every region and application."""
+    """Return the settings of one region's agent. Every agent knows every region and application."""
     return AgentSettings(
         fleet=spec.fleet.metadata.name,
         region=Region(region),
@@ -68,7 +68,7 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
 def _app(spec: Spec, application: Application, region: str, target: Target) -> AppSettings:
     name, wanted, patience = application.metadata.name, application.spec, spec.patience(application)
     data_regions = spec.placement(application)
-    # Only Leeward's own instance manager takes orders; others are told by their operators.
+    # Only Leeward's own instance manager takes orders; other databases follow their operators.
     ours = has_instance(application)
     ports = doors(spec, application)
     host = target.database_host(name, application.namespace) if ours and region in data_regions else None

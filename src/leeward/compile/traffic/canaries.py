@@ -122,7 +122,7 @@ def _canary(site: Site, application: Application, canary: Canary) -> KubeObject:
         ],
     }
     if not meshed and site.fleet.mesh.kind != "gateway-api":
-        # Without a mesh nobody splits requests by weight: the new version is judged before it gets any.
+        # Without a mesh no component splits requests by weight: the new version is judged before it gets any.
         analysis = {key: value for key, value in spec["analysis"].items() if key not in ("maxWeight", "stepWeight")}
         spec["analysis"] = {**analysis, "iterations": math.ceil(canary.max / canary.step)}
     return object_of(

@@ -1,4 +1,4 @@
-"""The concerns of this street: how requests reach an application."""
+"""The concerns of this group: how requests reach an application."""
 
 from leeward.compile.concern import Concern, FleetConcerns
 from leeward.compile.traffic.canaries import flagger, versions

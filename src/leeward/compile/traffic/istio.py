@@ -1,7 +1,7 @@
 """Istio: where an application's requests go, what protects its pods, and who may speak to them.
 
 Always true: between pods everything is mutual TLS. The service's own port also takes Leeward's gateway, which
-ends users' TLS itself and is no part of the mesh; the network policy lets nobody else near it.
+terminates users' TLS itself and is not part of the mesh; the network policy restricts who reaches it.
 """
 
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
@@ -23,7 +23,7 @@ def istio(site: Site, application: Application, items: list[KubeObject]) -> list
     result = [_injected(item) if item["kind"] == "Namespace" else item for item in items]
     canary = application.spec.rollout.canary
     if canary is None or canary.by == "leeward":
-        # Otherwise Flagger writes both, from what its Canary says.
+        # Otherwise Flagger writes both, from its Canary.
         result += [_virtual_service(site, application), _destination_rule(site, application)]
     else:
         result.append(_connections(site, application))

@@ -5,7 +5,7 @@ With ``exports: true`` every application's service is exported, and Leeward's ga
 that exports it and has a pod that is ready, never one that does not. Pods ask in plain HTTP, by Host: ``curl -H
 'Host: shop.shop.svc.clusterset.local' http://leeward-services.leeward-system/``, and are let out to ask when their
 application names what it uses under ``network.imports``. An agent honours the ServiceExports, also your own, in the
-namespaces of the fleet's applications, in the first cluster of its region; their status says what became of them, and
+namespaces of the fleet's applications, in the first cluster of its region; their status shows what became of them, and
 that of a ServiceImport which regions export it. What is led is HTTP, to a Service's first port, whatever the method:
 a request that writes goes to the nearest pod, too. Users cannot ask: it is a port of its own, let in from the
 applications' namespaces only. Other protocols, and the name in DNS, are for an implementation of the multi-cluster

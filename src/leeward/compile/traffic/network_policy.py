@@ -1,4 +1,4 @@
-"""Who may talk to whom inside a cluster: everything declared, and nothing else.
+"""Which pods may call which inside a cluster: what is declared, and nothing else.
 
 Tiers are groups of pods. ``service`` and ``database`` are always there; the gateways and agents of Leeward,
 monitoring and DNS are what they need; more tiers are declared in the application's file.
@@ -331,7 +331,7 @@ def _policy(
     ingress: Sequence[Rule] | None,
     egress: Sequence[Rule] | None,
 ) -> KubeObject:
-    """Return a policy. None for a direction: this policy says nothing about it."""
+    """Return a policy. None for a direction: this policy does not restrict it."""
     spec: KubeObject = {"podSelector": {"matchLabels": dict(pods)} if pods else {}, "policyTypes": []}
     for kind, key, rules in (("Ingress", "from", ingress), ("Egress", "to", egress)):
         if rules is None:

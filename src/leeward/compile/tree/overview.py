@@ -58,14 +58,14 @@ def _application(spec: Spec, application: Application) -> list[str]:
         f"RTO {duration_text(wanted.objectives.rto_s)}: {budget.arithmetic()}.",
         f"A client that knows only DNS adds its TTL of {duration_text(ttl_s)}: {budget.total_s + ttl_s:.2f} s.",
         "",
-        "| what is lost | what it takes along | what stays |",
+        "| what is lost | what fails with it | what remains |",
         "|---|---|---|",
         f"| a pod | 1 of {here.spec.service.replicas} in its region | the others, and a new one |",
         "| a node, a zone | the pods on it; they are spread | the region's other pods |",
         f"| the cluster or region {primary} | the primary | {len(regions) - 1} regions; a standby takes over |",
         f"| another region | 1 of {len(standbys)} standbys | the primary, everything else |",
         f"| a provider | its regions of {len(providers)} providers | the others |",
-        f"| Leeward's agent in a region | nothing; {clusters} clusters serve on | a primary, if its lease is fed |",
+        f"| a region's agent | nothing; {clusters} clusters keep serving | a primary, until its lease ends |",
     ]
     spared = saving(spec, application)
     return lines if spared is None else [*lines, "", f"Spot machines: {spared.sentence()}."]
@@ -94,8 +94,8 @@ def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
 def _images(parts: Mapping[str, Sequence[Part]]) -> list[str]:
     found = by_tag(item for each in parts.values() for part in each for item in part.objects)
     if not found:
-        return ["## Images", "", "Every image is named by its digest."]
-    why = "Named by a tag, so their registries decide what runs; `images.digests` in the Fleet pins them:"
+        return ["## Images", "", "Every image is referenced by digest."]
+    why = "Referenced by tag, so their registries decide what runs; `images.digests` in the Fleet pins them:"
     return ["## Images", "", why, "", *_list([f"`{each}`" for each in found])]
 
 

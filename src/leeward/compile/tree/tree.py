@@ -2,7 +2,7 @@
 
 ``apps/APP/base`` is what the primary's region runs without an environment; ``overlays/ENVIRONMENT`` and then
 ``overlays/CLUSTER`` say what differs; ``infrastructure/COMPONENT/CLUSTER`` is what a cluster needs besides;
-``clusters/CLUSTER`` gathers what one cluster runs. No value of a secret is in it: there is none to put in.
+``clusters/CLUSTER`` gathers what one cluster runs. It never contains the value of a secret.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

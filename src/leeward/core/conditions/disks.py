@@ -1,4 +1,4 @@
-"""Whether databases have room to grow, by what each region reports of its volume. Pure."""
+"""Whether databases have room to grow, from what each region reports about its volume. Pure."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,13 @@ def judge(reports: Mapping[Region, InstanceReport | None]) -> Condition:
     filling = {region: disk for region, disk in disks.items() if disk.free_bytes < FREE_MIN * disk.size_bytes}
     if filling:
         fix = "enlarge the volume, delete what is not needed, or lower database.walRetention"
-        return condition(of, "DiskFilling", f"{_told(filling)}; {fix}")
+        return condition(of, "DiskFilling", f"{_listed(filling)}; {fix}")
     if not disks:
-        return condition(of, "NotMeasured", "no region that is heard has reported its volume")
-    return condition(of, "EnoughRoom", _told(disks))
+        return condition(of, "NotMeasured", "no region has reported its volume")
+    return condition(of, "EnoughRoom", _listed(disks))
 
 
-def _told(disks: Mapping[Region, Disk]) -> str:
+def _listed(disks: Mapping[Region, Disk]) -> str:
     return "; ".join(f"{region}: {_room(disk)}" for region, disk in disks.items())
 
 

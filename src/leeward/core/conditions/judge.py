@@ -1,4 +1,4 @@
-"""Tell how an application stands, from what one agent knows. Pure; nothing is guessed: what is not known is Unknown."""
+"""Judge an application's state from what one agent knows. Pure; nothing is guessed: what is not known is Unknown."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from leeward.core.view import View
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What conditions are told from."""
+    """The input of all conditions."""
 
     view: View
     because: str
@@ -23,7 +23,7 @@ class Facts:
     drill: LastDrill | None = None
     store: StoreFacts = StoreFacts()
     certificates: certificate_conditions.Known = field(default_factory=dict)
-    """By region, as its agent told last."""
+    """By region, as its agent last reported."""
     unix_s: float = 0.0
 
 
@@ -63,12 +63,12 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
 
 
 def _blind(facts: Facts) -> tuple[str, str] | None:
-    """Return why next to nothing is known, if so."""
+    """Return why almost nothing is known; None when that is not the case."""
     view = facts.view
     if facts.quorum_age_s is None:
-        return UNHEARD, f"{view.me} has not heard the quorum store yet"
+        return UNHEARD, f"{view.me} has not heard from the quorum store yet"
     if facts.quorum_age_s > view.timers.lease_s + view.timers.margin_s:
-        return UNHEARD, f"{view.me} last heard the quorum store {facts.quorum_age_s:.1f} s ago"
+        return UNHEARD, f"{view.me} last heard from the quorum store {facts.quorum_age_s:.1f} s ago"
     if view.topology is None:
         if view.me in view.app.data_regions and view.app.instance_url is None:
             return ELSEWHERE, f"the database of {view.app.name} is run by its own operator"
@@ -81,7 +81,7 @@ def _ready(view: View, topology: Topology, writable: Condition) -> Condition:
         return condition(Type.READY, "NotWritable", writable.message)
     serving = [region for region in topology.data_regions if _pods(view, region)[0] > 0]
     if not serving:
-        return condition(Type.READY, "NoPods", f"no pod of {topology.app} is ready in a region that is heard")
+        return condition(Type.READY, "NoPods", f"no pod of {topology.app} is ready in any reporting region")
     return condition(Type.READY, "Serving", f"{writable.message}; pods serve in {_all(serving)}")
 
 
@@ -91,7 +91,7 @@ def _writable(view: View, topology: Topology) -> Condition:
         return condition(of, "Electing", topology.because)
     # The agent asked always hears itself; whether the others do is what its lease says.
     if not view.alive(primary) or (primary == view.me and not view.leased):
-        return condition(of, "PrimaryUnheard", f"{primary} has not been heard for longer than its lease")
+        return condition(of, "PrimaryUnheard", f"no heartbeat from {primary} for longer than its lease")
     report = view.report(primary)
     if report is not None and report.writable and report.epoch == topology.epoch:
         return condition(of, "AcceptsWrites", f"{primary} accepts writes under epoch {topology.epoch}")
@@ -102,7 +102,7 @@ def _writable(view: View, topology: Topology) -> Condition:
 
 
 def _streaming(view: View, topology: Topology) -> frozenset[Region] | None:
-    """Return who streams from the primary, by its own word; None while it is not heard."""
+    """Return who streams from the primary, by its own report; None without a heartbeat from it."""
     report = view.report(topology.primary) if topology.primary and view.alive(topology.primary) else None
     return None if report is None else frozenset(sender.region for sender in report.senders if sender.streaming)
 
@@ -113,15 +113,17 @@ def _replicating(view: View, topology: Topology) -> Condition:
     if not standbys:
         return condition(of, "NothingToReplicate", f"{topology.primary} is the only data region")
     if streaming is None:
-        return condition(of, "NoPrimary", "no primary is heard")
+        return condition(of, "NoPrimary", "no heartbeat from a primary")
     missing = [region for region in standbys if region not in streaming]
     if missing:
-        told = "; ".join(f"{region}: {_why_apart(view, region)}" for region in missing)
-        return condition(of, "StandbysMissing", f"{_do(missing)} not stream from {topology.primary} ({told})")
+        detail = "; ".join(f"{region}: {_why_apart(view, region)}" for region in missing)
+        return condition(of, "StandbysMissing", f"{_do(missing)} not stream from {topology.primary} ({detail})")
     reports = {region: view.report(region) for region in standbys if view.alive(region)}
     problems = [f"{region}: {found.problem}" for region, found in reports.items() if found and found.problem]
     if problems:
-        return condition(of, "StandbysUnhealthy", f"all stream, and could not all take over ({'; '.join(problems)})")
+        return condition(
+            of, "StandbysUnhealthy", f"all standbys stream, but not all could take over ({'; '.join(problems)})"
+        )
     verb = "streams" if len(standbys) == 1 else "stream"
     return condition(of, "AllStream", f"{_all(standbys)} {verb} from {topology.primary}")
 
@@ -130,7 +132,7 @@ def _durability(view: View, topology: Topology) -> Condition:
     of, primary = Type.DURABILITY_AS_PROMISED, topology.primary
     report = view.report(primary) if primary and view.alive(primary) else None
     if report is None:
-        return condition(of, "NoPrimary", "no primary is heard")
+        return condition(of, "NoPrimary", "no heartbeat from a primary")
     if report.weakened:
         return condition(of, "SynchronousCommitOff", f"{primary}: {'; '.join(report.weakened)}")
     return condition(of, "NotWeakened", f"commits at {primary} wait for what {topology.mode} promises")
@@ -138,13 +140,13 @@ def _durability(view: View, topology: Topology) -> Condition:
 
 def _why_apart(view: View, region: Region) -> str:
     if not view.alive(region):
-        return "not heard for longer than a lease"
+        return "no heartbeat for longer than a lease"
     report = view.report(region)
-    return "no word of its database" if report is None else report.problem or f"it is {report.role}"
+    return "no report from its database" if report is None else report.problem or f"it is {report.role}"
 
 
 def _objectives(view: View, topology: Topology) -> Condition:
-    """Whether the loss of the primary's region at this moment could be borne."""
+    """Whether the objectives would be met if the primary's region were lost now."""
     of, primary, app = Type.OBJECTIVES_FEASIBLE, topology.primary, view.app
     asynchronous = topology.mode is ReplicationMode.ASYNC
     budget = timers.budget(
@@ -157,19 +159,19 @@ def _objectives(view: View, topology: Topology) -> Condition:
         lease_s = app.lease_s
         return condition(of, "RpoTooStrict", f"the RPO is {app.rpo_s:g} s, and async may lose a lease of {lease_s:g} s")
     if primary is None or not view.alive(primary):
-        return condition(of, "NoPrimary", "no primary is heard")
+        return condition(of, "NoPrimary", "no heartbeat from a primary")
     if topology.paused:
-        return condition(of, "FailoverPaused", f"were {primary} lost, no region would take over: failover is paused")
+        return condition(of, "FailoverPaused", f"if {primary} were lost, no region would take over: failover is paused")
     if app.failover is FailoverPolicy.OBSERVE:
-        told = f"were {primary} lost, no region would take over: failover is set to observe"
-        return condition(of, "FailoverObserved", told)
+        detail = f"if {primary} were lost, no region would take over: failover is set to observe"
+        return condition(of, "FailoverObserved", detail)
     left = [region for region in view.regions if region != primary and view.alive(region)]
     needed = len(view.regions) // 2 + 1
     if len(left) < needed:
         return condition(
             of,
             "MajorityWouldBeLost",
-            f"were {primary} lost, {_all(left) or 'no region'} would be left of {len(view.regions)} regions; "
+            f"if {primary} were lost, {_all(left) or 'no region'} would remain of {len(view.regions)} regions; "
             f"{needed} are needed to decide",
         )
     return _succession(view, topology, primary, budget.total_s)
@@ -187,19 +189,19 @@ def _succession(view: View, topology: Topology, primary: Region, takes_s: float)
         return condition(
             of,
             "NobodyToTakeOver",
-            f"were {primary} lost, {_all(heirs) or 'no replica'} would be left of {data} replicas, and an election in "
-            f"{topology.mode} needs {needed}",
+            f"if {primary} were lost, {_all(heirs) or 'no replica'} would remain of {data} replicas, and an election "
+            f"in {topology.mode} needs {needed}",
         )
-    told = f"were {primary} lost, {heir} could take over within {takes_s:.2f} s"
+    detail = f"if {primary} were lost, {heir} could take over within {takes_s:.2f} s"
     if topology.mode is not ReplicationMode.ASYNC:
-        return condition(of, "WithinObjectives", f"{told} and lose nothing acknowledged")
+        return condition(of, "WithinObjectives", f"{detail} and lose nothing acknowledged")
     loss_s = election.reported_loss_s(view, heir)
     behind = election.seconds_text(loss_s)
     if loss_s > app.rpo_s:
         return condition(
-            of, "BehindRpo", f"were {primary} lost, {behind} of writes would be; the RPO is {app.rpo_s:g} s"
+            of, "BehindRpo", f"if {primary} were lost, {behind} of writes would be lost; the RPO is {app.rpo_s:g} s"
         )
-    return condition(of, "WithinObjectives", f"{told} and lose {behind} of writes (RPO {app.rpo_s:g} s)")
+    return condition(of, "WithinObjectives", f"{detail} and lose {behind} of writes (RPO {app.rpo_s:g} s)")
 
 
 def _pods(view: View, region: Region) -> tuple[int, int]:
@@ -215,12 +217,12 @@ def _pods(view: View, region: Region) -> tuple[int, int]:
 def _capacity(view: View, topology: Topology) -> Condition:
     of = Type.CAPACITY_SUFFICIENT
     counts = [(region, *_pods(view, region)) for region in topology.data_regions]
-    told = ", ".join(f"{ready} of {wanted} in {region}" for region, ready, wanted in counts)
+    detail = ", ".join(f"{ready} of {wanted} in {region}" for region, ready, wanted in counts)
     unheard = [region for region in topology.data_regions if not view.alive(region)]
     if unheard:
-        return condition(of, "RegionUnheard", f"{_all(unheard)} {_is(unheard)} not heard; ready pods: {told}")
+        return condition(of, "RegionUnheard", f"no heartbeat from {_all(unheard)}; ready pods: {detail}")
     few = any(ready < wanted for _, ready, wanted in counts)
-    return condition(of, "PodsMissing" if few else "EnoughPods", f"ready pods: {told}")
+    return condition(of, "PodsMissing" if few else "EnoughPods", f"ready pods: {detail}")
 
 
 def _disks(view: View, topology: Topology) -> Condition:
@@ -250,9 +252,11 @@ def _quorum(view: View) -> Condition:
     of, every = Type.QUORUM_AVAILABLE, len(view.regions)
     unheard = [region for region in view.regions if not view.alive(region)]
     if not unheard:
-        return condition(of, "AllHeard", f"all {every} regions are heard")
+        return condition(of, "AllHeard", f"all {every} regions send heartbeats")
     return condition(
-        of, "MajorityHeard", f"the quorum store answers; {_all(unheard)} of {every} regions {_is(unheard)} not heard"
+        of,
+        "MajorityHeard",
+        f"the quorum store answers; no heartbeat from {_all(unheard)} ({len(unheard)} of {every} regions)",
     )
 
 
@@ -261,13 +265,13 @@ def _drill(drill: LastDrill | None) -> Condition:
     if drill is None:
         return condition(of, "NoDrill", "no drill is on record")
     reasons = {"passed": "DrillPassed", "failed": "DrillFailed"}
-    told = f"{drill.drill} in {drill.replication}: {drill.verdict}"
-    return condition(of, reasons.get(drill.verdict, "DrillInconclusive"), told)
+    detail = f"{drill.drill} in {drill.replication}: {drill.verdict}"
+    return condition(of, reasons.get(drill.verdict, "DrillInconclusive"), detail)
 
 
 def _paused(topology: Topology) -> Condition:
     if topology.paused:
-        return condition(Type.PAUSED, "PausedByOperator", "an operator forbade automatic failover")
+        return condition(Type.PAUSED, "PausedByOperator", "an operator paused automatic failover")
     return condition(Type.PAUSED, "AutomaticFailover", "a lost primary is replaced automatically")
 
 
@@ -283,15 +287,15 @@ def _reconciling(view: View, topology: Topology) -> Condition:
     if topology.phase is not Phase.STEADY:
         return condition(of, PHASES[topology.phase], topology.because)
     if topology.requested_mode is not None:
-        return condition(of, "ChangingMode", f"from {topology.mode} to {topology.requested_mode}, as asked")
+        return condition(of, "ChangingMode", f"from {topology.mode} to {topology.requested_mode}, as requested")
     if topology.joining is not None:
         progress = reconfiguration.progress(view, topology, topology.joining)
         return condition(of, "DataRegionJoining", f"{topology.joining} is joining: {progress}")
     if topology.leaving is not None:
         return condition(of, "DataRegionLeaving", topology.because)
     if view.declared is not None and view.declared != topology.data_regions:
-        told = f"the files name {', '.join(view.declared)}; in force are {', '.join(topology.data_regions)}"
-        return condition(of, "DataRegionsDiffer", told)
+        detail = f"the files name {', '.join(view.declared)}; in force are {', '.join(topology.data_regions)}"
+        return condition(of, "DataRegionsDiffer", detail)
     streaming = _streaming(view, topology)
     if streaming is not None:
         apart = [
@@ -300,23 +304,23 @@ def _reconciling(view: View, topology: Topology) -> Condition:
             if region != topology.primary and region not in streaming and view.alive(region)
         ]
         if apart:
-            told = "; ".join(f"{region}: {_why_apart(view, region)}" for region in apart)
-            return condition(of, "Rejoining", f"{_do(apart)} not stream yet ({told})")
-    return condition(of, "Settled", "all is as ordered")
+            detail = "; ".join(f"{region}: {_why_apart(view, region)}" for region in apart)
+            return condition(of, "Rejoining", f"{_do(apart)} not stream yet ({detail})")
+    return condition(of, "Settled", "the actual state matches the orders")
 
 
 def _stalled(facts: Facts, topology: Topology) -> Condition:
     of, view = Type.STALLED, facts.view
     if topology.paused and topology.primary is not None and not view.alive(topology.primary):
-        return condition(of, "PausedWithoutPrimary", f"{topology.primary} is not heard, and failover is paused")
+        return condition(of, "PausedWithoutPrimary", f"no heartbeat from {topology.primary}, and failover is paused")
     if view.app.failover is FailoverPolicy.OBSERVE and topology.primary and not view.alive(topology.primary):
-        told = f"{topology.primary} is not heard, and failover is set to observe"
-        return condition(of, "ObservedWithoutPrimary", told)
+        detail = f"no heartbeat from {topology.primary}, and failover is set to observe"
+        return condition(of, "ObservedWithoutPrimary", detail)
     lasted_s = view.now_s - view.topology_seen_at_s
     if topology.phase is not Phase.STEADY and lasted_s > view.app.rto_s:
         why = facts.because or topology.because
         return condition(of, "TakesTooLong", f"{topology.phase} for longer than the RTO of {view.app.rto_s:g} s: {why}")
-    return condition(of, "NothingStuck", "nothing needs an operator")
+    return condition(of, "NothingStuck", "no operator action is needed")
 
 
 def _all(regions: list[Region]) -> str:
@@ -324,10 +328,6 @@ def _all(regions: list[Region]) -> str:
     if len(regions) < 2:
         return "".join(regions)
     return f"{', '.join(regions[:-1])} and {regions[-1]}"
-
-
-def _is(regions: list[Region]) -> str:
-    return "is" if len(regions) == 1 else "are"
 
 
 def _do(regions: list[Region]) -> str:

@@ -1,4 +1,4 @@
-"""Tell how the quorum store stands, from what agents tell of its members. Pure."""
+"""Judge the quorum store's state, from what agents report about its members. Pure."""
 
 from leeward.core.conditions.catalogue import condition
 from leeward.core.conditions.values import Condition, Type
@@ -20,17 +20,17 @@ def _room(store: StoreFacts, me: Region) -> Condition:
     measured = {region: member for region, member in store.members.items() if member.db_bytes}
     if not measured:
         return condition(of, "NotYetKnown", "no member has been measured yet")
-    told = "; ".join(_size(region, member) for region, member in sorted(measured.items()))
-    # Every member knows the alarms of all. What a lost region's told last may be over.
+    detail = "; ".join(_size(region, member) for region, member in sorted(measured.items()))
+    # Every member knows the alarms of all. What a lost region last reported may be over.
     own = measured.get(me)
     asked = [own] if own is not None and own.answers else list(measured.values())
     alarms = {alarm for member in asked for alarm in member.alarms}
     if CORRUPT in alarms:
-        return condition(of, "Corrupt", f"etcd's alarm {CORRUPT} is raised; {told}")
+        return condition(of, "Corrupt", f"etcd's alarm {CORRUPT} is raised; {detail}")
     if NO_SPACE in alarms:
-        return condition(of, "NoSpace", f"etcd's alarm {NO_SPACE} is raised: no write is accepted; {told}")
+        return condition(of, "NoSpace", f"etcd's alarm {NO_SPACE} is raised: no write is accepted; {detail}")
     filling = any(member.db_bytes > FILLING * member.quota_bytes for member in measured.values())
-    return condition(of, "Filling" if filling else "HasRoom", told)
+    return condition(of, "Filling" if filling else "HasRoom", detail)
 
 
 def _size(region: Region, member: StoreMember) -> str:
@@ -47,7 +47,7 @@ def _backed_up(store: StoreFacts) -> Condition:
     if not made:
         return condition(of, "NoBackup" if failed else "NotYetKnown", f"no region has a checked backup{why}")
     age_s, region = min(made)
-    told = (
+    detail = (
         f"{region} has the newest checked backup, {age_s / 60:.0f} min old; one is due every {store.every_s:g} s{why}"
     )
-    return condition(of, "BackupRecent" if age_s <= OLD_PERIODS * store.every_s else "BackupOld", told)
+    return condition(of, "BackupRecent" if age_s <= OLD_PERIODS * store.every_s else "BackupOld", detail)

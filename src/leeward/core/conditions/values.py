@@ -1,11 +1,11 @@
-"""The words of conditions (``metav1.Condition``)."""
+"""The values of conditions (``metav1.Condition``)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Type(StrEnum):
-    """What is told. Every application has all of them from the first look."""
+    """What is reported. Every application has all of them from the start."""
 
     READY = "Ready"
     PRIMARY_WRITABLE = "PrimaryWritable"
@@ -27,7 +27,7 @@ class Type(StrEnum):
 
 
 class Status(StrEnum):
-    """Whether it is so."""
+    """Whether the condition holds."""
 
     TRUE = "True"
     FALSE = "False"

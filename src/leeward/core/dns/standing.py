@@ -43,10 +43,10 @@ def _lost(view: View, region: Region) -> str | None:
     if region == view.me:
         return None if view.leased else f"{region} has no lease: it cannot reach the quorum"
     if region not in view.seen or region not in view.vantages:
-        # Nothing is known: were it taken for fit, its first word would look like a loss.
+        # Nothing is known: if it counted as fit, its first report would look like a loss.
         return f"{view.me} has not seen {region} yet"
     if not view.leased:
-        # Cut off from the others' words, its own eyes are all that is left.
+        # Isolated from the others' reports, its own observation is all it has.
         vantage = view.vantages[region]
         return None if vantage.serving else vantage.because
     against = membership.doubters(view, region)

@@ -14,7 +14,7 @@ from leeward.core.values import Region
 
 Network = IPv4Network | IPv6Network
 
-# Users of one such network stay together: what resolvers tell of a user is about as long.
+# Users of one such network stay together: resolvers pass on prefixes of about this length.
 TOGETHER_BITS = {4: 24, 6: 56}
 
 
@@ -37,7 +37,7 @@ def _within(client: Network, network: Network) -> bool:
 
 
 def user_of(client: Network) -> str:
-    """Return whom a client counts as: all clients of its network are one user."""
+    """Return the user that a client counts as: all clients of its network are one user."""
     bits = min(client.prefixlen, TOGETHER_BITS[client.version])
     return str(client.supernet(new_prefix=bits))
 

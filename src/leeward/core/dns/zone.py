@@ -16,7 +16,7 @@ from leeward.core.values import App, Region
 # Names of servers change with the fleet's files only.
 INFRASTRUCTURE_TTL_S = 300
 NEGATIVE_TTL_MAX_S = 30
-# There are no transfers: the serial number has no reader, and all agents give the same.
+# There are no zone transfers: the serial number is not used, and all agents give the same.
 SERIAL = 1
 TRANSFERS = frozenset(("AXFR", "IXFR"))
 
@@ -53,7 +53,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to say."""
+    """The answer."""
 
     code: Code
     records: tuple[Record, ...] = ()
@@ -98,14 +98,14 @@ class Zone:
         self._negative_s = min([NEGATIVE_TTL_MAX_S, *(app.ttl_s for app in settings.apps)])
 
     def answer(self, question: Question, situation: Situation) -> Answer:
-        """Return what to say to a question of class IN."""
+        """Return the answer to a question of class IN."""
         apex = self._apex(question.name)
         if apex is None or question.kind in TRANSFERS:
             return Answer(Code.REFUSED)
         if question.name not in self._names:
             return Answer(Code.NXDOMAIN, authority=(self._start(apex),))
         if question.kind == "ANY":
-            # The least there is to say (RFC 8482): it cannot be used to amplify a flood.
+            # The shortest possible answer (RFC 8482): it cannot be used to amplify a flood.
             return Answer(Code.NOERROR, (Record(question.name, "HINFO", INFRASTRUCTURE_TTL_S, '"RFC8482" ""'),))
         if question.name == apex and question.kind in ("SOA", "NS"):
             return self._of_apex(apex, question.kind, situation)
@@ -144,7 +144,7 @@ class Zone:
     ) -> Answer:
         known = [address for host in hosts for address in situation.addresses.get(host, ())]
         if not known:
-            # A resolver asks another server; "there is none" it would keep.
+            # After this a resolver asks another server; a negative answer it would cache.
             return Answer(Code.SERVFAIL)
         records = _addresses(question.name, question.kind, ttl_s, known)
         if not records:

@@ -1,4 +1,4 @@
-"""Which orders and leases an instance accepts: none that something newer has overtaken, on its way or on disk.
+"""Which orders and leases an instance accepts: none older than what it has accepted before.
 
 An order replaces the one before it, by compare-and-swap on how many were accepted; a request that hung, and arrives
 after a later order, or at another manager than the one it was meant for, is void. Beyond that, an instance that was
@@ -12,7 +12,7 @@ from leeward.instance.machine.values import Memory, State
 
 
 class StaleOrderError(Exception):
-    """The instance knows something newer than the order or the lease was decided on."""
+    """The order or the lease was decided on an older state than the instance has."""
 
 
 def check(state: State, epoch: int, basis: Basis, incarnation: str) -> None:
@@ -20,9 +20,9 @@ def check(state: State, epoch: int, basis: Basis, incarnation: str) -> None:
     if epoch < state.epoch:
         raise StaleOrderError(f"epoch {epoch} is older than {state.epoch}")
     if epoch == state.epoch and basis.revision < state.revision:
-        raise StaleOrderError(f"revision {basis.revision} of the topology is older than {state.revision}")
+        raise StaleOrderError(f"topology revision {basis.revision} is older than {state.revision}")
     if basis.incarnation != incarnation:
-        raise StaleOrderError("it is addressed to an instance manager that ended")
+        raise StaleOrderError("it is addressed to an earlier instance manager process")
 
 
 def accept(state: State, memory: Memory, order: Order, basis: Basis, incarnation: str) -> tuple[State, Memory]:
@@ -32,11 +32,11 @@ def accept(state: State, memory: Memory, order: Order, basis: Basis, incarnation
         # What is under way goes on.
         return replace(state, order=order, revision=basis.revision), memory
     if basis.accepted != state.accepted:
-        raise StaleOrderError(f"it was to replace order {basis.accepted}; {state.accepted} were accepted")
+        raise StaleOrderError(f"it replaces order {basis.accepted}, but the instance is at order {state.accepted}")
     led = state.order is not None and state.order.role is Role.PRIMARY
     now = (order.epoch, basis.revision)
     if order.role is Role.PRIMARY and state.stood_down == now:
-        raise StaleOrderError(f"it was ordered to stop being primary under revision {basis.revision} already")
+        raise StaleOrderError(f"already ordered to stop being primary under topology revision {basis.revision}")
     memory = replace(
         memory,
         settled=False,

@@ -1,4 +1,4 @@
-"""Decide the next step of an instance: what brings PostgreSQL closer to the order in force.
+"""Decide the next step of an instance, towards the order in force.
 
 Always true: a PostgreSQL that may accept writes is guarded before the step that lets it; one that was deposed is
 killed before anything else is done with it; the data directory is given up only for the history of a primary.
@@ -16,7 +16,7 @@ from leeward.instance.machine.values import Situation
 
 
 def decide(situation: Situation) -> Decision:
-    """Return what to publish and to do now."""
+    """Return what to publish and what to do next."""
     decision = _decide(situation)
     state = decision.state
     known = tuple(sorted({*state.upstreams, *situation.upstreams}))
@@ -34,7 +34,7 @@ def _decide(situation: Situation) -> Decision:
         return Decision(activity="waiting for an order", state=state, memory=memory, again_s=STEADY_S)
     if situation.stopping and order.role is not Role.STOPPED:
         return Decision(
-            activity="stopping, to start again",
+            activity="stopping before a restart",
             step=Stop(STOP_CALLED_OFF_S),
             state=state,
             memory=memory,

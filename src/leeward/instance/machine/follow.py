@@ -1,4 +1,4 @@
-"""Being a standby: on a history that is the upstream's, whatever it takes to get there."""
+"""The role STANDBY: get onto the upstream's history, by rewind or copy if necessary, and stream."""
 
 from dataclasses import replace
 
@@ -6,16 +6,16 @@ from leeward.core.values import Order, Region, Rejoin
 from leeward.instance.machine import leave, recovery
 from leeward.instance.machine.pace import CONSISTENCY_S, PATIENCE_S, RETRY_S, SOON_S, STEADY_S
 from leeward.instance.machine.steps import Compare, Configure, Copy, Cut, Decision, Kill, ProvideSlots
-from leeward.instance.machine.values import Duty, Memory, Return, Situation
+from leeward.instance.machine.values import Duty, Memory, PendingRejoin, Situation
 
 
 def decide(situation: Situation, order: Order) -> Decision:
-    """Return the next step towards, and for, the role STANDBY."""
+    """Return the next step towards the role STANDBY, or within it."""
     upstream = order.upstream
     if upstream is None or upstream not in situation.upstreams:
         return Decision(
             activity="waiting",
-            problem=f"{upstream} is no upstream this instance knows",
+            problem=f"unknown upstream {upstream}",
             state=situation.state,
             memory=situation.memory,
             again_s=STEADY_S,
@@ -29,11 +29,11 @@ def decide(situation: Situation, order: Order) -> Decision:
     source = situation.state.copied_from
     if situation.wal_removed and (source == upstream or memory.trusted == (order.epoch, upstream)):
         # Our history is part of theirs, so nothing is lost with it.
-        back = memory.way_back or Return(f"{upstream} no longer has the WAL that follows ours")
-        return _copy(replace(situation, memory=replace(memory, way_back=back)), upstream)
+        back = memory.pending_rejoin or PendingRejoin(f"{upstream} no longer has the WAL this instance needs")
+        return _copy(replace(situation, memory=replace(memory, pending_rejoin=back)), upstream)
     if not situation.has_data or situation.state.incomplete or source not in (None, upstream):
         return _copy(situation, upstream)
-    # Fresh from a copy it is not consistent, and answers no query, until it has streamed.
+    # A fresh copy is not consistent, and answers no query, until it has streamed.
     duty = Duty(upstream=upstream if memory.inconsistent else source, synchronous=order.synchronous)
     entering = recovery.enter(situation, duty)
     if entering is not None:
@@ -52,7 +52,7 @@ def decide(situation: Situation, order: Order) -> Decision:
 
 
 def _await_consistency(entering: Decision, situation: Situation) -> Decision:
-    """Decide for data whose state was lost: whether they are a copy that lacks WAL of its source is not known.
+    """Decide for data whose state was lost: it is unknown whether it is a copy that lacks WAL of its source.
 
     Local WAL is replayed before anything is streamed, and PostgreSQL refuses to stream where it sees that histories
     forked. It does not see that where both sides began a timeline of the same number: then WAL that holds orphans may
@@ -65,7 +65,7 @@ def _await_consistency(entering: Decision, situation: Situation) -> Decision:
     memory = replace(memory, starting_since_s=since_s)
     if situation.now_s - since_s < CONSISTENCY_S:
         return replace(entering, memory=memory)
-    problem = "PostgreSQL does not become consistent with the WAL that is here"
+    problem = "PostgreSQL cannot become consistent with the local WAL"
     return replace(entering, memory=replace(memory, inconsistent=True), problem=problem)
 
 
@@ -81,7 +81,7 @@ def _copy(situation: Situation, upstream: Region) -> Decision:
 
 
 def _stream(situation: Situation, order: Order, upstream: Region) -> Decision:
-    """Stream; a standby that was never apart attaches first and compares afterwards, to lose no time."""
+    """Stream; a standby whose replication was not interrupted attaches first and compares afterwards, to save time."""
     state, memory, now_s = situation.state, situation.memory, situation.now_s
     connecting = Decision(activity=f"connecting to {upstream}", state=state, memory=memory, again_s=SOON_S)
     # It carries the names before it is ever promoted: commits wait by what the checkpointer has loaded.
@@ -119,8 +119,8 @@ def _stream(situation: Situation, order: Order, upstream: Region) -> Decision:
 
 
 def _note_rejoin(memory: Memory, order: Order, upstream: Region) -> Memory:
-    """Record a way back that has just ended."""
-    back = memory.way_back
+    """Record a rejoin that has just completed."""
+    back = memory.pending_rejoin
     if back is None:
         return memory
     rejoin = Rejoin(
@@ -134,7 +134,7 @@ def _note_rejoin(memory: Memory, order: Order, upstream: Region) -> Memory:
         unread_first=back.unread_first,
         took_s=round(memory.streams_since_s - memory.ordered_follow_at_s, 2),
     )
-    return replace(memory, way_back=None, rejoined=rejoin)
+    return replace(memory, pending_rejoin=None, rejoined=rejoin)
 
 
 def _join(situation: Situation, order: Order, upstream: Region) -> Decision:

@@ -25,14 +25,14 @@ from leeward.instance.machine.values import Duty, Proof, Situation
 
 
 def decide(situation: Situation, order: Order) -> Decision:
-    """Return the next step towards, and for, the role PRIMARY."""
+    """Return the next step towards the role PRIMARY, or within it."""
     state, memory, seen = situation.state, situation.memory, situation.seen
     if not situation.has_data:
         return _initialise(situation, order)
     if state.incomplete:
         return Decision(
             activity="waiting",
-            problem="no complete copy of the data here",
+            problem="no complete local copy of the data",
             state=state,
             memory=memory,
             again_s=STEADY_S,
@@ -47,27 +47,27 @@ def decide(situation: Situation, order: Order) -> Decision:
 
 
 def _initialise(situation: Situation, order: Order) -> Decision:
-    """Return the step towards a database where there is no data: one is created only by order, and only once.
+    """Return the step towards a database where no data exists: one is created only by order, and only once.
 
-    That no neighbour answers with data is no proof: its PostgreSQL may be down. That the application has never had a
-    database is known from its topology, so the order says it.
+    That no other region reports data proves nothing: its PostgreSQL may be down. The topology shows whether the
+    application has ever had a database, so the order carries that.
     """
     state, memory = situation.state, situation.memory
     waiting = Decision(activity="waiting", state=state, memory=memory, again_s=STEADY_S)
     if state.initialised:
-        return replace(waiting, problem="the data directory is gone; it must be copied from a standby")
+        return replace(waiting, problem="the data directory is missing; it must be copied from a standby")
     if not order.founding:
-        return replace(waiting, problem="no data here, and the application had a database: a copy is needed")
+        return replace(waiting, problem="no local data, but the application already has a database: a copy is needed")
     if memory.neighbours is None:
-        return replace(waiting, activity="asking the other regions for data", step=AskNeighbours())
+        return replace(waiting, activity="asking the other regions whether they have data", step=AskNeighbours())
     elsewhere = [region for region, has in memory.neighbours if has]
     silent = [region for region, has in memory.neighbours if has is None]
     if not elsewhere and not silent:
         return replace(waiting, activity="creating the database", step=Initialise())
     problem = (
-        f"no data here, but {', '.join(elsewhere)} has some: refusing to create a new database"
+        f"no local data, but {', '.join(elsewhere)} has data: refusing to create a new database"
         if elsewhere
-        else f"no data here, and {', '.join(silent)} does not answer whether it has some: not creating a database yet"
+        else f"no local data, and {', '.join(silent)} cannot confirm that it has none: not creating a database yet"
     )
     return replace(waiting, problem=problem, memory=replace(memory, neighbours=None), again_s=NEIGHBOURS_S)
 
@@ -165,9 +165,9 @@ def _lead(situation: Situation, order: Order) -> Decision:
     memory = replace(memory, stalled=stalled_s > WRITE_STALL_S)
     problem = None
     if memory.stalled:
-        problem = f"no write was committed for {stalled_s:.0f} s: the disk is full, or stands still"
+        problem = f"no write was committed for {stalled_s:.0f} s: the disk is full or stalled"
     elif not shown:
-        problem = "commits are not seen waiting for the standbys yet"
+        problem = "synchronous replication is not confirmed yet"
     elif not admitted:
         problem = f"the record of epoch {order.epoch} is not written yet"
     return replace(

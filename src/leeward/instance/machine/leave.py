@@ -1,6 +1,6 @@
-"""Giving up its own history for the upstream's: cut, save what only this instance has, stop, rewind or copy.
+"""Giving up the local history for the upstream's: cut, save orphaned writes, stop, rewind or copy.
 
-Always true: orphaned writes are saved, and what could not be read is named, before anything is overwritten.
+Always true: orphaned writes are saved, and what could not be read is reported, before anything is overwritten.
 """
 
 from dataclasses import replace
@@ -13,14 +13,14 @@ from leeward.instance.machine.values import Duty, Leaving, Situation
 
 
 def decide(situation: Situation, order: Order, leaving: Leaving) -> Decision:
-    """Return the next step of the way back."""
+    """Return the next step of the rejoin."""
     state, memory, upstream = situation.state, situation.memory, leaving.upstream
     leave = Decision(
-        activity=f"leaving its own history: {leaving.verdict.because}", state=state, memory=memory, again_s=0.0
+        activity=f"abandoning local history: {leaving.verdict.because}", state=state, memory=memory, again_s=0.0
     )
     if not leaving.stopped:
         if not situation.running:
-            # It ended by itself: begin again with the comparison.
+            # It exited unasked: start over with the comparison.
             return replace(leave, memory=replace(memory, leaving=None))
         if recovery.connected(situation):
             return replace(leave, step=Cut(Duty(synchronous=order.synchronous)))

@@ -1,4 +1,4 @@
-"""Whose history is whose: timelines, where they fork, and when divergence is certain.
+"""Comparing histories: timelines, where they fork, and when divergence is certain.
 
 A timeline's number alone proves nothing (two instances that were promoted from the same one pick the same number), so
 the forks' positions and the epochs written into the database count too.
@@ -38,7 +38,7 @@ class Compatible:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """Too early to tell; asking again later will."""
+    """Not known yet; a later comparison will show it."""
 
     because: str
 
@@ -49,7 +49,7 @@ class Diverged:
 
     fork_lsn: int
     rewindable: bool
-    """pg_rewind sees it too: it tells histories apart by timeline numbers only."""
+    """pg_rewind finds the fork too: it distinguishes histories by timeline numbers only."""
     because: str
 
 
@@ -65,16 +65,16 @@ def compare(own: Lineage, theirs: Lineage, *, epoch: int, promoted_under: int | 
     """Judge our history against our upstream's, for an order of ``epoch``.
 
     ``promoted_under``: the last epoch that we may have been promoted under. Without its record in our history the
-    last timeline may be one that we began and nobody else has, whatever its number.
+    last timeline may be one that only we have, whatever its number.
     No instance gives up its own history for that of a server in recovery: it may itself be about to be rewound.
     """
     verdict = _compare(own, theirs, epoch=epoch)
     start_lsn = own.segments[-2][1] if len(own.segments) > 1 else 0
     shares = isinstance(verdict, Compatible) or (isinstance(verdict, Diverged) and verdict.fork_lsn > start_lsn)
     if shares and _began_alone(own, promoted_under, epoch):
-        verdict = Diverged(start_lsn, False, f"timeline {own.timeline} may be our own, without a record of its epoch")
+        verdict = Diverged(start_lsn, False, f"timeline {own.timeline} may be local only: its epoch was not recorded")
     if isinstance(verdict, Diverged) and theirs.in_recovery:
-        return Undecided(f"{verdict.because}, and they are no primary")
+        return Undecided(f"{verdict.because}, and the upstream is not a primary")
     return verdict
 
 
@@ -98,7 +98,7 @@ def _compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
     ):
         own_is_last, theirs_is_last = index == len(own.segments) - 1, index == len(theirs.segments) - 1
         if own_timeline != their_timeline:
-            return Diverged(start_lsn, True, f"timeline {own_timeline} is not in their history")
+            return Diverged(start_lsn, True, f"timeline {own_timeline} is not in the upstream's history")
         if own_is_last and theirs_is_last and own_end > their_end:
             return Undecided("the upstream is behind us on the same timeline")
         if own_is_last or theirs_is_last or own_end != their_end:
@@ -115,17 +115,17 @@ def _last_common(own: Lineage, theirs: Lineage, index: int) -> Verdict:
     own_is_last, theirs_is_last = index == len(own.segments) - 1, index == len(theirs.segments) - 1
     if own_is_last:
         if own_end > their_end and not theirs_is_last:
-            return Diverged(their_end, True, f"timeline {timeline} went on past their fork")
+            return Diverged(their_end, True, f"timeline {timeline} continues past the fork")
         return Compatible()
     if theirs_is_last:
         if their_end > own_end:
-            return Diverged(own_end, True, f"they went on with timeline {timeline} past our fork")
-        return Undecided(f"they are still on timeline {timeline}")
+            return Diverged(own_end, True, f"the upstream continued timeline {timeline} past our fork")
+        return Undecided(f"the upstream is still on timeline {timeline}")
     return Diverged(min(own_end, their_end), own.timeline != theirs.timeline, "timelines fork at different points")
 
 
 def _namesake(own: Lineage, theirs: Lineage, index: int, start_lsn: int, epoch: int) -> Verdict | None:
-    """Return a verdict when our timeline is not the one that has the same number there; None when nothing says so.
+    """Return a verdict when our timeline is not the one that has the same number there; None when nothing shows that.
 
     Each promotion begins a timeline and records an epoch. With more epochs of ours that are unknown there than we have
     timelines after this one, this one holds the record of one of them, and they never had it. pg_rewind, which goes by
@@ -136,5 +136,5 @@ def _namesake(own: Lineage, theirs: Lineage, index: int, start_lsn: int, epoch: 
     if len(unknown) < len(own.segments) - index:
         return None
     if theirs.in_recovery and theirs.replayed_lsn < own.end_lsn:
-        return Undecided("they have not replayed as far as we have")
-    return Diverged(start_lsn, False, f"their history has no epoch {unknown[0]}")
+        return Undecided("the upstream has not replayed as far as we have")
+    return Diverged(start_lsn, False, f"the upstream's history has no epoch {unknown[0]}")

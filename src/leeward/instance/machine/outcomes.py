@@ -1,4 +1,4 @@
-"""What the end of a step teaches: the state and the memory that the next decision starts from."""
+"""Apply a step's outcome to the state and the memory that the next decision starts from."""
 
 from dataclasses import replace
 from typing import assert_never
@@ -27,13 +27,13 @@ from leeward.instance.machine.steps import (
     Step,
     Stop,
 )
-from leeward.instance.machine.values import Leaving, Memory, Return, State
+from leeward.instance.machine.values import Leaving, Memory, PendingRejoin, State
 
 Learned = tuple[State, Memory]
 
 
 def learn(state: State, memory: Memory, step: Step, outcome: Outcome, now_s: float) -> Learned:
-    """Take in how a step ended that no newer order interrupted."""
+    """Apply the outcome of a step that was not interrupted by a newer order."""
     match outcome:
         case Failed():
             return _failed(state, memory, step, outcome, now_s)
@@ -46,7 +46,7 @@ def learn(state: State, memory: Memory, step: Step, outcome: Outcome, now_s: flo
             wal = None if ended is None or outcome.end_lsn is None else replace(ended.position, lsn=outcome.end_lsn)
             return replace(state, stopped_wal=wal), replace(memory, ended=None, problem=None)
         case OrphansSaved():
-            leaving, back = memory.leaving, memory.way_back
+            leaving, back = memory.leaving, memory.pending_rejoin
             if leaving is not None:
                 leaving = replace(leaving, orphans_saved=True, keep_data=outcome.keep_data)
             if back is not None:
@@ -56,7 +56,7 @@ def learn(state: State, memory: Memory, step: Step, outcome: Outcome, now_s: flo
                     unread=outcome.unread_tables,
                     unread_first=outcome.unread_first,
                 )
-            return state, replace(memory, leaving=leaving, way_back=back, problem=None)
+            return state, replace(memory, leaving=leaving, pending_rejoin=back, problem=None)
         case Copied():
             return _copied(state, memory, step, outcome)
         case Compared():
@@ -95,7 +95,7 @@ def _failed(state: State, memory: Memory, step: Step, outcome: Failed, now_s: fl
     memory = replace(memory, problem=outcome.problem)
     match step:
         case Compare(upstream=upstream):
-            problem = None if memory.settled else f"cannot ask {upstream}: {outcome.problem}"
+            problem = None if memory.settled else f"cannot query {upstream}: {outcome.problem}"
             return state, replace(memory, problem=problem, undecided=problem, compare_after_s=now_s + RETRY_S)
         case CloseAdmission():
             return state, replace(memory, restart_closed=True)
@@ -110,13 +110,13 @@ def _failed(state: State, memory: Memory, step: Step, outcome: Failed, now_s: fl
 def _copied(state: State, memory: Memory, step: Step, outcome: Copied) -> Learned:
     assert isinstance(step, Rewind | Copy), "only these transfer data"
     method = RejoinMethod.REWIND if isinstance(step, Rewind) else RejoinMethod.COPY
-    back = memory.way_back
+    back = memory.pending_rejoin
     if back is not None:
         back = replace(back, method=method, copied_bytes=outcome.copied_bytes)
     state = replace(
         state, initialised=True, incomplete=False, copied_from=step.upstream, writable_epoch=None, stopped_wal=None
     )
-    return state, replace(memory, leaving=None, way_back=back, problem=None)
+    return state, replace(memory, leaving=None, pending_rejoin=back, problem=None)
 
 
 def _compared(state: State, memory: Memory, step: Step, outcome: Compared, now_s: float) -> Learned:
@@ -127,11 +127,15 @@ def _compared(state: State, memory: Memory, step: Step, outcome: Compared, now_s
     verdict = compare(outcome.own, outcome.theirs, epoch=order.epoch, promoted_under=state.writable_epoch)
     match verdict:
         case Compatible():
-            back = memory.way_back
+            back = memory.pending_rejoin
             if memory.led_and_restarted and back is None:
-                back = Return("")
+                back = PendingRejoin("")
             return state, replace(
-                memory, way_back=back, led_and_restarted=False, trusted=(order.epoch, upstream), compare_after_s=0.0
+                memory,
+                pending_rejoin=back,
+                led_and_restarted=False,
+                trusted=(order.epoch, upstream),
+                compare_after_s=0.0,
             )
         case Undecided(because=because):
             return state, replace(memory, undecided=because)
@@ -145,7 +149,12 @@ def _compared(state: State, memory: Memory, step: Step, outcome: Compared, now_s
             orphans_epoch = led if led is not None and led >= newest else None
             leaving = Leaving(upstream, outcome.own, verdict, orphans_epoch)
             return state, replace(
-                memory, leaving=leaving, way_back=Return(because), unbroken=False, settled=False, trusted=None
+                memory,
+                leaving=leaving,
+                pending_rejoin=PendingRejoin(because),
+                unbroken=False,
+                settled=False,
+                trusted=None,
             )
         case _:
             assert_never(verdict)

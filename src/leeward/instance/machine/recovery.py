@@ -1,4 +1,4 @@
-"""Being in recovery, whatever PostgreSQL was before: the ground that STANDBY and DETACHED share."""
+"""Bringing PostgreSQL into recovery, whatever it was before: shared by STANDBY and DETACHED."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from leeward.instance.machine.values import Duty, Situation
 
 
 def enter(situation: Situation, duty: Duty) -> Decision | None:
-    """Return the step that brings PostgreSQL up in recovery, with ``duty`` if it has to be started; None: it is.
+    """Return the step that brings PostgreSQL up in recovery, with ``duty`` if it has to be started; None when it is.
 
     A running primary is killed: it is deposed, nothing of it may be acknowledged any more.
     """

@@ -1,4 +1,4 @@
-"""Serving no one: cut from every upstream with everything replayed (DETACHED), or stopped cleanly (STOPPED)."""
+"""Out of service: cut from every upstream with everything replayed (DETACHED), or stopped cleanly (STOPPED)."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ def detach(situation: Situation, order: Order) -> Decision:
     if not situation.has_data or situation.state.incomplete:
         return Decision(
             activity="cut",
-            problem="no complete copy of the data here",
+            problem="no complete local copy of the data",
             state=situation.state,
             memory=situation.memory,
             again_s=STEADY_S,
@@ -25,7 +25,7 @@ def detach(situation: Situation, order: Order) -> Decision:
         source = situation.state.copied_from
         if source is None or entering.step is not None:
             return entering
-        return replace(entering, problem=f"not consistent before it streamed from {source}")
+        return replace(entering, problem=f"not consistent until it streams from {source}")
     situation = recovery.entered(situation)
     state, memory, seen = situation.state, situation.memory, situation.seen
     assert seen is not None, "it answers in recovery"
@@ -50,7 +50,7 @@ def detach(situation: Situation, order: Order) -> Decision:
 def _all_replayed(memory: Memory, seen: Observation, now_s: float) -> tuple[Memory, bool]:
     """Whether all WAL here is replayed.
 
-    After a restart PostgreSQL does not tell how much was received before: then two looks have to find replay idle.
+    After a restart PostgreSQL does not report how much it had received: then two observations must find replay idle.
     """
     replayed_lsn, since = seen.replayed_lsn or 0, memory.replay_idle_since
     if seen.received_lsn is not None and replayed_lsn >= seen.received_lsn:
@@ -71,7 +71,7 @@ def stop(situation: Situation) -> Decision:
         ended = memory.ended
         if ended is None:
             clean = state.stopped_wal is not None or not situation.has_data
-            return replace(stopped, settled=True, problem=None if clean else "PostgreSQL had not been stopped cleanly")
+            return replace(stopped, settled=True, problem=None if clean else "PostgreSQL was not shut down cleanly")
         if ended.was_primary:
             return replace(stopped, activity="reading the end of the WAL", step=ReadEnd())
         known = replace(state, stopped_wal=ended.position)

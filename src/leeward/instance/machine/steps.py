@@ -1,4 +1,4 @@
-"""The steps an instance manager takes, as orders, and how they end, as facts."""
+"""The steps of an instance manager, and their outcomes."""
 
 from dataclasses import dataclass
 
@@ -159,7 +159,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class NeighboursAnswered:
-    """Which regions have data; None: something is there that does not answer the question."""
+    """Which regions have data; None for a server that does not answer that."""
 
     has_data: tuple[tuple[Region, bool | None], ...]
 
@@ -187,7 +187,7 @@ class OrphansSaved:
     unread_tables: int = 0
     unread_first: Unread | None = None
     keep_data: bool = False
-    """What could not be read is to be kept, and the disk has room for it."""
+    """Data that could not be read must be kept, and the disk has room for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +212,10 @@ class Decision:
     problem: str | None = None
     step: Step | None = None
     again_s: float
-    """When to look again, in seconds, if nothing happens before; after a step of what is not settled: at once."""
+    """When to decide again, in seconds, if nothing happens before; at once after a step while not settled."""
     guarded: bool = False
-    """PostgreSQL is to be under the guard before the step begins: from now on it may accept writes."""
+    """PostgreSQL must be under the guard before the step begins: from now on it may accept writes."""
     prove: Proof | None = None
-    """What is to be shown, beside the steps, until it is."""
+    """What the prover has to prove, in parallel with the steps."""
     check_writes: bool = False
-    """Writes are to be committed again and again, beside the steps, to see that the disk takes them."""
+    """Small writes are committed periodically, in parallel with the steps, to check the disk."""

@@ -1,4 +1,4 @@
-"""What an instance manager knows: of its order, its PostgreSQL, its disk, and of what it has under way."""
+"""What an instance manager knows about its order, its PostgreSQL, its disk, and the work under way."""
 
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the manager remembers across its own death; on disk before a step that relies on it begins."""
+    """What the manager keeps across restarts; on disk before a step that relies on it begins."""
 
     epoch: int = 0
     """The highest epoch accepted; lower ones are refused for ever."""
@@ -94,7 +94,7 @@ class State:
     """The last epoch it may have accepted writes under, until it takes another's history. Set before the first
     write is possible."""
     incomplete: bool = False
-    """A copy or a rewind was interrupted: the data directory is of no use but to be replaced."""
+    """A copy or a rewind was interrupted: the data directory can only be replaced."""
     copied_from: Region | None = None
     """Fresh from a copy or a rewind: consistent only once it has streamed from this region."""
     upstreams: tuple[Region, ...] = ()
@@ -104,8 +104,8 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
-    """A way back to an upstream's history that has not ended yet."""
+class PendingRejoin:
+    """A rejoin that has not completed yet."""
 
     because: str
     method: RejoinMethod = RejoinMethod.NOTHING
@@ -140,7 +140,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the manager knows while it lives, and may forget."""
+    """What the manager knows while it runs; lost at a restart."""
 
     recorded_epoch: int | None = None
     """The epoch whose record is the last one in this PostgreSQL's WAL that precedes the application's writes."""
@@ -155,7 +155,7 @@ class Memory:
     admitted_epoch: int | None = None
     """The epoch under which the application was admitted to this PostgreSQL."""
     restart_closed: bool = False
-    """A session of the application could not be ended: PostgreSQL is to be started again without any."""
+    """A session of the application could not be ended: PostgreSQL has to be restarted without any."""
     stopped_by_guard: bool = False
     """PostgreSQL was ended with its lease, and has not been started since."""
     settled: bool = False
@@ -178,17 +178,17 @@ class Memory:
     inconsistent: bool = False
     """It does not become consistent with the WAL that is here: it needs the upstream's."""
     idle_since_s: float | None = None
-    """Since when it is to stream and does not."""
+    """Since when it has not been streaming although it should."""
     streams_since_s: float = 0.0
     compare_after_s: float = 0.0
     undecided: str | None = None
-    """Why the last comparison of histories came to nothing."""
+    """Why the last comparison of histories was inconclusive."""
     foreign: bool = False
     """The upstream holds another database."""
     leaving: Leaving | None = None
-    way_back: Return | None = None
+    pending_rejoin: PendingRejoin | None = None
     rejoined: Rejoin | None = None
-    """How it came to follow its upstream the last time."""
+    """How it last rejoined its upstream."""
     replay_idle_since: tuple[int, float] | None = None
     """Since when replay stands still at this LSN, waiting for more."""
     checkpointed: bool = False
@@ -206,7 +206,7 @@ class Situation:
     state: State
     memory: Memory
     running: bool
-    """PostgreSQL's processes exist, ready or not."""
+    """PostgreSQL's processes exist, whether ready or not."""
     stopping: bool
     """It was asked to stop and has not ended yet: PostgreSQL cannot take that back."""
     seen: Observation | None
@@ -224,7 +224,7 @@ class Situation:
     closed: bool
     """The application has no session, and gets none."""
     wal_removed: bool = False
-    """The upstream of the order no longer has the WAL that follows ours."""
+    """The upstream of the order no longer has the WAL this instance needs."""
     missing_slots: tuple[Region, ...] = ()
     """Regions of the order without a usable replication slot here."""
     stale_slots: tuple[str, ...] = ()

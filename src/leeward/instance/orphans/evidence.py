@@ -1,4 +1,4 @@
-"""The raw data that are kept when some of the orphaned rows could not be read."""
+"""The raw data that is kept when some of the orphaned rows could not be read."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ _SEGMENTS_BYTES_MAX = 1 << 30
 
 
 def data_to_keep(layout: Layout, orphans: Orphans) -> Path | None:
-    """Return where the data directory is to be put aside as evidence; None when it need not be."""
+    """Return where to move the data directory as evidence; None when it is not needed."""
     path = _kept_data(layout, orphans.epoch)
     return path if orphans.evidence == str(path) else None
 
@@ -22,7 +22,7 @@ def _kept_data(layout: Layout, epoch: int) -> Path:
 
 
 def keep_evidence(layout: Layout, epoch: int, segments: tuple[str, ...]) -> str:
-    """Keep the raw data as far as the disk allows; return where they are, or are to be put.
+    """Keep the raw data as far as the disk allows; return its path, which a data directory is moved to later.
 
     The whole data directory costs nothing but the room for the copy that replaces it: as much again has to stay free
     after that. Otherwise the WAL after the fork is copied: PostgreSQL will overwrite the files themselves.

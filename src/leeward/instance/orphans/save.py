@@ -6,8 +6,8 @@ What is kept per epoch, below the instance's ``orphans`` directory:
 ``epoch-N.json`` the summary that the status reports;
 ``epoch-N.pgdata`` or ``epoch-N.segments``, only when something could not be read: the raw data.
 
-A rejoin waits for this, so it is bounded in time, and what it cannot read it names. Only what cannot be *written*
-stops it: the rows are nowhere else once the instance has taken another history.
+A rejoin waits for this, so it is bounded in time, and reports what it cannot read. Only what cannot be *written*
+stops it: the rows exist nowhere else once the instance has taken another history.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from leeward.core.codec import decode, encode
 from leeward.core.values import Orphans, Unread
 from leeward.instance.machine.lineage import Lineage
 from leeward.instance.orphans import wal
-from leeward.instance.orphans.again import ONCE_S, again
 from leeward.instance.orphans.evidence import keep_evidence
+from leeward.instance.orphans.retry import ONCE_S, retry
 from leeward.instance.orphans.tables import (
     TABLE_TIMEOUT_S,
     FullError,
@@ -82,7 +82,7 @@ async def save(
         except TimeoutError:
             search.give_up(f"not read within {timeout_s:g} s for all tables")
         except (wal.WalGoneError, CommandError) as error:
-            search.give_up(f"not known, a part of the WAL cannot be read: {error}")
+            search.give_up(f"unknown: part of the WAL cannot be read: {error}")
         except psycopg.Error as error:
             search.give_up(_reason(error))
         finally:
@@ -133,9 +133,9 @@ class _Search:
 
     async def run(self, fork_lsn: int, wal_text: Path, scratch: Path) -> None:
         """Search. Raises WalGoneError, CommandError, psycopg.Error, TimeoutError."""
-        self.own = await again(self._ask)
+        self.own = await retry(self._ask)
         dump = wal.Dump(self._settings, self.own, isolated=self._isolated)
-        changes = await again(lambda: dump.read(fork_lsn, wal_text))
+        changes = await retry(lambda: dump.read(fork_lsn, wal_text))
         if not changes.transactions:
             return
         # Rows that an orphaned transaction wrote before the fork are on both sides of it, but its commit is not.
@@ -150,7 +150,7 @@ class _Search:
         self._tables = [
             table for table in tables if not complete or table.file in changes.created or table.file in changes.blocks
         ]
-        # A locked one costs nothing; the others are not to wait behind it.
+        # A locked table costs no time; the others must not wait behind it.
         self._tables.sort(key=lambda table: not table.locked)
         found = set[int]()
         while self._tables:
@@ -180,7 +180,7 @@ class _Search:
         """Read what databases consist of: ``only`` those with these oids, None for all."""
         tables: list[Table] = []
         files: dict[wal.File, bool] = {}
-        for oid, database in sorted((await again(lambda: databases(self._settings))).items()):
+        for oid, database in sorted((await retry(lambda: databases(self._settings))).items()):
             if database == OWN_DATABASE:
                 self._own_oid = oid
             if database == OWN_DATABASE or (only is not None and oid not in only):
@@ -188,7 +188,7 @@ class _Search:
             reader = self._readers[database] = Reader(self._settings, database, self._replayed)
             try:
                 async with asyncio.timeout(TABLE_TIMEOUT_S):
-                    catalogue = await again(reader.catalogue, ONCE_S)
+                    catalogue = await retry(reader.catalogue, ONCE_S)
             except (psycopg.Error, TimeoutError, UnicodeError) as error:
                 self._fail(f"every table of database {database}", _reason(error))
                 continue
@@ -217,10 +217,10 @@ class _Search:
 
         try:
             async with asyncio.timeout(TABLE_TIMEOUT_S):
-                await again(read, ONCE_S)
+                await retry(read, ONCE_S)
             return
         except FullError:
-            because = "the file of orphans may not grow any more: it would fill the disk"
+            because = "the file of orphans reached its size limit: it would fill the disk"
         except (psycopg.errors.QueryCanceled, TimeoutError):
             because = f"not read within {TABLE_TIMEOUT_S} s"
         except psycopg.errors.LockNotAvailable:
@@ -232,7 +232,7 @@ class _Search:
         await reader.close()
 
     def give_up(self, because: str) -> None:
-        """Name what has not been read yet."""
+        """Report what has not been read yet."""
         for name in ["every table"] if self._tables is None else [table.text for table in self._tables]:
             self._fail(name, because)
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from leeward.instance.orphans.again import again
+from leeward.instance.orphans.retry import retry
 from leeward.instance.orphans.wal import FIRST_USER_NUMBER, File
 from leeward.instance.postgres.connection import as_manager, to_read
 from leeward.instance.settings import ManagerSettings
@@ -92,7 +92,7 @@ class Reader:
     """A session on one database. Raises psycopg.Error, TimeoutError."""
 
     def __init__(self, settings: ManagerSettings, database: str, replayed: Callable[[], Awaitable[None]]) -> None:
-        """``replayed`` returns when PostgreSQL has replayed all that it holds: after a crash it begins anew."""
+        """``replayed`` returns when PostgreSQL has replayed all its WAL: after a crash it replays again."""
         self._settings = settings
         self._database = database
         self._replayed = replayed
@@ -135,7 +135,7 @@ class Reader:
 
     async def _connected(self) -> psycopg.AsyncConnection[TupleRow]:
         if self._connection is None or self._connection.closed:
-            self._connection = await again(lambda: _connect(self._settings, self._database))
+            self._connection = await retry(lambda: _connect(self._settings, self._database))
             await self._replayed()
         return self._connection
 
@@ -223,7 +223,7 @@ class Lines:
         return self._file.tell(), self._left_bytes, self.rows
 
     def back_to(self, mark: Mark) -> None:
-        """Forget what was added since."""
+        """Remove what was added since."""
         end, self._left_bytes, self.rows = mark
         self._file.seek(end)
         self._file.truncate()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from leeward.instance.machine.lineage import Lineage
-from leeward.instance.orphans.again import ONCE_S, again
+from leeward.instance.orphans.retry import ONCE_S, retry
 from leeward.instance.postgres.server import CommandError, run
 from leeward.instance.postgres.waldump import SEGMENT_BYTES, Stretch, segment_names, stretch_command
 from leeward.instance.settings import ManagerSettings
@@ -122,7 +122,7 @@ def ranges(own: Lineage, start_lsn: int, end_lsn: int | None = None) -> tuple[St
 
 
 class WalGoneError(Exception):
-    """A segment of the WAL is no longer here, and nobody brings it back."""
+    """A segment of the WAL has been removed and cannot be recovered."""
 
 
 class Dump:
@@ -161,7 +161,7 @@ class Dump:
             # The last segment of a timeline continues in a file of the next one.
             for stretch in reversed(ranges(self._own, start_lsn, end_lsn)):
                 try:
-                    await again(partial(self._write_to, scratch, stretch), ONCE_S)
+                    await retry(partial(self._write_to, scratch, stretch), ONCE_S)
                 except (WalGoneError, CommandError):
                     return False
                 with scratch.open(encoding="utf-8", errors="replace") as text:
@@ -193,7 +193,7 @@ def users_files(changes: Changes, known: Mapping[File, bool], own_oid: int) -> f
 
     ``known``: files → whether they are a user's. ``own_oid``: of the database that holds only Leeward's.
 
-    A file that no catalogue knows is of a table that was dropped, truncated or rewritten after the fork.
+    A file missing from every catalogue is of a table that was dropped, truncated or rewritten after the fork.
     """
     return frozenset(
         file for file in changes.blocks if known.get(file, file[2] >= FIRST_USER_NUMBER and file[1] != own_oid)

@@ -1,8 +1,8 @@
 """Every session that the instance manager opens through psycopg, with its parameters pinned (``pinned``).
 
-- The manager's role works in our own database, which no application may connect to. It is no superuser.
+- The manager's role works in our own database, which no application may connect to. It is not a superuser.
 - The reader's role is the only one that enters an application's database: the rows of orphaned writes are nowhere else.
-  It may read every table. It is no superuser, since an application's types and rules run code of its owner.
+  It may read every table. It is not a superuser, since an application's types and rules run code of its owner.
 - The replicator's role connects to another region's instance, to our own database there.
 - The application's own role is tried, to see whether it is admitted; no statement is sent.
 - The superuser founds a database cluster: roles, databases and grants need one. Nothing else uses it.
@@ -20,12 +20,12 @@ _REMOTE_TIMEOUT_S = 5
 
 
 class EarlierLayoutError(psycopg.OperationalError):
-    """The data directory has neither our role nor our database: an earlier version made it."""
+    """The data directory has neither our role nor our database: it was created by an earlier version."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"the data directory has no role {MANAGER} and database {OWN_DATABASE}: an earlier version of Leeward made "
-            "it, and this one cannot use it; dump the application's database with that version and restore it here"
+            f"the data directory has no role {MANAGER} and database {OWN_DATABASE}: it was created by an earlier "
+            "version of Leeward and cannot be used; dump the application's database with that version, then restore it"
         )
 
 

@@ -42,12 +42,12 @@ class DataDirectory:
 
     @property
     def exists(self) -> bool:
-        """Whether there are data at all."""
+        """Whether there is any data."""
         return (self._settings.layout.data / "PG_VERSION").is_file()
 
     @property
-    def torn(self) -> bool:
-        """Whether a rewind was cut short: the data are good for nothing but to be replaced."""
+    def rewind_interrupted(self) -> bool:
+        """Whether a rewind was interrupted: the data directory can only be replaced."""
         return self._settings.layout.rewinding.exists()
 
     @property
@@ -101,7 +101,7 @@ class DataDirectory:
         await asyncio.to_thread(shutil.rmtree, layout.copy, ignore_errors=True)
         address = self._settings.upstreams[upstream]
         with self._password_at(address) as passfile:
-            said = await self._run(
+            output = await self._run(
                 "pg_basebackup",
                 "--progress",
                 "--pgdata",
@@ -117,7 +117,7 @@ class DataDirectory:
         (layout.copy / "standby.signal").touch(mode=0o600)
         self._install_copy()
         await asyncio.to_thread(shutil.rmtree, layout.replaced, ignore_errors=True)
-        return copied_bytes(said)
+        return copied_bytes(output)
 
     async def rewind_to(self, upstream: Region) -> int:
         """Undo what the upstream's history does not have; return how many bytes that copied.
@@ -129,7 +129,7 @@ class DataDirectory:
         with self._password_at(address) as passfile:
             rewinding.touch(mode=0o600)
             sync_directory(rewinding.parent)
-            said = await self._run(
+            output = await self._run(
                 "pg_rewind",
                 "--progress",
                 "--target-pgdata",
@@ -142,7 +142,7 @@ class DataDirectory:
             )
         self.keep_in_recovery()
         rewinding.unlink()
-        return copied_bytes(said)
+        return copied_bytes(output)
 
     async def clean_end_lsn(self) -> int | None:
         """Return where the WAL ends after a clean shutdown of a primary; None when it was not one.
@@ -162,10 +162,10 @@ class DataDirectory:
             raise CommandError(f"pg_waldump: no shutdown checkpoint at {checkpoint}")
         return record_end(parse_lsn(checkpoint), int(length[1]))
 
-    async def forget_foreign_histories(self) -> None:
-        """Remove the histories of later timelines that left ours before the end of what we hold.
+    async def remove_foreign_histories(self) -> None:
+        """Remove history files of later timelines that forked off before the end of our WAL.
 
-        A WAL receiver fetches an upstream's history before anybody knows whether it contains ours. One that
+        A WAL receiver fetches an upstream's history before it is known whether it contains ours. One that
         does not would keep PostgreSQL from ever starting again. Raises CommandError, TimeoutError.
         """
         histories = sorted((self._settings.layout.data / "pg_wal").glob("????????.history"))
@@ -185,9 +185,9 @@ class DataDirectory:
         sync_directory(histories[0].parent)
 
     async def _control(self) -> dict[str, str]:
-        """Return what pg_controldata says, by its own names."""
-        said = await self._run("pg_controldata", str(self._settings.layout.data), timeout_s=10, tied=False)
-        pairs = (line.partition(":") for line in said.splitlines())
+        """Return pg_controldata's output, by its own names."""
+        output = await self._run("pg_controldata", str(self._settings.layout.data), timeout_s=10, tied=False)
+        pairs = (line.partition(":") for line in output.splitlines())
         return {name: value.strip() for name, _, value in pairs}
 
     @contextmanager

@@ -5,8 +5,8 @@
 With ``namespace`` there are two of these processes. The outer one is a child of the instance manager, the
 inner one is pid 1 of a pid namespace and the parent of the command. When the manager dies, the
 parent-death signal kills the outer, then the inner one, and the kernel kills everything inside, even
-what is stopped. The same happens when somebody kills the outer one, which is how the guard does it.
-COUNT says how many paths come before the command. The command and its children find these paths empty,
+what is stopped. The same happens when the outer one is killed, which is what the guard does.
+COUNT is the number of paths before the command. The command and its children find these paths empty,
 because PostgreSQL runs what an application has written. With ``plain`` (where the kernel refuses
 namespaces) only the command itself is tied to its parent.
 

@@ -49,5 +49,5 @@ async def _row(connection: psycopg.AsyncConnection[Any], command: str) -> Any:
     cursor = await connection.execute(command.encode())
     row = await cursor.fetchone()
     if row is None:
-        raise psycopg.DataError(f"no answer to {command.split()[0]}")
+        raise psycopg.DataError(f"{command.split()[0]} returned no row")
     return row

@@ -18,7 +18,9 @@ def make_private(path: Path) -> None:
     handle = os.open(path, _DIRECTORY)
     try:
         if os.fstat(handle).st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "another user made the directory for PostgreSQL's sockets", str(path))
+            raise PermissionError(
+                errno.EPERM, "the directory for PostgreSQL's sockets belongs to another user", str(path)
+            )
         os.fchmod(handle, _MODE)
     finally:
         os.close(handle)

@@ -17,7 +17,7 @@ from leeward.instance.settings import SOURCE, ManagerSettings
 
 
 class CommandError(Exception):
-    """One of PostgreSQL's programs failed; the text is its last words."""
+    """One of PostgreSQL's programs failed; the text is its last output."""
 
 
 def _wrapped(command: Sequence[str], *, isolated: bool, hidden: Sequence[Path] = ()) -> list[str]:
@@ -44,7 +44,7 @@ async def run(
     """Run a program to its end and return its output; cancelled or too slow, it is killed.
 
     ``timeout_s``: None when the caller bounds it. ``output_to``: an open file for its output, which is not returned
-    then. ``errors_too``: what it said on stderr follows what it said on stdout.
+    then. ``errors_too``: its stderr follows its stdout.
 
     It ends with this process, like the server, unless it is not ``tied``: what only reads a file and ends by
     itself need not pay for that. Raises CommandError, TimeoutError.
@@ -98,7 +98,7 @@ class Server:
 
     @property
     def stopping(self) -> bool:
-        """Whether it was asked to stop and has not ended yet: there is no way back from that."""
+        """Whether it was asked to stop and has not ended yet: that cannot be undone."""
         return self.running and self._stopping
 
     def start(self, data: Path) -> None:
@@ -166,7 +166,7 @@ class Server:
                 continue
 
     def end_others(self, ours: frozenset[int]) -> int:
-        """Ask every child of the postmaster to end that is not in ``ours``, ids as PostgreSQL knows them.
+        """Terminate every child of the postmaster that is not in ``ours``; the ids are PostgreSQL's own.
 
         Returns how many there were. SIGTERM only: a backend that is killed takes all of PostgreSQL with it.
         """

@@ -142,7 +142,7 @@ class Session:
         return False
 
     async def own_processes(self) -> frozenset[int]:
-        """Return PostgreSQL's own processes and our sessions, by the ids that it knows itself. Raises psycopg.Error."""
+        """Return PostgreSQL's own processes and our sessions, by its own process ids. Raises psycopg.Error."""
         rows = await self.query(
             "SELECT pid FROM pg_catalog.pg_stat_activity WHERE backend_type <> 'client backend' OR usename = ANY(%s)",
             ([MANAGER, READER, REPLICATOR, SUPERUSER],),

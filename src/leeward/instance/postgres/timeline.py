@@ -1,8 +1,8 @@
 """Which timeline a standby is on: that of the last record it replayed.
 
-No function tells. What the catalogues, the control file and the names in ``pg_wal`` have is older, or newer: a WAL
+No function returns it. What the catalogues, the control file and the names in ``pg_wal`` have is older, or newer: a WAL
 receiver begins a later timeline's segment with what precedes the fork, and a position there is still on the timeline
-before. ``IDENTIFY_SYSTEM`` tells, over the replication protocol.
+before. ``IDENTIFY_SYSTEM`` returns it, over the replication protocol.
 """
 
 import asyncio

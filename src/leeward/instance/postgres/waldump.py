@@ -1,6 +1,6 @@
 """How pg_waldump is asked for a stretch of WAL, or for one record.
 
-It is always told which files to read. Given only a directory and a timeline, it takes the size of segments from
+It always gets the files to read. Given only a directory and a timeline, it takes the size of segments from
 whichever file the directory lists first, and fails when that one is a segment that PostgreSQL has prepared and not
 written yet: all of its bytes are zero.
 """

@@ -27,23 +27,23 @@ _LENGTH = struct.Struct("!I")  # of a column; null is far beyond any message's e
 
 
 class UnforeseenError(Exception):
-    """The WAL receiver asked something else than foreseen, or the stream is none of PostgreSQL's."""
+    """The WAL receiver sent an unexpected request, or the stream is not PostgreSQL's protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Where the upstream says that a timeline has ended, and which one goes on from there."""
+    """Where a timeline ended, by the upstream's report, and which one continues from there."""
 
     timeline: int
     at_lsn: int
 
     @classmethod
     def read(cls, row: bytes) -> "Fork":
-        """Return what the row says that answers the end of a stream. Raises UnforeseenError."""
+        """Parse the row that the upstream sends at the end of a stream. Raises UnforeseenError."""
         columns = _columns(row)
         if len(columns) == 2 and _TIMELINE.fullmatch(columns[0]) and _LSN.fullmatch(columns[1]):
             return cls(int(columns[0]), parse_lsn(columns[1].decode()))
-        raise UnforeseenError(f"{row[:60]!r} does not say where the timeline has ended")
+        raise UnforeseenError(f"{row[:60]!r} does not report where the timeline ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Frames:
                 break
             (length,) = struct.unpack_from("!I", rest, at + head)
             if not 4 <= length <= FRAME_MAX_BYTES:
-                raise UnforeseenError(f"a message of {length} bytes is none of PostgreSQL's")
+                raise UnforeseenError(f"a message of {length} bytes is not valid in PostgreSQL's protocol")
             if len(rest) < at + head + length:
                 break
             frames.append(bytes(rest[at : at + head + length]))
@@ -113,7 +113,7 @@ class Wal:
 
     @classmethod
     def read(cls, frame: bytes) -> "Wal":
-        """Return what a message of the stream says whose body begins with ``w``."""
+        """Parse a message of the stream whose body begins with ``w``."""
         at_lsn, server_end_lsn, sent_at = _WAL.unpack_from(frame, _WAL_AT)
         return cls(at_lsn, server_end_lsn, sent_at, frame[_PAYLOAD_AT:])
 
@@ -156,7 +156,7 @@ def start_of(frame: bytes) -> Start | None:
 
 
 def claims_of(status: bytes) -> tuple[int, int, int]:
-    """Return how far a WAL receiver says WAL is written, flushed and applied."""
+    """Return how far WAL is written, flushed and applied, as a WAL receiver reports."""
     written, flushed, applied = _CLAIMS.unpack_from(status, _CLAIMS_AT)
     return written, flushed, applied
 

@@ -1,30 +1,30 @@
-"""Ask the upstream what the WAL receiver will ask next. Bytes in, bytes out; no I/O.
+"""Send the upstream the WAL receiver's next requests in advance. Bytes in, bytes out; no I/O.
 
 When a standby's upstream is promoted, its WAL sender ends the old timeline, and the WAL receiver answers, fetches
-the new timeline's history, identifies the system and starts again: four questions, each a round trip, and in the
-synchronous modes the first acknowledged write waits for all of them. The questions are known beforehand. Asked all
-at once, the moment the old timeline ends, their answers are there after one round trip, and are handed out as the
-WAL receiver asks.
+the new timeline's history, identifies the system and starts again: four requests, each a round trip, and in the
+synchronous modes the first acknowledged write waits for all of them. The requests are known in advance. Sent all
+at once, the moment the old timeline ends, their answers arrive after one round trip, and are passed on when the
+WAL receiver sends the request.
 
 The WAL receiver wants the new timeline from the start of its segment on, up to 16 MiB that it holds already, under the
 old timeline's name. What this connection brought of it is not sent again but taken from there: up to the fork both are
 the same, byte for byte.
 
-A standby that is lined up behind one that is to be promoted asks earlier still: an ``standby_session`` asks while the
+A standby that is lined up behind one that is to be promoted asks earlier still: a ``standby_session`` asks while the
 upstream waits for its promotion, and takes over when the old timeline ends, unless that is in a later segment than
 it has asked for. Until then the WAL receiver streams without its slot, which is the standby session's. So afterwards
 everything is as if it had asked by itself.
 
-Nothing is made up: every answer is the upstream's own, to the very question. A question that was not foreseen
-ends the connection, and the WAL receiver starts over as without us. The order of the questions is walreceiver.c's.
+No answer is made up: each is the upstream's own, to exactly that request. An unexpected request ends the connection,
+and the WAL receiver starts over as without the proxy. The order of the requests is walreceiver.c's.
 
-Where the fork is the upstream alone knows. We take it to be where our WAL of the old timeline ends, and the answer to
-the first question says whether it is. A promotion forks off after the last whole record, and what had come of
+Only the upstream knows where the fork is. We assume it is where our WAL of the old timeline ends, and the answer to
+the first request confirms or refutes that. A promotion forks off after the last whole record, and what had come of
 the next one may have been sent on. Then too the WAL receiver starts over: asked for again, the old timeline ends there.
 
 Nothing is acknowledged that did not pass here. A WAL receiver begins by reporting all that its PostgreSQL has
-replayed, be it of another history, and a primary lets such a report release commits at those positions. Here it
-says no more than the upstream has sent; the whole of it follows as soon as that much has been sent.
+replayed, even of another history, and a primary lets such a report release commits at those positions. Here it
+reports no more than the upstream has sent; the full report follows as soon as that much has been sent.
 """
 
 import struct
@@ -62,19 +62,19 @@ class Passing:
     to_server: bytearray = field(default_factory=bytearray)
     to_standby_session: bytearray = field(default_factory=bytearray)
     taken_over: bool = False
-    """The standby session is the server from now on; the server before it has been said goodbye to."""
+    """The standby session is the server from now on; the connection to the previous one has been closed."""
 
 
 @dataclass(slots=True)
-class _Question:
-    """One question asked ahead, and what came back so far."""
+class _Request:
+    """One request sent ahead, and its answer so far."""
 
     frame: bytes
-    """As the WAL receiver will ask it."""
+    """As the WAL receiver will send it."""
     asked: bool = False
-    """The WAL receiver has asked it too."""
+    """The WAL receiver has sent it too."""
     skipped: bool = False
-    """It asked a later one: it does not need this answer."""
+    """It sent a later one: it does not need this answer."""
     answer: list[bytes] = field(default_factory=list)
     answered: bool = False
 
@@ -89,12 +89,12 @@ class Prefetch:
         """``held`` returns this standby's own WAL: of a timeline, from one LSN to another of the same segment."""
         self._held = held
         self._standby_session = standby_session
-        """None: not, or no longer, of any use."""
+        """None: not, or no longer, of use."""
         self._early: list[bytes] = []
-        """What the standby session has brought before its time."""
+        """What the standby session has received ahead of time."""
         self._relies = False
         self._undecided = b""
-        """A request to stream, until the standby session has said whether it is of use."""
+        """A request to stream, held until it is known whether the standby session is of use."""
         self._again: tuple[int, int, int] | None = None
         """What the client will get from its own WAL, as ``held`` is asked for it."""
         self._from_client = Frames(untyped_first=True)
@@ -105,10 +105,10 @@ class Prefetch:
         self._sent_at = 0
         """The upstream's clock as it last sent WAL, as the protocol has it."""
         self._withheld: bytes | None = None
-        """The last status, when it says more than has been sent."""
-        self._ahead: deque[_Question] = deque()
+        """The last status, if it reports more than has been sent."""
+        self._ahead: deque[_Request] = deque()
         self._agreed = False
-        """The upstream has said that the old timeline ends where our WAL of it does."""
+        """The upstream has confirmed that the old timeline ends where our WAL of it does."""
         self.refusal: str | None = None
         """The SQLSTATE of the last error the upstream answered with."""
         self.arrived = False
@@ -116,7 +116,7 @@ class Prefetch:
 
     @property
     def held_bytes(self) -> int:
-        """How much has come from the server that the client has not asked for yet."""
+        """How much the server has sent that the client has not requested yet."""
         return sum(map(len, self._early)) + sum(len(frame) for question in self._ahead for frame in question.answer)
 
     @property
@@ -126,7 +126,7 @@ class Prefetch:
 
     @property
     def accompanied(self) -> bool:
-        """Whether the standby session is of any use (any more), or the server."""
+        """Whether the standby session is still of use, or is the server."""
         return self._standby_session is not None or self._relies
 
     @property
@@ -140,9 +140,9 @@ class Prefetch:
         for frame in self._from_client.feed(data):
             waiting = [question for question in self._ahead if not question.asked]
             if frame[:1] == b"d":
-                # Else it is one of the old timeline: the stream it belongs to has ended; the next one says as much.
+                # Else it is one of the old timeline: the stream it belongs to has ended; the next status has the same.
                 if not self._ahead:
-                    passing.to_server += self._modest(frame)
+                    passing.to_server += self._capped(frame)
             elif waiting:
                 self._match(frame, waiting)
                 self._hand_out(passing)
@@ -167,14 +167,14 @@ class Prefetch:
         return Passing() if self._standby_session.recovering is None else self._decide()
 
     def without_standby_session(self) -> Passing:
-        """Do without the standby session, if that is not too late."""
+        """Continue without the standby session, if it is not too late for that."""
         if self._relies:
             return Passing()
         self._standby_session = None
         return self._decide()
 
     def _decide(self) -> Passing:
-        """Pass on a request to stream that has waited for what the standby session would say."""
+        """Pass on a request to stream that has waited for the standby session's answer."""
         if self._standby_session is not None and not self._standby_session.recovering:
             self._standby_session = None
         request, self._undecided = self._undecided, b""
@@ -188,12 +188,12 @@ class Prefetch:
         last = self._ahead[-1]
         question = next((question for question in self._ahead if not question.answered), last)
         if question.frame == COPY_DONE:
-            self._agree(frame)
+            self._check_fork(frame)
         question.answer.append(frame)
         question.answered |= frame[:1] == b"Z" or (question is last and frame[:1] == b"W")
         self._hand_out(passing)
 
-    def _agree(self, frame: bytes) -> None:
+    def _check_fork(self, frame: bytes) -> None:
         """Take of the answer to the end of the stream where the timeline ends. Raises UnforeseenError.
 
         A promotion forks off after the last whole record. What a WAL sender had received by then it may have sent
@@ -202,11 +202,11 @@ class Prefetch:
         if frame[:1] == b"D":
             fork, start = Fork.read(frame), self._start
             if start is None or fork != Fork(start.timeline, self._end_lsn):
-                ours = f"the WAL that came of the one before ends at {self._end_lsn:X}"
+                ours = f"the WAL received of the previous timeline ends at {self._end_lsn:X}"
                 raise UnforeseenError(f"timeline {fork.timeline} begins at {fork.at_lsn:X}, {ours}")
             self._agreed = True
         elif frame[:1] == b"Z" and not self._agreed:
-            raise UnforeseenError("the upstream does not say where the timeline has ended")
+            raise UnforeseenError("the upstream does not report where the timeline ended")
 
     def _request(self, frame: bytes) -> bytes:
         start = start_of(frame)
@@ -221,21 +221,21 @@ class Prefetch:
         self._relies = True
         return query(replace(start, slot=None).query())
 
-    def _modest(self, frame: bytes) -> bytes:
-        """Return what the WAL receiver says in the stream, with no position beyond what has been sent to it."""
+    def _capped(self, frame: bytes) -> bytes:
+        """Return the WAL receiver's status, with no position beyond what has been sent to it."""
         if frame[5:6] != b"r":
             return frame
         claims = claims_of(frame)
         self._withheld = frame if max(claims) > self._end_lsn else None
         return with_claims_to(frame, self._end_lsn)
 
-    def _match(self, frame: bytes, waiting: list[_Question]) -> None:
+    def _match(self, frame: bytes, waiting: list[_Request]) -> None:
         for question in waiting:
             question.asked = True
             if question.is_asked_by(frame):
                 return
             question.skipped = True
-        raise UnforeseenError(f"the WAL receiver sent {frame[:60]!r}, which was not foreseen")
+        raise UnforeseenError(f"unexpected message from the WAL receiver: {frame[:60]!r}")
 
     def _hand_out(self, passing: Passing) -> None:
         while self._ahead and self._ahead[0].asked:
@@ -272,7 +272,7 @@ class Prefetch:
             passing.to_client += frame
             if frame[5:6] == b"k":
                 (server_end_lsn,) = _KEEPALIVE.unpack_from(frame, _KEEPALIVE_AT)
-                self._brief(server_end_lsn, passing)
+                self._start_standby_session(server_end_lsn, passing)
             return
         wal = Wal.read(frame)
         self._sent_at = wal.sent_at
@@ -285,9 +285,9 @@ class Prefetch:
         if self._withheld is not None and max(claims_of(self._withheld)) <= self._end_lsn:
             passing.to_server += self._withheld
             self._withheld = None
-        self._brief(wal.server_end_lsn, passing)
+        self._start_standby_session(wal.server_end_lsn, passing)
 
-    def _brief(self, server_end_lsn: int, passing: Passing) -> None:
+    def _start_standby_session(self, server_end_lsn: int, passing: Passing) -> None:
         """Have the standby session ask, once the standby holds all there is: the WAL from here on comes again."""
         standby_session = self._standby_session
         if standby_session is None or standby_session.asked_at_lsn is not None or self._start is None:
@@ -304,10 +304,10 @@ class Prefetch:
             self._again = (ended.timeline, segment_lsn, fork_lsn)
             start = Start(ended.slot, fork_lsn, timeline)
         questions = (COPY_DONE, query(b"TIMELINE_HISTORY %d" % timeline), query(b"IDENTIFY_SYSTEM"))
-        self._ahead.extend(map(_Question, (*questions, query(self._start.query()))))
+        self._ahead.extend(map(_Request, (*questions, query(self._start.query()))))
         standby_session, self._standby_session = self._standby_session, None
         early, self._early = self._early, []
-        # The new timeline begins with the fork's segment: what was asked for before that, nobody has.
+        # The new timeline begins with the fork's segment: what was asked for before that does not exist.
         if (
             standby_session is None
             or standby_session.asked_at_lsn is None
@@ -328,7 +328,9 @@ class Prefetch:
         """Return the messages that bring the client what it holds already. Raises UnforeseenError."""
         wal = self._held(timeline, from_lsn, to_lsn)
         if len(wal) != to_lsn - from_lsn:
-            raise UnforeseenError(f"of {to_lsn - from_lsn} bytes of WAL before the fork only {len(wal)} are here")
+            raise UnforeseenError(
+                f"only {len(wal)} of {to_lsn - from_lsn} bytes of WAL before the fork are available locally"
+            )
         self._end_lsn = to_lsn
         return b"".join(
             Wal(from_lsn + at, to_lsn, self._sent_at, wal[at : at + PAYLOAD_MAX_BYTES]).frame()

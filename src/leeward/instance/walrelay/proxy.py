@@ -1,7 +1,7 @@
-"""The WAL receiver's way to its upstream: a socket of our own for each region, which asks ahead (``prefetch``).
+"""The WAL receiver's connection to its upstream: a local socket for each region, with prefetching (``prefetch``).
 
-PostgreSQL connects here and never learns the difference. Nothing is acknowledged that PostgreSQL did not
-acknowledge; when this process ends, so does PostgreSQL. A question that is not answered in time ends the connection.
+PostgreSQL connects here as if to the upstream. Nothing is acknowledged that PostgreSQL did not
+acknowledge; when this process ends, so does PostgreSQL. A request that is not answered in time ends the connection.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from leeward.instance.walrelay.prefetch import SEGMENT_BYTES, Passing, Prefetch
 from leeward.instance.walrelay.standby_session import StandbySession
 
 _CONNECT_TIMEOUT_S = 5.0
-# PostgreSQL waits without end for the answer to a question, even if the line has long been dead. In a live stream the
-# upstream is never silent for so long: wal_receiver_timeout asks for a word before.
+# PostgreSQL waits without a timeout for an answer, even on a dead connection. In a live stream the upstream is never
+# silent for so long: wal_receiver_timeout requests a reply earlier.
 _ANSWER_TIMEOUT_S = 10.0
-# Until a standby session is connected and has the answer to its first question: a request to stream waits for that.
-_SAY_TIMEOUT_S = 1.0
+# Until a standby session is connected and has its first answer: a request to stream waits for that.
+_FIRST_ANSWER_TIMEOUT_S = 1.0
 # A promoted upstream ends the old timeline and a standby session's wait in the same moment.
 _PROMOTED_TIMEOUT_S = 1.0
 _CHUNK_BYTES = 128 * 1024
-# What may wait here for the WAL receiver to ask for it: the rest stays with the upstream.
+# Buffered here until the WAL receiver asks for it; the rest stays with the upstream.
 _HELD_MAX_BYTES = 4 * 1024 * 1024
 
-# An upstream that grants a request to stream and then lacks the WAL says so within the same packet.
+# An upstream that grants a request to stream but lacks the WAL reports that in the same packet.
 _GRANTED_FOR_S = 0.1
 # "requested WAL segment has already been removed" (undefined_file), and a slot invalidated for the same reason.
 _WAL_REMOVED = ("58P01", "55000")
@@ -40,7 +40,7 @@ log = structlog.get_logger("leeward.postgres")
 
 
 class WalProxy:
-    """Carries between WAL receivers and their upstreams. Its owner awaits ``start`` and ``close``."""
+    """Relays between WAL receivers and their upstreams. Its owner awaits ``start`` and ``close``."""
 
     def __init__(
         self, settings: ManagerSettings, replication_password: str, *, answer_timeout_s: float = _ANSWER_TIMEOUT_S
@@ -52,8 +52,8 @@ class WalProxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._streams: dict[Region, _Connection] = {}
         self._wal_removed: set[Region] = set()
-        self._alone: set[Region] = set()
-        """Whose promotion was waited for in vain: the next connection is as if there were no standby sessions."""
+        self._without_standby_session: set[Region] = set()
+        """Upstreams that were not promoted as expected: the next connection to one uses no standby session."""
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
@@ -87,9 +87,9 @@ class WalProxy:
 
     async def _between(self, source: Region, client: _Line, server: _Line) -> None:
         standby_session = None
-        if source not in self._alone:
+        if source not in self._without_standby_session:
             standby_session = StandbySession(self._settings.region, self._replication_password)
-        self._alone.discard(source)
+        self._without_standby_session.discard(source)
         connection = _Connection(
             self._settings.upstreams[source],
             client,
@@ -107,11 +107,11 @@ class WalProxy:
             self._wal_removed.discard(source)
         if connection.refusal in _WAL_REMOVED:
             self._wal_removed.add(source)
-        if connection.waited_in_vain:
-            self._alone.add(source)
+        if connection.promotion_missed:
+            self._without_standby_session.add(source)
 
     def streams_from(self, source: Region) -> bool:
-        """Whether WAL arrives from this upstream, or would if there was any."""
+        """Return whether this upstream is streaming WAL, even if there is none to send at the moment."""
         connection = self._streams.get(source)
         return connection is not None and connection.streams
 
@@ -119,8 +119,8 @@ class WalProxy:
         """Whether the upstream refused to stream because it no longer has the WAL that was asked for."""
         return source in self._wal_removed
 
-    def forget(self, source: Region) -> None:
-        """The next request to this upstream asks for other WAL."""
+    def clear_wal_removed(self, source: Region) -> None:
+        """Clear that: the next request to this upstream asks for other WAL."""
         self._wal_removed.discard(source)
 
     def _held(self, timeline: int, from_lsn: int, to_lsn: int) -> bytes:
@@ -140,8 +140,8 @@ class _Connection:
     def __init__(
         self, upstream: Endpoint, client: _Line, server: _Line, prefetch: Prefetch, answer_timeout_s: float
     ) -> None:
-        self.waited_in_vain = False
-        """The upstream ended the standby session before it was promoted, or the timeline without a promotion."""
+        self.promotion_missed = False
+        """The upstream ended the standby session before its promotion, or ended the timeline without one."""
         self._upstream = upstream
         self._from_client, self._to_client = client
         self._from_server, self._to_server = server
@@ -155,11 +155,11 @@ class _Connection:
         self._over = asyncio.Event()
 
     async def run(self, standby_session: StandbySession | None) -> None:
-        """Carry until one side ends, falls silent, or says what was not foreseen."""
+        """Relay until one side ends, times out, or sends an unexpected message."""
         tasks = [
             asyncio.create_task(self._carry_there(), name="from the WAL receiver"),
             asyncio.create_task(self._carry_back(), name="from the upstream"),
-            asyncio.create_task(self._be_patient(), name="an answer in time"),
+            asyncio.create_task(self._watch_answer_timeout(), name="an answer in time"),
             asyncio.create_task(self._over.wait(), name="the standby session's end"),
         ]
         beside = []
@@ -218,14 +218,14 @@ class _Connection:
             await self._pass(self._prefetch.without_standby_session())
             goes_on = not self._prefetch.relies_on_standby_session
         except UnforeseenError:
-            self.waited_in_vain = not self._taken_over.is_set()
+            self.promotion_missed = not self._taken_over.is_set()
             raise
         finally:
             if not goes_on:
                 self._over.set()
 
     async def _listen_to(self, standby_session: StandbySession) -> None:
-        async with asyncio.timeout(_SAY_TIMEOUT_S) as patience:
+        async with asyncio.timeout(_FIRST_ANSWER_TIMEOUT_S) as patience:
             reader, writer = await _connect(self._upstream)
             with closing(writer):
                 self._to_standby_session = writer
@@ -248,8 +248,8 @@ class _Connection:
         await self._taken_over.wait()
         await asyncio.sleep(_PROMOTED_TIMEOUT_S)
         if standby_session.waits:
-            self.waited_in_vain = True
-            raise UnforeseenError("the timeline has ended, but the upstream was not promoted")
+            self.promotion_missed = True
+            raise UnforeseenError("the timeline ended, but the upstream was not promoted")
         await self._over.wait()
 
     async def _pass(self, passing: Passing) -> None:
@@ -278,7 +278,7 @@ class _Connection:
             self._moved.clear()
             await self._moved.wait()
 
-    async def _be_patient(self) -> None:
+    async def _watch_answer_timeout(self) -> None:
         while True:
             await asyncio.sleep(self._answer_timeout_s / 4)
             since_s = self._unanswered_since_s

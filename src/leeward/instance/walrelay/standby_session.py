@@ -1,9 +1,9 @@
 """A second session with the upstream, which waits there for its promotion. Bytes in, bytes out; no I/O.
 
-A standby whose upstream is itself in recovery is lined up for a promotion. Asking only when the old timeline has
-ended costs a round trip: the end travels here, the questions travel back. So they are sent beforehand, over
+A standby whose upstream is itself in recovery is prepared for a promotion. Sending the requests only when the old
+timeline has ended costs a round trip. So they are sent in advance, over
 a session of their own, behind a statement that waits, on the upstream, until it has left recovery. The answers and the
-first WAL of the new timeline leave the moment it has.
+first WAL of the new timeline are sent at that moment.
 
 It is a replication session, which speaks SQL too, of the same name and, for the new timeline only, with the same slot.
 It holds no snapshot for longer than a moment, for that could hold up replay, and with it the promotion. It ends by
@@ -41,7 +41,7 @@ class StandbySession:
     """This standby's name with the upstream."""
     password: str = field(repr=False)
     recovering: bool | None = None
-    """Whether the upstream is in recovery; None: it has not said."""
+    """Whether the upstream is in recovery; None until it has answered."""
     asked_at_lsn: int | None = None
     """From where on it has asked for WAL; None: it has not asked."""
     _frames: Frames = field(default_factory=lambda: Frames(untyped_first=False))
@@ -50,7 +50,7 @@ class StandbySession:
 
     @property
     def waits(self) -> bool:
-        """Whether the upstream has not been promoted yet, as far as it has said."""
+        """Whether the upstream has not been promoted yet, as far as it has answered."""
         return self._ends < _WAITED
 
     def opening(self) -> bytes:

@@ -1,1 +1,1 @@
-"""What Leeward's HTTP servers share: what they answer to nonsense, and how much of it they take at a time."""
+"""What Leeward's HTTP servers share: answers to invalid requests, and limits on connections and bodies."""

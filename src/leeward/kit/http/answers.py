@@ -1,4 +1,4 @@
-"""What a request gets when it cannot be served: 4xx and the reason, or 500 and a number that the log explains.
+"""Error answers: 4xx with the reason, or 500 with a request number to look up in the log.
 
 Always true: no traceback reaches a client, and none reaches the log without the number of its request.
 """
@@ -19,12 +19,12 @@ Problem = Callable[[int, str, str], web.Response]
 
 
 def new_request_id() -> str:
-    """Return what leads from an answer to the line of the log."""
+    """Return a new request number, which is in both the answer and the log line."""
     return secrets.token_hex(8)
 
 
 def failure(request: web.Request, error: Exception) -> dict[str, str]:
-    """Return what the log is to say of a request that failed; ``request`` is its new number."""
+    """Return the log fields of a request that failed; ``request`` is its new number."""
     return {
         "request": new_request_id(),
         "method": request.method,
@@ -35,7 +35,7 @@ def failure(request: web.Request, error: Exception) -> dict[str, str]:
 
 
 def answered(problem: Problem) -> Middleware:
-    """Return what turns whatever a handler raises into an answer."""
+    """Return the middleware that turns any error of a handler into an answer."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -46,22 +46,20 @@ def answered(problem: Problem) -> Middleware:
         except web.HTTPException as error:
             return _refusal(problem, error)
         except ConnectionError:
-            # The client went away: there is no one to answer.
+            # The client disconnected: no answer can be sent.
             raise
         except Exception as error:
             found = failure(request, error)
             log.exception("request failed", **found)
             if request.writer.output_size > 0:
-                raise ConnectionResetError("the answer had begun") from None
-            return problem(
-                500, "internal-error", f"the request failed; the log says why under request {found['request']}"
-            )
+                raise ConnectionResetError("the response had already begun") from None
+            return problem(500, "internal-error", f"the request failed; see the log, request {found['request']}")
 
     return answer
 
 
 def _refusal(problem: Problem, error: web.HTTPException) -> web.Response:
-    """Return a refusal of aiohttp's own, such as 404, in the form of all others."""
+    """Return an aiohttp error, such as 404, in the same form as the others."""
     reason = error.reason or "refused"
     response = problem(error.status, reason.lower().replace(" ", "-"), reason)
     if "Allow" in error.headers:

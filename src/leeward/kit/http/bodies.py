@@ -16,7 +16,7 @@ from leeward.kit.http.answers import Problem
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """What a server takes. Whatever is over a limit gets an answer, and its connection is closed."""
+    """A server's limits. A request over a limit gets an answer, and its connection is closed."""
 
     size_max: int
     """Bytes."""
@@ -29,7 +29,7 @@ class BodyLimits:
 
 
 def bounded(limits: BodyLimits, problem: Problem) -> Middleware:
-    """Return what reads each request's body within the limits: 413, 429 or 408 beyond them."""
+    """Return the middleware that reads each request's body within the limits: 413, 429 or 408 beyond them."""
     reading: Counter[str] = Counter()
 
     def refused(status: int, code: str, because: str) -> web.Response:
@@ -42,10 +42,10 @@ def bounded(limits: BodyLimits, problem: Problem) -> Middleware:
         if not request.can_read_body:
             return await handler(request)
         if (request.content_length or 0) > limits.size_max:
-            return refused(413, "body-too-large", f"a body has at most {limits.size_max} bytes")
+            return refused(413, "body-too-large", f"the body is larger than {limits.size_max} bytes")
         client = client_of(request.remote) if request.remote else ""
         if reading.total() >= limits.in_all or reading[client] >= limits.per_client:
-            response = refused(429, "too-many-bodies", "too many bodies are being sent at this moment; try again")
+            response = refused(429, "too-many-bodies", "too many request bodies are being received; try again")
             response.headers["Retry-After"] = "1"
             return response
         reading[client] += 1
@@ -53,9 +53,9 @@ def bounded(limits: BodyLimits, problem: Problem) -> Middleware:
             async with asyncio.timeout(limits.read_s):
                 await request.read()
         except TimeoutError:
-            return refused(408, "body-too-slow", f"a body must be sent within {limits.read_s:g} s")
+            return refused(408, "body-too-slow", f"the body did not arrive within {limits.read_s:g} s")
         except web.HTTPRequestEntityTooLarge:
-            return refused(413, "body-too-large", f"a body has at most {limits.size_max} bytes")
+            return refused(413, "body-too-large", f"the body is larger than {limits.size_max} bytes")
         except web.RequestPayloadError as error:
             return refused(400, "bad-request", f"the body cannot be read: {error}")
         finally:

@@ -1,4 +1,4 @@
-"""Read what a request holds. Whatever is not as it should be raises BadRequestError, which says why."""
+"""Parse and check what a request holds. Anything invalid raises BadRequestError with the reason."""
 
 import json
 import math
@@ -14,15 +14,15 @@ _WHOLE = re.compile(r"[0-9]{1,20}")
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _SHOWN_MAX = 60
 DEPTH_MAX = 100
-"""Levels of lists and objects in one another."""
+"""Maximum nesting of lists and objects."""
 
 
 class BadRequestError(Exception):
-    """The request makes no sense; the text says what of it."""
+    """The request is invalid; the text is the reason."""
 
 
 def whole_number(request: web.Request, key: str) -> int | None:
-    """Return a whole number of the query; None if it is not there. Raises BadRequestError."""
+    """Return a whole number of the query; None if it is missing. Raises BadRequestError."""
     text = request.query.get(key)
     if text is None:
         return None
@@ -32,7 +32,7 @@ def whole_number(request: web.Request, key: str) -> int | None:
 
 
 def seconds(request: web.Request, key: str, *, at_most: float) -> float | None:
-    """Return a duration of the query; None if it is not there. Raises BadRequestError."""
+    """Return a duration of the query; None if it is missing. Raises BadRequestError."""
     text = request.query.get(key)
     if text is None:
         return None
@@ -42,7 +42,7 @@ def seconds(request: web.Request, key: str, *, at_most: float) -> float | None:
 
 
 def json_of(body: bytes) -> Any:
-    """Return what a body says. Raises BadRequestError."""
+    """Return the JSON value of a body. Raises BadRequestError."""
     try:
         found = json.loads(body.decode(), parse_constant=_refused, parse_float=_float)
     except ValueError as error:
@@ -68,11 +68,11 @@ def _float(text: str) -> float:
 
 
 def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a valid JSON number")
 
 
 def object_of(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a body is; no body is an empty one. Raises BadRequestError."""
+    """Return the JSON object in a body; an empty body is an empty object. Raises BadRequestError."""
     found = json_of(body) if body else {}
     if not isinstance(found, dict):
         raise BadRequestError(f"the body must be a JSON object, not {shown(found)}")
@@ -92,7 +92,7 @@ def text_of(body: dict[str, Any], key: str) -> str:
 
 
 def flag_of(body: dict[str, Any], key: str) -> bool:
-    """Return whether a flag of a body is set; one that is not there is not. Raises BadRequestError."""
+    """Return whether a flag of a body is set; a missing one is not. Raises BadRequestError."""
     found = body.get(key, False)
     if not isinstance(found, bool):
         raise BadRequestError(f"{key} must be true or false, not {shown(found)}")
@@ -100,14 +100,14 @@ def flag_of(body: dict[str, Any], key: str) -> bool:
 
 
 def finite(value: float, what: str) -> float:
-    """Return a number that JSON has. Raises BadRequestError for infinity and what is no number."""
+    """Return a finite number. Raises BadRequestError for infinity and NaN."""
     if not math.isfinite(value):
         raise BadRequestError(f"{what} must be a finite number")
     return value
 
 
 def shown(value: object) -> str:
-    """Return a value as an answer quotes it: not all of a long one."""
+    """Return a value as answers quote it, shortened if it is long."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):

@@ -1,4 +1,4 @@
-"""Serve an aiohttp application over TLS to so many clients and no more.
+"""Serve an aiohttp application over TLS, with limits on connections.
 
 Always true: connections are counted before their handshake, in all and per client, and each part has its time: the
 handshake, a request's head, its body (``bodies``), and how long a connection may do nothing.
@@ -29,7 +29,7 @@ ACCEPT_AGAIN_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What a server takes of connections."""
+    """A server's limits on connections."""
 
     in_all: int = 256
     per_client: int = 64
@@ -148,7 +148,7 @@ class HttpServer:
                 ssl_shutdown_timeout=self._limits.shutdown_s,
             )
         except OSError:
-            # No TLS, no certificate of the fleet, or too slow: nobody to serve.
+            # No TLS, no certificate of the fleet, or too slow: not served.
             return
         connection.transport = transport
         self._established[protocol] = connection
@@ -160,7 +160,7 @@ class HttpServer:
             connection.accepted.close()
 
     def _forget_closed(self) -> None:
-        """Give back the places of connections that have ended."""
+        """Stop counting connections that have ended."""
         server = self._runner.server
         assert server is not None, "the runner is set up"
         alive = set(server.connections)

@@ -47,13 +47,17 @@ class TlsFiles:
                 if not isinstance(error, ssl.SSLError):
                     # It may pass, as too many open files do.
                     self._read_at, self._not_before_s = (), time.monotonic() + AGAIN_S
-                log.warning("changed certificates cannot be used", files=str(self._paths[0].parent), because=str(error))
+                log.warning(
+                    "failed to load renewed certificates",
+                    files=str(self._paths[0].parent),
+                    because=str(error),
+                )
         return self._context
 
     def for_each_handshake(self) -> ssl.SSLContext:
-        """Return a context for a server that takes one for good; it shows the certificate of the moment.
+        """Return a context for a server that takes one for good; it presents the current certificate.
 
-        Whom the server trusts stays as it is.
+        The authorities that the server trusts stay as they are.
         """
         context = self._make()
 
@@ -69,7 +73,7 @@ class TlsFiles:
 
 
 def client(directory: Path, authority: str = CA, oldest: ssl.TLSVersion = OLDEST) -> TlsFiles:
-    """Return what shows a directory's certificate and trusts servers of the authority in one of its files only.
+    """Return a client's TLS context: a directory's certificate, and the only authority trusted, in one of its files.
 
     ``oldest``: for servers that are not ours. Raises OSError.
     """
@@ -84,7 +88,7 @@ def client(directory: Path, authority: str = CA, oldest: ssl.TLSVersion = OLDEST
 
 
 def server(directory: Path) -> TlsFiles:
-    """Return what serves only holders of a client's certificate of the authority in a directory. Raises OSError."""
+    """Return a server's TLS context that requires client certificates of a directory's authority. Raises OSError."""
 
     def make() -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(directory / CA))

@@ -270,7 +270,7 @@ def canonical(memory: Memory, now_s: float) -> Memory:
         written_at_s=None,
         ordered_follow_at_s=0.0,
         streams_since_s=0.0,
-        way_back=None,
+        pending_rejoin=None,
         rejoined=None,
         compare_after_s=memory.compare_after_s if memory.compare_after_s > now_s else 0.0,
         idle_since_s=None if idle_s is None else max(idle_s, now_s - PATIENCE_S),

@@ -81,7 +81,7 @@ class Autoscaler:
         try:
             self._follow(item, used, now_s)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            self._recorder.warning(item, "FailedGetScale", f"the autoscaler cannot be followed: {error!r}")
+            self._recorder.warning(item, "FailedGetScale", f"cannot reconcile the autoscaler: {error!r}")
 
     def _follow(self, item: KubeObject, used: dict[str, float], now_s: float) -> None:
         spec, namespace = item["spec"], item["metadata"]["namespace"]
@@ -92,7 +92,7 @@ class Autoscaler:
             raise ValueError(f"{reference['kind']} {reference['name']} does not exist")
         current = int(target["spec"].get("replicas", 1))
         if current == 0 and int(spec.get("minReplicas", 1)) > 0:
-            # As in Kubernetes: who scales to nothing means it.
+            # As in Kubernetes: an explicit scale to zero is respected.
             self._report(item, 0, 0, [], used, reason="ScalingDisabled")
             return
         pods = [
@@ -174,7 +174,7 @@ def _requested_cores(pod: KubeObject) -> float:
 
 
 def _share_of_target(spec: KubeObject, pods: list[KubeObject], used: dict[str, float]) -> float | None:
-    """Return CPU use as a share of the target, or None when it cannot be told."""
+    """Return CPU use as a share of the target, or None when it is unknown."""
     for metric in spec.get("metrics") or ():
         if metric.get("type") != "Resource" or metric["resource"]["name"] != "cpu" or not pods:
             continue

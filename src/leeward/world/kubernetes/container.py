@@ -22,7 +22,7 @@ from leeward.world.kubernetes.store import now_text
 BACK_OFF_FIRST_S = 0.25
 BACK_OFF_MAX_S = 10.0
 STEADY_S = 10.0
-# Until a probe succeeds for the first time it is asked more often than its period says: a start
+# Until a probe succeeds for the first time it is run more often than its period: a start
 # should not wait for the next round. Executing a program costs more than a connection.
 EAGER_S = 0.05
 EAGER_EXECUTE_S = 0.2
@@ -34,7 +34,7 @@ Tell = Callable[[str, str, bool], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one container is to be."""
+    """How to run one container."""
 
     spec: KubeObject
     restart_policy: str
@@ -46,7 +46,7 @@ class Plan:
 
 
 class Container:
-    """Keeps one container running and knows its status."""
+    """Keeps one container running and reports its status."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class Container:
             await self._end(self.child, grace_s)
 
     def kill(self) -> None:
-        """Send SIGKILL now: somebody who waits for its end waits no longer."""
+        """Send SIGKILL now: a pending ``stop`` returns early."""
         if self.child is not None:
             self.child.send(signal.SIGKILL)
 
@@ -185,7 +185,7 @@ class Container:
         await self._processes.sweep(child)
 
     async def _probe(self, child: Child, program: Program) -> None:
-        """Ask all probes while the child runs."""
+        """Run all probes while the child runs."""
         plan = self.plan
         if plan.startup is not None:
             problem = await self._first_success(plan.startup, program, give_up=True)
@@ -202,7 +202,7 @@ class Container:
                 group.create_task(self._watch_liveness(plan.liveness, child, program))
 
     async def _first_success(self, probe: Probe, program: Program, *, give_up: bool) -> str | None:
-        """Ask eagerly until the probe succeeds; with ``give_up``, return the problem when it took too long."""
+        """Probe at short intervals until it succeeds; with ``give_up``, return the problem when it took too long."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(probe.delay_s)
         deadline_s = loop.time() + probe.failures * probe.period_s
@@ -211,7 +211,7 @@ class Container:
             problem = await self._prober.ask(probe, program)
             if problem is None or (give_up and loop.time() >= deadline_s):
                 return problem
-            # Eager for the first three periods; who needs longer is asked at its own pace.
+            # Short intervals for the first three periods; after that the probe's own period.
             await asyncio.sleep(min(eager_s, probe.period_s) if loop.time() < deadline_s else probe.period_s)
 
     async def _watch_readiness(self, probe: Probe, program: Program) -> None:

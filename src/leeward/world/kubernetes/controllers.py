@@ -1,4 +1,4 @@
-"""The loop that turns what is wanted into pods: look at everything, take the next steps, wait for a change.
+"""The loop that turns desired state into pods: look at everything, take the next steps, wait for a change.
 
 Level-triggered: it keeps no state of its own, and a region has so few objects that looking at all of them
 costs less than tracking which ones matter.
@@ -60,9 +60,7 @@ class Controllers:
                 try:
                     step(item)
                 except (ApiError, AttributeError, KeyError, TypeError, ValueError) as error:
-                    self._recorder.warning(
-                        item, "ReconcileFailed", f"the {resource.kind} cannot be followed: {error!r}"
-                    )
+                    self._recorder.warning(item, "ReconcileFailed", f"cannot reconcile the {resource.kind}: {error!r}")
         garbage.collect(self._registry)
 
     def _bind(self, item: KubeObject) -> None:

@@ -31,7 +31,7 @@ OLD_SETS_DEFAULT = 10
 
 
 def reconcile_replica_set(store: Store, recorder: Recorder, item: KubeObject) -> None:
-    """Bring the number of pods to what the ReplicaSet wants, and say what there is."""
+    """Bring the number of pods to what the ReplicaSet wants, and write its status."""
     spec = item["spec"]
     wanted = int(spec.get("replicas", 1))
     pods = [pod for pod in owned_pods(store, item) if not is_ending(pod)]
@@ -41,7 +41,7 @@ def reconcile_replica_set(store: Store, recorder: Recorder, item: KubeObject) ->
         name = f"{item['metadata']['name']}-{random_suffix()}"
         store.create(PODS, pod_from(item, spec["template"], name, {}))
         recorder.normal(item, "SuccessfulCreate", f"Created pod: {name}")
-    # Those that serve nobody go first, then the youngest.
+    # Pods without traffic go first, then the youngest.
     order = sorted(range(len(pods)), key=lambda age: (is_ready(pods[age]), -age))
     for pod in (pods[age] for age in order[: max(0, len(pods) - wanted)]):
         store.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
@@ -129,7 +129,7 @@ def _roll(store: Store, recorder: Recorder, item: KubeObject, current: KubeObjec
     others = sum(_size(row) for row in old)
     room = max(0, wanted + surge - others)
     _scale(store, recorder, item, current, min(wanted, max(_size(current), room)) if others else wanted)
-    # Old pods may go as far as enough others are ready; those that are not ready serve nobody anyway.
+    # Old pods may go as far as enough others are ready; those that are not ready get no traffic anyway.
     ready = sum(is_ready(pod) for row in [current, *old] for pod in owned_pods(store, row))
     expendable = max(0, ready - (wanted - spare))
     for row in old:

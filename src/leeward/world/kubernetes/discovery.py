@@ -1,4 +1,4 @@
-"""What the API server says about itself: groups, versions and kinds, enough for kubectl-like clients."""
+"""The API server's discovery documents: groups, versions and kinds, enough for kubectl-like clients."""
 
 from leeward.ports.cluster import KubeObject, Resource
 from leeward.world.kubernetes.registry import Registry
@@ -9,7 +9,7 @@ VERSION = {"major": "1", "minor": "33", "gitVersion": "v1.33.0-leeward", "platfo
 
 
 def describe(registry: Registry, parts: list[str]) -> KubeObject | None:
-    """Return the discovery document at a path given in parts, or None when there is none."""
+    """Return the discovery document at a path given in parts, or None for an unknown path."""
     match parts:
         case ["version"]:
             return dict(VERSION)

@@ -1,4 +1,4 @@
-"""Disruption budgets: how many pods may be missing on purpose, and evictions that heed them.
+"""Disruption budgets: how many pods may be missing on purpose, and evictions that respect them.
 
 Always true: an eviction that is allowed is a deletion at once, so that the next one is counted against what is left.
 """
@@ -24,7 +24,7 @@ _OWNERS = {"Deployment": DEPLOYMENTS, "ReplicaSet": REPLICA_SETS, "StatefulSet":
 
 
 def reconcile_budget(store: Store, item: KubeObject) -> None:
-    """Say how many more pods may go at this moment."""
+    """Write how many more pods may be evicted at the moment."""
     pods = _covered(store, item)
     expected = _expected(store, item, pods)
     healthy, needed = sum(map(is_ready, pods)), _needed(item, expected)
@@ -60,7 +60,7 @@ def _allows(store: Store, item: KubeObject, pod: KubeObject) -> bool:
     healthy, needed = sum(map(is_ready, pods)), _needed(item, _expected(store, item, pods))
     if is_ready(pod):
         return healthy > needed
-    # It serves nobody, but without it the others may never become enough.
+    # It gets no traffic, but without it there may never be enough healthy pods.
     return item["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow" or healthy >= needed > 0
 
 

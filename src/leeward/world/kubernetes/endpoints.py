@@ -22,7 +22,7 @@ def reconcile_service(store: Store, service: KubeObject) -> None:
     """Write the Service's Endpoints and EndpointSlice as its pods are now."""
     spec = service.get("spec") or {}
     if not spec.get("selector"):
-        return  # Endpoints of such a Service are somebody else's to write.
+        return  # Endpoints of such a Service are written by others.
     pods = [
         pod
         for pod in selected_pods(store, service)

@@ -16,7 +16,7 @@ from leeward.world.kubernetes.volumes import MissingError, keys_of
 
 POSTGRES_ENGINE = "postgres"
 POSTGRES_VARIABLE = "LEEWARD_POSTGRES_BIN"
-"""Tells pods the directory of PostgreSQL's programs."""
+"""The environment variable with the directory of PostgreSQL's programs."""
 _CONFIG_ERROR = "CreateContainerConfigError"
 
 
@@ -54,7 +54,7 @@ def program_of(
         for word in [*(container.get("command") or ()), *(container.get("args") or ())]
     ]
     if not container.get("command"):
-        raise MissingError(_CONFIG_ERROR, f"container {container['name']} has no command: images are not run here")
+        raise MissingError(_CONFIG_ERROR, f"container {container['name']} has no command: images are not supported")
     found = engines.resolve(words[0], environment["PATH"])
     if found is None:
         raise MissingError(_CONFIG_ERROR, f"no program {words[0]!r} on this machine")
@@ -118,7 +118,7 @@ def _value_from(store: Store, pod: KubeObject, source: KubeObject) -> str | None
             raise MissingError(_CONFIG_ERROR, f"{what} with key {reference['key']} not found")
     if "fieldRef" in source:
         return _field(pod, source["fieldRef"]["fieldPath"])
-    raise MissingError(_CONFIG_ERROR, f"valueFrom {', '.join(source)} is not offered by this cluster")
+    raise MissingError(_CONFIG_ERROR, f"valueFrom {', '.join(source)} is not supported by this cluster")
 
 
 def _field(pod: KubeObject, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Refusals of the API server, in the words of Kubernetes."""
+"""Refusals of the API server, worded as in Kubernetes."""
 
 from leeward.ports.cluster import KubeObject, Resource
 
@@ -65,7 +65,7 @@ def expired(version: int, oldest: int) -> ApiError:
 
 def over_budget(budget: str) -> ApiError:
     """Return the error for an eviction that a disruption budget forbids for now."""
-    because = f"The disruption budget {budget} needs more healthy pods than there would be."
+    because = f"The disruption budget {budget} requires more healthy pods than would be left."
     return ApiError(
         429,
         "TooManyRequests",

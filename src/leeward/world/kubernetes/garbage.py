@@ -1,4 +1,4 @@
-"""What must go: objects whose owner is gone, and everything in a namespace that is ending."""
+"""Garbage collection: objects whose owner is gone, and everything in a namespace that is ending."""
 
 from leeward.ports.cluster import NAMESPACES, KubeObject
 from leeward.world.kubernetes.registry import Registry

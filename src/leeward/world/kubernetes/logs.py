@@ -62,7 +62,7 @@ def skip_truncation(file: BinaryIO) -> None:
 
 
 def is_replaced(file: BinaryIO, path: Path) -> bool:
-    """Return whether the path now leads to another file: the container started anew."""
+    """Return whether the path now leads to another file: the container was restarted."""
     try:
         return os.fstat(file.fileno()).st_ino != path.stat().st_ino
     except FileNotFoundError:

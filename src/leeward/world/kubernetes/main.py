@@ -1,7 +1,7 @@
 """The embedded cluster of one region as a process: ``python -m leeward.world.kubernetes.main``.
 
 It serves as pid 1 of the region's pid namespace. Objects come from DIRECTORY/manifests at every start, and Secrets that
-change there are taken in while it runs; only volumes and logs last.
+change there are reloaded while it runs; only volumes and logs last.
 """
 
 import argparse
@@ -89,10 +89,10 @@ def parse(arguments: Sequence[str]) -> Options:
 
 async def serve(options: Options) -> None:
     """Run the region until SIGTERM or SIGINT. Raises ManifestError, and OSError when it cannot listen."""
-    told_to_end = asyncio.Event()
+    stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_end.set)
+        loop.add_signal_handler(number, stop_requested.set)
     token = options.token_file.read_text().strip()
     tls = TlsFiles(partial(_tls, options.identity), options.identity, (CERTIFICATE, KEY))
     registry = Registry(Store())
@@ -105,7 +105,7 @@ async def serve(options: Options) -> None:
     await server.start(options.host, options.port, tls.for_each_handshake())
     print("ready", flush=True)
     try:
-        await _until(told_to_end, registry, runner, manifests)
+        await _until(stop_requested, registry, runner, manifests)
     finally:
         await runner.end_all(SHUTDOWN_S)
         await _end_strays()
@@ -119,8 +119,8 @@ def _tls(identity: Path) -> ssl.SSLContext:
     return context
 
 
-async def _until(told_to_end: asyncio.Event, registry: Registry, runner: PodRunner, manifests: Manifests) -> None:
-    """Run every loop of the region until told to end; one that fails ends all."""
+async def _until(stop_requested: asyncio.Event, registry: Registry, runner: PodRunner, manifests: Manifests) -> None:
+    """Run every loop of the region until asked to stop; one that fails ends all."""
     loops = [
         asyncio.create_task(Controllers(registry).run(), name="controllers"),
         asyncio.create_task(runner.run(), name="pod runner"),
@@ -128,15 +128,15 @@ async def _until(told_to_end: asyncio.Event, registry: Registry, runner: PodRunn
         asyncio.create_task(Autoscaler(registry, runner).run(), name="autoscaler"),
         asyncio.create_task(manifests.follow(), name="manifests"),
     ]
-    told = asyncio.create_task(told_to_end.wait(), name="told to end")
+    stopping = asyncio.create_task(stop_requested.wait(), name="stop requested")
     try:
-        done, _ = await asyncio.wait([told, *loops], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([stopping, *loops], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        for task in [told, *loops]:
+        for task in [stopping, *loops]:
             task.cancel()
-        await asyncio.gather(told, *loops, return_exceptions=True)
+        await asyncio.gather(stopping, *loops, return_exceptions=True)
 
 
 def _node(options: Options, registry: Registry) -> Node:
@@ -160,7 +160,7 @@ def _node(options: Options, registry: Registry) -> Node:
 
 
 async def _end_strays() -> None:
-    """Kill whatever still runs below us."""
+    """Kill all processes that still run below this one."""
     for _ in range(100):
         strays = [entry.pid for entry in proctree.below() if not entry.zombie]
         for pid in strays:

@@ -1,6 +1,6 @@
 """The objects that a region starts with; Secrets among them are followed while it runs: certificates are renewed.
 
-Nothing else that changes there is taken in: objects are changed at the API server.
+Other changes there are ignored: objects are changed at the API server.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Manifests:
             try:
                 self.look()
             except (ManifestError, OSError) as error:
-                print(f"manifests cannot be read: {error}", file=sys.stderr, flush=True)
+                print(f"failed to read manifests: {error}", file=sys.stderr, flush=True)
 
     def look(self) -> None:
         """Apply what changed since the last look. Raises ManifestError, OSError."""

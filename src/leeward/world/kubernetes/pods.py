@@ -1,4 +1,4 @@
-"""What controllers ask of pods, and how they make them from a template."""
+"""What controllers need to know about pods, and how they create them from a template."""
 
 import copy
 import hashlib

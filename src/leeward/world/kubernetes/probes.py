@@ -1,4 +1,4 @@
-"""Probes: is the container started, alive, ready? One question, one answer, one deadline."""
+"""Probes: is the container started, alive, ready? One request, one answer, one deadline."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ class Execute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What to ask, how often, and how many answers make a verdict. Durations in seconds."""
+    """What to probe, how often, and how many results decide. Durations in seconds."""
 
     action: HttpGet | TcpSocket | Execute
     period_s: float
@@ -72,7 +72,7 @@ def parse(spec: KubeObject, container: KubeObject, address: str, period_s: float
 
 
 class Prober:
-    """Asks. Keeps one HTTP client for all probes of the region, without connections in between."""
+    """Runs probes. One HTTP client for all probes of the region, without keep-alive."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
@@ -111,7 +111,7 @@ class Prober:
             return f"HTTP probe failed with statuscode: {response.status}"
 
     async def _execute(self, command: tuple[str, ...], program: Program) -> str | None:
-        # An identity of its own: sweeping up after the probe must not take the container along.
+        # An identity of its own: cleaning up after the probe must not kill the container.
         identity = f"{program.identity}.probe"
         arguments = [program.translate(word) for word in command]
         nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Child processes: started to die with us, reaped whoever their parent was, found again with all they started.
+"""Child processes: started to die with us, reaped whatever their parent was, found again with all they started.
 
 We are pid 1 of the region's pid namespace, or else a subreaper: every orphan becomes our child. Nobody else in
 this process may wait for children (no asyncio.subprocess).
@@ -17,7 +17,7 @@ from leeward.kit import linux
 from leeward.world.kubernetes import proctree
 
 CONTAINER_VARIABLE = "LEEWARD_CONTAINER"
-"""In the environment of everything a container starts: says which container that is."""
+"""In the environment of everything a container starts: the container's identity."""
 _SWEEP_S = 0.01
 _SWEEPS_MAX = 200
 
@@ -50,11 +50,11 @@ class Child:
         return not self._ended.done()
 
     async def wait(self) -> int:
-        """Return the exit code once it ended; for a signal, 128 plus its number, as Kubernetes says it."""
+        """Return the exit code once it ended; for a signal, 128 plus its number, as in Kubernetes."""
         return await asyncio.shield(self._ended)
 
     def send(self, number: signal.Signals) -> None:
-        """Signal it; no harm when it ended. Its pid stays its own until we reap it."""
+        """Signal it; no effect when it ended. Its pid stays its own until we reap it."""
         if self.running:
             os.kill(self.pid, number)
 

@@ -1,4 +1,4 @@
-"""The processes below us, as the kernel tells it in /proc.
+"""The processes below us, as /proc lists them.
 
 /proc may be that of an outer pid namespace (mounting one's own is not allowed everywhere). Paths then use the
 outer numbers, and ``NSpid`` translates them into the numbers that we can signal.
@@ -27,7 +27,7 @@ class Entry:
 
 
 def below() -> Iterator[Entry]:
-    """Yield every descendant of this process; nothing where the kernel does not tell."""
+    """Yield every descendant of this process; nothing where the kernel does not list them."""
     try:
         depth = len(_numbers(_PROC / "self", "NSpid"))
     except (OSError, ValueError):

@@ -22,7 +22,7 @@ class Recorder:
         self._record(item, NORMAL, reason, message)
 
     def warning(self, item: KubeObject, reason: str, message: str) -> None:
-        """Record something that somebody may have to look at."""
+        """Record something that may need attention."""
         self._record(item, WARNING, reason, message)
 
     def _record(self, item: KubeObject, kind: str, reason: str, message: str) -> None:

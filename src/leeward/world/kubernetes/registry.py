@@ -29,7 +29,7 @@ from leeward.world.kubernetes.store import Key, Store, key_of
 
 FIRST_NAMESPACES = ("default", "kube-system")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.:-]{0,251}[a-z0-9])?")
-# The server's part of the metadata; what a request says about it is only looked at for conflicts.
+# The server's part of the metadata; what a request has there is only checked for conflicts.
 _OF_THE_SERVER = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "managedFields", "selfLink")
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
@@ -77,7 +77,7 @@ class Registry:
             if (resource.api_version, resource.kind) == (item.get("apiVersion"), item.get("kind")):
                 return resource
         what = f"{item.get('kind')} in {item.get('apiVersion')}"
-        raise errors.ApiError(404, "NotFound", f"the server knows no kind {what}")
+        raise errors.ApiError(404, "NotFound", f"the server does not know the kind {what}")
 
     def create(self, resource: Resource, namespace: str, item: KubeObject) -> KubeObject:
         """Create an object. Raises ApiError."""
@@ -87,7 +87,7 @@ class Registry:
             metadata["name"] = metadata["generateName"] + random_suffix()
         self._check(resource, item)
         metadata.pop("resourceVersion", None)
-        # A node has no kubelet of its own to say what it is: its status comes with it.
+        # A node has no kubelet to write its status, so the status is taken from the request.
         if resource is not NODES:
             item.pop("status", None)
         return self.store.create(resource, item)
@@ -145,7 +145,7 @@ class Registry:
         return result
 
     def apply_manifest(self, item: KubeObject, *, manager: str) -> KubeObject:
-        """Apply an object that says itself what and where it is. Raises ApiError."""
+        """Apply an object by its own kind, name and namespace. Raises ApiError."""
         resource = self.resource_of(item)
         metadata = item.get("metadata") or {}
         namespace = (metadata.get("namespace") or "default") if resource.namespaced else ""
@@ -167,7 +167,7 @@ class Registry:
             raise errors.bad_request(because)
         for field, right in (("apiVersion", resource.api_version), ("kind", resource.kind)):
             if item.get(field, right) != right:
-                raise errors.bad_request(f"{field} is {item[field]!r}; this path is for {right!r}")
+                raise errors.bad_request(f"{field} is {item[field]!r}; the path requires {right!r}")
         result: KubeObject = {"apiVersion": resource.api_version, "kind": resource.kind}
         result.update(copy.deepcopy(item))
         metadata: KubeObject = result.setdefault("metadata", {})
@@ -175,7 +175,7 @@ class Registry:
             metadata.pop(field, None)
         for field, right in (("name", name), ("namespace", namespace)):
             if right and metadata.get(field, right) != right:
-                raise errors.bad_request(f"metadata.{field} is {metadata[field]!r}; the path says {right!r}")
+                raise errors.bad_request(f"metadata.{field} is {metadata[field]!r}; the path has {right!r}")
             if right:
                 metadata[field] = right
         if not resource.namespaced:

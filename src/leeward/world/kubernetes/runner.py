@@ -1,4 +1,4 @@
-"""The region's node: every pod in the store gets a worker, an address, and in the end a farewell."""
+"""The region's node: every pod in the store gets a worker and an address, and is ended gracefully."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Addresses:
         self._next = 0
 
     def take(self, taken: Iterable[str]) -> str | None:
-        """Return the next address that nobody has, or None when there is none."""
+        """Return the next free address, or None when all are in use."""
         used = set(taken)
         for _ in self._all:
             address = self._all[self._next]
@@ -51,7 +51,7 @@ class PodRunner:
                 for worker in self._workers.values():
                     worker.refresh()
             for task in [task for task in self._tasks.values() if task.done()]:
-                task.result()  # A worker that failed is a defect of ours: it must not go unseen.
+                task.result()  # A worker that failed is a bug of ours: it must be noticed.
             await asyncio.sleep(0)
 
     async def rotate_logs(self) -> None:

@@ -263,7 +263,7 @@ class ApiServer:
         path = logs.log_path(self._logs_dir, namespace, name, container, previous=previous)
         if not path.exists():
             what = "previous terminated " if previous else ""
-            raise errors.bad_request(f"{what}container {container} in pod {name} has written no log")
+            raise errors.bad_request(f"{what}container {container} in pod {name} has no log")
         tail = whole_number(request, "tailLines")
         follow = request.query.get("follow") in ("1", "true") and not previous
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})

@@ -1,4 +1,4 @@
-"""What an object must look like where this cluster reads it: refused when it is written, so that nobody trips over it.
+"""What an object must look like where this cluster reads it: invalid objects are refused when they are written.
 
 Not a copy of Kubernetes' schemas: what only real clusters read is kept as it is.
 """

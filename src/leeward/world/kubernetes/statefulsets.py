@@ -56,7 +56,7 @@ def _fill(
     names: list[str],
     mark: str,
 ) -> bool:
-    """Create missing pods in order; return whether none is missing and nobody has to be waited for."""
+    """Create missing pods in order; return whether none is missing and all that must be ready are."""
     ordered = item["spec"].get("podManagementPolicy", "OrderedReady") == "OrderedReady"
     complete = True
     for ordinal, name in enumerate(names):

@@ -49,8 +49,8 @@ class Store:
     """All objects of one cluster."""
 
     def __init__(self, *, history_max: int = HISTORY_MAX) -> None:
-        # Versions go on rising when the region starts anew with an empty store, so that a watch from
-        # before is told that its version is gone. One change per millisecond never overtakes the clock.
+        # Versions keep rising when the region restarts with an empty store, so that an older watch gets
+        # "410 Gone" for its version. One change per millisecond never overtakes the clock.
         self._version = time.time_ns() // 1_000_000
         self._objects: dict[Resource, dict[Key, KubeObject]] = {}
         self._history: deque[StoredChange] = deque(maxlen=history_max)
@@ -120,7 +120,7 @@ class Store:
         return self._record(Change.MODIFIED, resource, item, before)
 
     def edit(self, resource: Resource, item: KubeObject, change: Callable[[KubeObject], None]) -> KubeObject | None:
-        """Change the present state of an object in place; None when it is gone or was made anew."""
+        """Change the present state of an object in place; None when it is gone or was recreated."""
         present = self.find(resource, *key_of(item))
         if present is None or present["metadata"]["uid"] != item["metadata"]["uid"]:
             return None
@@ -129,11 +129,11 @@ class Store:
         return self.replace(resource, edited)
 
     def set_status(self, resource: Resource, item: KubeObject, status: KubeObject) -> None:
-        """Set an object's status; no harm when the object is gone."""
+        """Set an object's status; no effect when the object is gone."""
         self.edit(resource, item, lambda edited: edited.update(status=status))
 
     def delete(self, resource: Resource, namespace: str, name: str, *, grace_s: int | None = None) -> KubeObject:
-        """Remove an object, or, when somebody must end it first (pods, namespaces), mark it for that."""
+        """Remove an object, or, when it must be ended first (pods, namespaces), mark it for deletion."""
         item = self.get(resource, namespace, name)
         if resource is not PODS and resource.kind != "Namespace":
             return self.remove(resource, item)
@@ -149,14 +149,14 @@ class Store:
         return self._record(Change.MODIFIED, resource, edited, item)
 
     def remove(self, resource: Resource, item: KubeObject) -> KubeObject:
-        """Forget an object at once; no harm when it is gone."""
+        """Remove an object at once; no effect when it is gone."""
         present = self.find(resource, *key_of(item))
         if present is None or present["metadata"]["uid"] != item["metadata"]["uid"]:
             return item
         return self._record(Change.DELETED, resource, copy.deepcopy(present), present)
 
     def changes_after(self, version: int) -> tuple[StoredChange, ...]:
-        """Return every change after a version, in order. Raises ApiError 410 when some are forgotten."""
+        """Return every change after a version, in order. Raises ApiError 410 when some are no longer kept."""
         oldest = self._version - len(self._history)
         if not oldest <= version <= self._version:
             raise errors.expired(version, oldest)

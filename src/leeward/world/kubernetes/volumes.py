@@ -77,7 +77,7 @@ def locate(directories: Directories, pod: KubeObject) -> dict[str, Path]:
             located[name] = directories.pod(pod) / name
         else:
             kinds = ", ".join(sorted(volume.keys() - {"name"})) or "no kind"
-            raise MissingError("FailedMount", f"volume {name} is {kinds}, which this cluster does not offer")
+            raise MissingError("FailedMount", f"volume {name} is {kinds}, which this cluster does not support")
     return located
 
 
@@ -86,7 +86,7 @@ def mounts_of(container: KubeObject, located: dict[str, Path]) -> dict[str, Path
     mounts: dict[str, Path] = {}
     for mount in container.get("volumeMounts") or ():
         if mount["name"] not in located:
-            raise MissingError("FailedMount", f"container {container['name']} mounts no volume {mount['name']}")
+            raise MissingError("FailedMount", f"container {container['name']} mounts an unknown volume {mount['name']}")
         mounts[mount["mountPath"]] = located[mount["name"]] / mount.get("subPath", "")
     return mounts
 

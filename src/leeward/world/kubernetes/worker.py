@@ -37,7 +37,7 @@ class Node:
 
 
 class PodWorker:
-    """Runs one pod until it is told to end."""
+    """Runs one pod until ``end`` is called."""
 
     def __init__(self, node: Node, pod: KubeObject, address: str) -> None:
         self.pod = pod
@@ -54,9 +54,9 @@ class PodWorker:
         self._broken: str | None = None
 
     async def run(self) -> None:
-        """Live until ``end`` was called, then leave nothing behind but claims."""
+        """Run until ``end`` is called, then remove everything but the claims."""
         living = asyncio.create_task(self._live(), name=f"pod {self.pod['metadata']['name']}")
-        ending = asyncio.create_task(self._ending.wait(), name="told to end")
+        ending = asyncio.create_task(self._ending.wait(), name="stop requested")
         try:
             await asyncio.wait({living, ending}, return_when=asyncio.FIRST_COMPLETED)
             if living.done():
@@ -72,7 +72,7 @@ class PodWorker:
         self._forget()
 
     def end(self, grace_s: float, *, keep_logs: bool = False) -> None:
-        """Ask it to end within ``grace_s`` seconds; asked again with less, it hurries."""
+        """Ask it to end within ``grace_s`` seconds; a later call with a shorter time shortens it."""
         if self._grace_s is not None and grace_s >= self._grace_s:
             return
         self._keep_logs = keep_logs
@@ -193,7 +193,7 @@ class PodWorker:
             identity=identity,
         )
         for name in sorted(substitute.unresolved):
-            self._tell("ServiceWithoutAddress", f"{name} stays as it is: no pod with a fixed address", True)
+            self._tell("ServiceWithoutAddress", f"{name} left unchanged: it selects no pod with a fixed address", True)
         return program
 
     def _service_address(self, pod: str, service: str, namespace: str) -> str | None:

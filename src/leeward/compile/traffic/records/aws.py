@@ -7,7 +7,7 @@ from leeward.compile.kube.objects import KubeObject, object_of
 from leeward.compile.names import host_of, ttl_s, weight_of
 from leeward.compile.site import Site
 from leeward.compile.target import SYSTEM_NAMESPACE
-from leeward.compile.traffic.records.geography import first_of_each_continent, told_as
+from leeward.compile.traffic.records.geography import first_of_each_continent, names_at
 from leeward.compile.traffic.records.model import (
     HEALTH_FAILURES,
     HEALTH_PERIOD_S,
@@ -63,7 +63,7 @@ def _geographic(site: Site, application: Application) -> list[KubeObject]:
 
 def _latency(site: Site, application: Application) -> KubeObject:
     regions = map(site.spec.region, site.spec.placement(application))
-    return {"region": told_as(regions, Provider.AWS)[site.region.name]}
+    return {"region": names_at(regions, Provider.AWS)[site.region.name]}
 
 
 def _record(

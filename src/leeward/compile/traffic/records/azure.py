@@ -3,7 +3,7 @@
 from leeward.compile.kube.objects import KubeObject, object_of
 from leeward.compile.names import ttl_s, weight_of
 from leeward.compile.site import Site
-from leeward.compile.traffic.records.geography import first_of_each_continent, told_as
+from leeward.compile.traffic.records.geography import first_of_each_continent, names_at
 from leeward.compile.traffic.records.model import HEALTH_FAILURES, HEALTH_PERIOD_S, gateway_host
 from leeward.spec.application import Application
 from leeward.spec.fleet import Provider
@@ -47,7 +47,7 @@ def traffic_manager(site: Site, application: Application) -> list[KubeObject]:
             },
         },
     )
-    names = told_as(map(site.spec.region, regions), Provider.AZURE)
+    names = names_at(map(site.spec.region, regions), Provider.AZURE)
     return [
         profile,
         *(
@@ -73,7 +73,7 @@ def traffic_manager(site: Site, application: Application) -> list[KubeObject]:
 
 
 def _users_of(site: Site, application: Application, region: str) -> KubeObject | None:
-    """Return whose users an endpoint gets, where that goes by geography; None for nobody's.
+    """Return whose users an endpoint gets, where that goes by geography; None for no users.
 
     A continent's are the first region's there, and all others' the primary's.
     """

@@ -1,4 +1,4 @@
-"""Where providers' regions are: a region of somebody else's is told to a provider as its nearest own one."""
+"""Where providers' regions are: to a provider, another provider's region is named as its own nearest one."""
 
 from collections.abc import Iterable
 
@@ -63,8 +63,8 @@ PLACES: dict[Provider, tuple[Place, ...]] = {
 }
 
 
-def told_as(regions: Iterable[Region], provider: Provider) -> dict[str, str]:
-    """Return each region's name at a provider, no two the same: its own are told as they are, others by distance."""
+def names_at(regions: Iterable[Region], provider: Provider) -> dict[str, str]:
+    """Return each region's name at a provider, no two the same: its own unchanged, others by distance."""
     listed = list(regions)
     names = {region.name: region.name for region in listed if region.provider is provider}
     for region in listed:

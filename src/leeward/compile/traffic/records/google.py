@@ -3,7 +3,7 @@
 from leeward.compile.kube.objects import KubeObject, object_of
 from leeward.compile.names import host_of, ttl_s, weight_of
 from leeward.compile.site import Site
-from leeward.compile.traffic.records.geography import told_as
+from leeward.compile.traffic.records.geography import names_at
 from leeward.compile.traffic.records.model import gateway_host, regional_name
 from leeward.spec.application import Application
 from leeward.spec.fleet import Provider
@@ -32,7 +32,7 @@ def _policy(site: Site, application: Application) -> KubeObject:
 
     if application.spec.traffic.dns is DnsPolicy.WEIGHTED:
         return {"wrr": [{"weight": weight_of(application, each), **target(each)} for each in placement]}
-    names = told_as(map(site.spec.region, placement), Provider.GCP)
+    names = names_at(map(site.spec.region, placement), Provider.GCP)
     return {"geo": [{"location": names[each], **target(each)} for each in placement]}
 
 

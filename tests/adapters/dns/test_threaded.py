@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from leeward.adapters.dns.aside import DnsServerAside
+from leeward.adapters.dns.threaded import ThreadedDnsServer
 
 BOUND_S = 30.0
 
@@ -16,7 +16,7 @@ def never_asked(*question: object) -> None:
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_start_that_is_cancelled_leaves_no_server(turns: int) -> None:
-    server = DnsServerAside("127.0.0.1", 0, never_asked)  # type: ignore[arg-type]
+    server = ThreadedDnsServer("127.0.0.1", 0, never_asked)  # type: ignore[arg-type]
     starting = asyncio.create_task(server.__aenter__())
     for _ in range(turns):
         await asyncio.sleep(0.001)

@@ -1,9 +1,9 @@
-"""The drill ``supervisor-kill``: the world's supervisor is killed, and nothing of the world may be left.
+"""The drill ``supervisor-kill``: kill the world's supervisor and check that nothing of the world is left.
 
-It ends the world, so there is one run, no load and no ledger; the result has the same shape as any other.
+It ends the world, so there is one run without load or ledger; the result has the same shape as that of other drills.
 
-What is left for good breaks the rule. What is gone too late breaks it, too, except on an overloaded machine: there it
-says nothing.
+Anything left for good breaks the rule. Anything removed too late breaks it as well, except on an overloaded machine,
+where it is inconclusive.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from leeward.core.values import App, Region, ReplicationMode
-from leeward.drill import crowding
+from leeward.drill import host_load
 from leeward.drill.faults import SUPERVISOR_KILL
 from leeward.drill.summary import Objective, Percentiles, Result
 from leeward.ports.clock import Clock, SystemClock
@@ -24,13 +24,13 @@ from leeward.world.client import World
 
 GONE_TIMEOUT_S = 15.0
 WATCHED_S = 120.0
-"""What is still there then stays."""
+"""Anything left after this time counts as left for good."""
 POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
-    """What was left of a world, looked at until nothing was."""
+class Leftovers:
+    """What was left of a world, watched until nothing was."""
 
     late: tuple[str, ...] = ()
     """After GONE_TIMEOUT_S."""
@@ -38,18 +38,18 @@ class Remains:
     """After WATCHED_S."""
 
     def broken(self, overloaded: str | None) -> tuple[str, ...]:
-        """Return a sentence for each thing that breaks the rule. ``overloaded``: why the machine is to blame."""
+        """Return a sentence for each violation. ``overloaded``: why the machine may be the cause."""
         if self.left:
-            return tuple(f"{thing} is left {WATCHED_S:g} s after its supervisor" for thing in self.left)
+            return tuple(f"{thing} is left {WATCHED_S:g} s after its supervisor was killed" for thing in self.left)
         return self._late() if overloaded is None else ()
 
     def inconclusive(self, overloaded: str | None) -> tuple[str, ...]:
-        """Return a sentence for each thing that went too late, where the machine is to blame."""
+        """Return a sentence for each late removal that an overloaded machine may have caused."""
         blamed = overloaded is not None and not self.left
         return tuple(f"{sentence}; {overloaded}" for sentence in self._late()) if blamed else ()
 
     def _late(self) -> tuple[str, ...]:
-        return tuple(f"{thing} is left {GONE_TIMEOUT_S:g} s after its supervisor" for thing in self.late)
+        return tuple(f"{thing} is left {GONE_TIMEOUT_S:g} s after its supervisor was killed" for thing in self.late)
 
 
 async def kill_supervisor(
@@ -57,21 +57,21 @@ async def kill_supervisor(
     app: App,
     region: Region,
     mode: ReplicationMode,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
     clock: Clock | None = None,
 ) -> Result:
-    """SIGKILL the supervisor, watch its world go, and return what was left after GONE_TIMEOUT_S, and for good."""
+    """SIGKILL the supervisor, wait for its world to go, and judge what was left after GONE_TIMEOUT_S and for good."""
     clock = clock or SystemClock()
     info = await world.info()
     everything = _processes(info.janitor_pid, info.supervisor_pid)
-    crowded = crowding.look()
+    load_before = host_load.sample()
     os.kill(info.supervisor_pid, signal.SIGKILL)
-    say(f"killed the supervisor, pid {info.supervisor_pid}, of a world of {len(everything)} processes")
-    remains = await _watch(lambda: _left(everything, info.directory), say, clock)
-    return _result(app, region, mode, remains, crowding.look().since(crowded).because)
+    progress(f"killed the supervisor (pid {info.supervisor_pid}); the world has {len(everything)} processes")
+    leftovers = await _watch(lambda: _left(everything, info.directory), progress, clock)
+    return _result(app, region, mode, leftovers, host_load.sample().since(load_before).because)
 
 
-async def _watch(look: Callable[[], tuple[str, ...]], say: Callable[[str], None], clock: Clock) -> Remains:
+async def _watch(look: Callable[[], tuple[str, ...]], progress: Callable[[str], None], clock: Clock) -> Leftovers:
     """Return when nothing is left, at the latest after WATCHED_S."""
     began_s = clock.now_s()
     late: tuple[str, ...] = ()
@@ -79,16 +79,16 @@ async def _watch(look: Callable[[], tuple[str, ...]], say: Callable[[str], None]
         waited_s = clock.now_s() - began_s
         if waited_s >= GONE_TIMEOUT_S and not late:
             late = left
-            say(f"+{waited_s:.2f} s left: {', '.join(left)}")
+            progress(f"+{waited_s:.2f} s left: {', '.join(left)}")
         if waited_s >= WATCHED_S:
             break
         await asyncio.sleep(POLL_S)
-    say(f"+{clock.now_s() - began_s:.2f} s {'left: ' + ', '.join(left) if left else 'nothing is left'}")
-    return Remains(late, left)
+    progress(f"+{clock.now_s() - began_s:.2f} s {'left: ' + ', '.join(left) if left else 'nothing is left'}")
+    return Leftovers(late, left)
 
 
-def _result(app: App, region: Region, mode: ReplicationMode, remains: Remains, overloaded: str | None) -> Result:
-    broken, inconclusive = remains.broken(overloaded), remains.inconclusive(overloaded)
+def _result(app: App, region: Region, mode: ReplicationMode, leftovers: Leftovers, overloaded: str | None) -> Result:
+    broken, inconclusive = leftovers.broken(overloaded), leftovers.inconclusive(overloaded)
     return Result(
         drill=SUPERVISOR_KILL,
         app=app,

@@ -1,8 +1,8 @@
-"""The server in a thread of its own: a flood of questions must not keep the agent from its heartbeats.
+"""The server in a thread of its own: a flood of queries must not delay the agent's heartbeats.
 
-Nor must its modules, which take long to import: the thread does that, unless ``load`` did before.
+Nor must importing its modules, which takes long: the thread does that, unless ``load`` did before.
 
-What it answers is decided by ``ask``, which that thread calls: it may only read values that nobody changes.
+``ask`` decides the answers. That thread calls it, so it may only read values that never change.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from leeward.adapters.dns.wire import Ask
 
 
-class DnsServerAside:
-    """A ``DnsServer`` beside the caller's event loop, with the same context."""
+class ThreadedDnsServer:
+    """A ``DnsServer`` in a thread of its own; used as a context manager, like ``DnsServer``."""
 
     def __init__(self, host: str, port: int, ask: "Ask") -> None:
         self._host = host
@@ -36,7 +36,7 @@ class DnsServerAside:
 
     @staticmethod
     def load() -> None:
-        """Load the server's modules, which otherwise its thread does: they are a quarter of an agent's start."""
+        """Import the server's modules, which the thread does otherwise: a quarter of an agent's startup time."""
         importlib.import_module("leeward.adapters.dns.server")
 
     async def __aenter__(self) -> Self:
@@ -57,7 +57,7 @@ class DnsServerAside:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening, and hang up on whoever is connected."""
+        """Stop listening, and close every connection."""
         self._loop.call_soon_threadsafe(self._stop.set)
         await asyncio.wrap_future(self._ended)
 
@@ -66,9 +66,9 @@ class DnsServerAside:
         """The port in use."""
         return self._server.port
 
-    def forget(self) -> None:
-        """Answer everything anew: something has changed."""
-        self._loop.call_soon_threadsafe(self._server.forget)
+    def clear_cache(self) -> None:
+        """Drop all cached answers: something has changed."""
+        self._loop.call_soon_threadsafe(self._server.clear_cache)
 
     def _run(self) -> None:
         try:

@@ -37,12 +37,12 @@ class FrontDoors:
         self.dns_host, self.dns_port = HOST, dns
 
     async def open(self) -> None:
-        """Start to accept."""
+        """Start accepting connections."""
         for door, handle in zip(self._doors, self._handles, strict=True):
             await door.open(handle)
 
     async def close(self) -> None:
-        """Stop, and break what is connected."""
+        """Stop, and break open connections."""
         for door in self._doors:
             await door.close()
 

@@ -1,4 +1,4 @@
-"""Verbs that break things on purpose: drill, fault."""
+"""Verbs that inject faults: drill, fault."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +16,7 @@ Peer = Annotated[
 
 
 class Part(StrEnum):
-    """What `fault signal` can hit."""
+    """Processes that `fault signal` can target."""
 
     POSTGRES = "postgres"
     INSTANCE_MANAGER = "instance-manager"
@@ -47,44 +47,42 @@ def register(app: typer.Typer) -> None:
 
 def drill(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to break; `leeward drill list` names all.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Drill to run; `leeward drill list` prints all.")],
     application: Annotated[
         str | None,
-        typer.Option("--app", metavar="APP", show_default="the only one", help="Which application to watch."),
+        typer.Option("--app", metavar="APP", show_default="the only one", help="Application to put under load."),
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option("--region", "-r", show_default="the primary's", help="Where to break it."),
+        typer.Option("--region", "-r", show_default="the primary's", help="Region to inject the fault in."),
     ] = None,
-    replication: Annotated[
-        Mode | None, typer.Option(show_default="as it is", help="What acknowledged writes are promised.")
-    ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
+    replication: Annotated[Mode | None, typer.Option(show_default="unchanged", help="Replication mode.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Number of runs.")] = 1,
     duration: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
             show_default="blip 30s, pod-kill 120s",
-            help="For how long blips, or the deaths of pods, go on: 90s, 10m, 1h.",
+            help="How long blip or pod-kill lasts, such as 90s, 10m or 1h.",
         ),
     ] = None,
     every: Annotated[
         str | None,
-        typer.Option(metavar="TIME", show_default="30s", help="How often pod-kill kills a pod."),
+        typer.Option(metavar="TIME", show_default="30s", help="Interval between the kills of pod-kill."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="What pod-kill picks by chance is the same for the same seed.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for pod-kill.")] = 1,
     output: Annotated[
         TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
     ] = TableOutput.TABLE,
     directory: Annotated[
         Path | None,
-        typer.Option("-f", metavar="DIR", show_default=EXAMPLE, help="Files for a world, when none runs."),
+        typer.Option("-f", metavar="DIR", show_default=EXAMPLE, help="Files to start a world from, when none runs."),
     ] = None,
     world: World = None,
 ) -> None:
-    """Break a region under load, and measure what clients noticed.
+    """Inject a fault under load, and measure the impact on clients.
 
-    Uses the running world, or one of its own that it stops at the end. Exit status 0: every objective
+    Uses the running world, or starts one and stops it at the end. Exit status 0: every objective
     was met; 1: one was missed; 2: could not run; 4: inconclusive.
 
     \b
@@ -95,17 +93,17 @@ def drill(
       leeward drill blip -f examples/payments --duration 10m -o json | jq .failovers
       leeward drill pod-kill --every 10s --duration 5m --seed 7
     """
-    from leeward.cli import trials
+    from leeward.cli import drills
 
     if name == "list":
-        trials.names(console(context))
+        drills.names(console(context))
         return
-    wish = trials.Wish(name, region, replication, runs, duration, every, seed, application)
-    raise typer.Exit(trials.drill(console(context), world, directory, wish, output))
+    request = drills.DrillRequest(name, region, replication, runs, duration, every, seed, application)
+    raise typer.Exit(drills.drill(console(context), world, directory, request, output))
 
 
 def kill(context: typer.Context, region: InRegion, world: World = None) -> None:
-    """End every process of a region at once.
+    """Kill every process of a region at once.
 
     \b
     Examples:
@@ -115,7 +113,7 @@ def kill(context: typer.Context, region: InRegion, world: World = None) -> None:
 
 
 def freeze(context: typer.Context, region: InRegion, world: World = None) -> None:
-    """Stop every process of a region where it stands.
+    """Suspend every process of a region.
 
     \b
     Examples:
@@ -125,7 +123,7 @@ def freeze(context: typer.Context, region: InRegion, world: World = None) -> Non
 
 
 def thaw(context: typer.Context, region: InRegion, world: World = None) -> None:
-    """Let a frozen region go on.
+    """Resume a frozen region.
 
     \b
     Examples:
@@ -135,7 +133,7 @@ def thaw(context: typer.Context, region: InRegion, world: World = None) -> None:
 
 
 def start(context: typer.Context, region: InRegion, world: World = None) -> None:
-    """Start a lost region again, with the disks it had.
+    """Restart a lost region with its old disks.
 
     \b
     Examples:
@@ -146,12 +144,12 @@ def start(context: typer.Context, region: InRegion, world: World = None) -> None
 
 def signal(
     context: typer.Context,
-    part: Annotated[Part, typer.Argument(help="Which processes.")],
+    part: Annotated[Part, typer.Argument(help="Processes to signal.")],
     region: InRegion,
-    number: Annotated[str, typer.Option("--signal", "-s", metavar="SIGNAL", help="Which signal.")] = "SIGKILL",
+    number: Annotated[str, typer.Option("--signal", "-s", metavar="SIGNAL", help="Signal to send.")] = "SIGKILL",
     world: World = None,
 ) -> None:
-    """Send a signal to some processes of a region.
+    """Send a signal to the processes of one component of a region.
 
     \b
     Examples:
@@ -192,13 +190,16 @@ def slow(
     context: typer.Context,
     region: InRegion,
     peer: Peer = None,
-    delay_ms: Annotated[float | None, typer.Option("--delay-ms", min=0, show_default=False, help="Each way.")] = None,
+    delay_ms: Annotated[
+        float | None, typer.Option("--delay-ms", min=0, show_default=False, help="Delay in each direction.")
+    ] = None,
     rate_kib_s: Annotated[
-        float | None, typer.Option("--rate-kib-s", min=1, show_default=False, help="Each way, in KiB/s.")
+        float | None,
+        typer.Option("--rate-kib-s", min=1, show_default=False, help="Bandwidth in each direction, in KiB/s."),
     ] = None,
     world: World = None,
 ) -> None:
-    """Make the links of a region slow, or narrow.
+    """Set the delay or the bandwidth of a region's links.
 
     \b
     Examples:
