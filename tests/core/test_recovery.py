@@ -217,7 +217,7 @@ def test_a_lost_store_is_made_up_for_by_what_instances_obey(
 EMPTY = report(epoch=1004, wal=None, has_data=False)
 
 
-@pytest.mark.parametrize("mode", [ReplicationMode.SYNC, ReplicationMode.QUORUM])
+@pytest.mark.parametrize("mode", list(ReplicationMode))
 @pytest.mark.parametrize(
     ("eu", "ap", "went_back", "elects"),
     [

@@ -345,7 +345,7 @@ class Machine:
                 app.progress_written = None
         request = self._requests.pop(number, None)
         if request is not None:
-            refused = "something else changed at the same moment; look again and repeat"
+            refused = "something else changed at the same moment; check the state and retry"
             lost = "the quorum store did not answer; whether the request took effect is unknown"
             because = "" if committed else lost if outcome is None else refused
             self._out.actions.append(do.Reply(request, committed, because))
