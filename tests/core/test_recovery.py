@@ -217,7 +217,7 @@ def test_a_lost_store_is_made_up_for_by_what_instances_obey(
 EMPTY = report(epoch=1004, wal=None, has_data=False)
 
 
-@pytest.mark.parametrize("mode", list(ReplicationMode))
+@pytest.mark.parametrize("mode", [ReplicationMode.SYNC, ReplicationMode.QUORUM])
 @pytest.mark.parametrize(
     ("eu", "ap", "went_back", "elects"),
     [
@@ -239,6 +239,15 @@ def test_regions_without_data_are_done_without_when_all_have_said_so(
     if ap is None:
         del known_of[AP]
     given = replace(given, me=US, seen=known_of, topology=replace(given.topology, recovering=went_back))
+    assert (election.choose(given, given.topology).elected == US) is elects
+
+
+@pytest.mark.parametrize(("ap", "elects"), [(EMPTY, True), (replace(EMPTY, has_data=True), False)])
+def test_in_async_too_a_region_that_holds_no_data_is_not_waited_for(ap: InstanceReport, elects: bool) -> None:
+    """The record of progress went back with the store: no wait tells how much is lost (seed 1001153)."""
+    given = recovering(US, waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC)
+    assert given.topology is not None
+    given = replace(given, me=US, seen=heard(us=report(epoch=1004), eu=EMPTY, ap=ap))
     assert (election.choose(given, given.topology).elected == US) is elects
 
 
