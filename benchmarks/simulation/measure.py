@@ -2,8 +2,8 @@
 
     python benchmarks/simulation/measure.py --seeds 40
 
-Judged by processor time, since the machine may be busy with other work. *Lived* is the virtual time that was
-simulated event by event; *told* adds the quiet stretches that were left out, which only long runs have.
+Judged by processor time, since the machine may be busy with other work. *Simulated* is the virtual time that was
+simulated event by event; *represented* adds the quiet stretches that were left out, which only long runs have.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def main() -> int:
     if wanted.json:
         print(json.dumps({name: asdict(result) for name, result in found.items()}))
     else:
-        print(f"{'':<28}{'worlds':>7}{'events/s':>11}{'CPU s':>8}{'worlds/s':>11}{'lived':>10}{'told':>10}")
+        print(f"{'':<28}{'worlds':>7}{'events/s':>11}{'CPU s':>8}{'worlds/s':>11}{'simulated':>12}{'represented':>13}")
         for name, result in found.items():
             print(result.row(name))
     slowest = min(result.lived_s / result.cpu_s for name, result in found.items() if name.startswith("at rest"))

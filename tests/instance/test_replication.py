@@ -370,7 +370,7 @@ async def test_a_primary_that_lost_data_and_state_creates_no_database_while_no_n
             await asyncio.to_thread(remove, path)
         await a.start()
         await a.order(1, Role.PRIMARY, founding=False)
-        await a.until(lambda status: "had a database" in (status.problem or ""))
+        await a.until(lambda status: "already has a database" in (status.problem or ""))
         assert not (a.root / "volume" / "pgdata").exists()
 
 
@@ -397,8 +397,8 @@ async def closed(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize(
     ("neighbour", "problem"),
     [
-        pytest.param(say_nothing, f"{B} does not answer whether it has some: not creating a database yet", id="silent"),
-        pytest.param(start_up, f"{B} has some: refusing to create a new database", id="starting up"),
+        pytest.param(say_nothing, f"{B} cannot confirm that it has none: not creating a database yet", id="silent"),
+        pytest.param(start_up, f"{B} has data: refusing to create a new database", id="starting up"),
     ],
 )
 async def test_without_data_it_begins_anew_only_when_every_neighbour_has_none(

@@ -135,7 +135,7 @@ def test_what_the_server_refuses_is_said(plain: ControlPlane, files: Files, leew
     (directory / "application.yaml").write_text(yaml.safe_dump(application), "utf-8")
     result = leeward("diff", "-f", str(directory), "--cluster", "us", "--kubeconfig", kubeconfig(plain, tmp_path))
     assert result.returncode == 1
-    head, why = (line for line in result.stdout.splitlines() if "StatefulSet" in line or "refuses" in line)
+    head, why = (line for line in result.stdout.splitlines() if "StatefulSet" in line or "rejected" in line)
     assert head == "! StatefulSet hello/hello-postgres"
     assert "updates to statefulset spec for fields other than" in why
 

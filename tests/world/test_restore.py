@@ -160,7 +160,7 @@ def interrupt_while_stopping(world: World, backup: Path) -> None:
                     break
         rest = restoring.stderr.read()
     assert restoring.returncode == 130, rest
-    assert "putting the members' data back" in rest
+    assert "restoring the members' data" in rest
 
 
 def test_a_store_that_goes_back_behind_a_failover_loses_nothing(world: World) -> None:
