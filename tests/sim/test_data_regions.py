@@ -32,7 +32,13 @@ def test_a_region_joins_and_another_one_leaves(mode: ReplicationMode) -> None:
     found = seen.simulation.topology
     assert found is not None
     assert (found.data_regions, found.acks_required) == ((US, AP), 0 if mode is ReplicationMode.ASYNC else 1)
-    steps = ("ap becomes a data region", "ap has caught up", "ap is a data region", "eu leaves", "eu is no data region")
+    steps = (
+        "ap becomes a data region",
+        "ap has caught up",
+        "ap is a data region",
+        "eu leaves",
+        "eu is no longer a data region",
+    )
     places = [next(place for place, line in enumerate(told) if line.startswith(step)) for step in steps]
     assert places == sorted(places)
     assert seen.simulation.sites[EU].instances[found.app].postgres.role is Role.STOPPED
@@ -76,7 +82,7 @@ def test_a_lost_region_can_be_removed() -> None:
         Fault(FOUND_S + 1.0, Kind.REGION_LOSS, AP, None, 35.0),
         Fault(FOUND_S + 5.0, Kind.DATA_REGIONS, AP),
     )
-    left = next(place for place, line in enumerate(told) if line.startswith("ap is no data region"))
+    left = next(place for place, line in enumerate(told) if line.startswith("ap is no longer a data region"))
     back = next(place for place, line in enumerate(told) if line == "over: region-loss ap")
     assert left < back
     assert seen.outcome.violation is None
