@@ -110,5 +110,12 @@ def test_a_step_that_may_not_be(name: str, before: Topology | None, after: Topol
     assert invariants.broken(before, after)
 
 
+def test_what_a_topology_breaks_already_does_not_keep_it_from_failing_over() -> None:
+    edited = replace(STEADY, acks_required=2)
+    assert invariants.broken(None, replace(FOUNDING, acks_required=2))
+    assert invariants.broken(edited, replace(ELECTING, acks_required=2)) is None
+    assert invariants.broken(edited, replace(edited, primary=EU)), "but from nothing else"
+
+
 def test_every_invariant_is_broken_by_some_step() -> None:
     assert {parameters.values[0] for parameters in BROKEN} == {each.__name__ for each in invariants.INVARIANTS}

@@ -113,11 +113,21 @@ def test_an_instance_with_data_and_without_an_epoch_is_not_founded_over(given: V
 
 def test_two_histories_that_know_of_the_same_epoch_do_not_open_the_same_one() -> None:
     """The store was lost twice, and who took part in the first recovery is not heard in the second (seed 950063)."""
-    opened = {
-        reopened(lost_store(EU, instance=status(epoch=1), generation=generation)).topology.epoch
-        for generation in ("us-1-1-17", "ap-1-3-17", "eu-2-1-48")
-    }
-    assert len(opened) == 3
+    began_unix_s = (recovery.SINCE_UNIX_S + 17.5, recovery.SINCE_UNIX_S + 18.5, recovery.SINCE_UNIX_S + 48.0)
+    opened = [
+        reopened(
+            lost_store(EU, instance=status(epoch=1), generation="g", generation_at_unix_s=at_unix_s)
+        ).topology.epoch
+        for at_unix_s in began_unix_s
+    ]
+    assert opened == sorted(set(opened))
+    assert {epoch % recovery.RECOVERY_EPOCHS for epoch in opened} == {2}
+
+
+@pytest.mark.parametrize("at_unix_s", [0.0, recovery.SINCE_UNIX_S - 1.0, recovery.SINCE_UNIX_S + 3.0])
+def test_a_clock_that_is_behind_opens_an_epoch_above_all_that_was_seen(at_unix_s: float) -> None:
+    given = lost_store(EU, instance=status(epoch=9004), generation="g", generation_at_unix_s=at_unix_s)
+    assert reopened(given).topology.epoch == 9005 + recovery.RECOVERY_EPOCHS
 
 
 def test_founding_is_refused_where_an_instance_has_an_epoch_and_an_election_follows_in_any_region() -> None:

@@ -122,6 +122,18 @@ def test_a_timeline_that_was_begun_without_a_record_is_not_theirs_for_its_number
         ),
         pytest.param(
             lineage((1, 61), (2, 64), (3, 70), epochs={1, 2, 4}),
+            lineage((1, 61), (2, 64), (4, 80), epochs={1, 3, 5}),
+            (61, False),
+            id="both ended it at the same LSN",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 64), (3, 70), epochs={1, 2, 4}),
+            lineage((1, 61), (2, 64), (3, 80), epochs={1, 3, 5}),
+            (61, False),
+            id="both ended it at the same LSN, and began another one of the same number",
+        ),
+        pytest.param(
+            lineage((1, 61), (2, 64), (3, 70), epochs={1, 2, 4}),
             lineage((1, 61), (2, 66), (4, 80), epochs={1, 2, 5}),
             (64, True),
             id="only the later one of our timelines is ours alone",
@@ -141,6 +153,20 @@ def test_a_timeline_of_the_same_number_is_theirs_only_with_its_epoch(
     verdict = compare(own, theirs, epoch=6)
     assert isinstance(verdict, Diverged)
     assert (verdict.fork_lsn, verdict.rewindable) == expected
+
+
+def test_a_second_timeline_of_ours_without_a_record_does_not_hide_the_first() -> None:
+    own = lineage((1, 61), (2, 64), (3, 70), epochs={1, 2}, replayed=70)
+    verdict = compare(own, lineage((1, 61), (2, 66), (4, 80), epochs={1, 3, 5}), epoch=6, promoted_under=4)
+    assert isinstance(verdict, Diverged)
+    assert (verdict.fork_lsn, verdict.rewindable) == (61, False)
+
+
+def test_a_promotion_that_never_took_effect_leaves_the_fork_where_it_is() -> None:
+    own = lineage((1, 61), (2, 170), epochs={1, 2}, replayed=170)
+    verdict = compare(own, lineage((1, 61), (2, 150), (3, 180), epochs={1, 2, 4}), epoch=5, promoted_under=3)
+    assert isinstance(verdict, Diverged)
+    assert (verdict.fork_lsn, verdict.rewindable) == (150, True)
 
 
 def test_a_timeline_without_a_record_is_not_theirs_either_where_it_went_on_past_their_fork() -> None:

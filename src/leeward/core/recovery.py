@@ -14,7 +14,6 @@ unknown holders (``failover.old_primary_stopped``).
 """
 
 from collections.abc import Iterator
-from zlib import crc32
 
 from leeward.core import data_regions
 from leeward.core.actions import Decision, Note, Propose, RenewGeneration
@@ -23,9 +22,11 @@ from leeward.core.view import View
 
 # Epochs that were opened after the backup, and that no instance which answers has seen, must not be opened twice.
 RECOVERY_EPOCHS = 1000
-# A store may be lost again before a region that knows of the first recovery is heard. Were the same epoch opened in
-# both histories, its instance would take the second one's orders for late ones: so each history leaves room of its own.
-RECOVERIES = 1000
+# A store may be lost again before a region that knows of the first recovery is heard. The later history opens the
+# higher epochs, by the second of its beginning: otherwise the region's instance would take its orders for late ones, or
+# its writes would win an election over later ones.
+SINCE_UNIX_S = 1_767_225_600
+"""2026 began then."""
 # How long an application waits, in leases, for the instances of its other regions before it is founded without them.
 FOUNDING_WAIT_LEASES = 5
 
@@ -111,7 +112,7 @@ def reopen(view: View, because: str, *, kind: str = "StoreRestored") -> Propose:
     regions = tuple(dict.fromkeys((*(region for each in sets for region in each), *stored)))
     opened = Topology(
         app=app.name,
-        epoch=next_epoch(view) + _room(view.generation),
+        epoch=_first_epoch(view),
         phase=Phase.ELECTING,
         primary=None,
         data_regions=regions,
@@ -127,9 +128,12 @@ def reopen(view: View, because: str, *, kind: str = "StoreRestored") -> Propose:
     return Propose(opened, view.topology_revision, notes)
 
 
-def _room(generation: str) -> int:
-    """Return how many epochs a history of the store leaves out, for those that no answering region has seen."""
-    return RECOVERY_EPOCHS * (1 + crc32(generation.encode()) % RECOVERIES)
+def _first_epoch(view: View) -> int:
+    """Return the epoch that opens a history of the store, with room for those that no answering region has seen."""
+    epoch = next_epoch(view) + RECOVERY_EPOCHS
+    began_s = max(0, int(view.generation_at_unix_s) - SINCE_UNIX_S)
+    behind = began_s - epoch // RECOVERY_EPOCHS
+    return epoch + RECOVERY_EPOCHS * max(0, behind)
 
 
 def _obeyed(view: View) -> dict[tuple[Region, ...], int]:
@@ -152,10 +156,12 @@ def _reports(view: View) -> Iterator[tuple[Region, InstanceReport]]:
 
 
 def _holder(view: View) -> Region | None:
-    """Return a region whose instance has data."""
-    if view.instance is not None and view.instance.has_data:
+    """Return a region that the files name and whose instance has data."""
+    named = {*view.app.data_regions, *(view.declared or ())}
+    if view.instance is not None and view.instance.has_data and view.me in named:
         return view.me
-    return next((region for region, report in _reports(view) if report.has_data), None)
+    reports = ((region, report) for region, report in _reports(view) if region in named and view.alive(region))
+    return next((region for region, report in reports if report.has_data), None)
 
 
 def _lived(view: View) -> tuple[int, Region]:

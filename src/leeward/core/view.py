@@ -52,6 +52,8 @@ class View:
     topology_seen_at_s: float
     generation: str = ""
     """The store's generation; empty: the first."""
+    generation_at_unix_s: float = 0.0
+    """When it began, by the clock of the agent that replaced the one before; 0 for the first."""
     unreadable: str | None = None
     """Why this agent cannot read the topology in the store, which a newer agent wrote; None when it can."""
     removed_epoch: int = 0

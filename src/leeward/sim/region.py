@@ -12,6 +12,7 @@ from typing import assert_never
 from leeward.agent.machine import actions as do
 from leeward.agent.machine import events as on
 from leeward.agent.machine.machine import Machine
+from leeward.core.recovery import SINCE_UNIX_S
 from leeward.core.settings import AgentSettings
 from leeward.core.values import App, InstanceStatus, Promise, Region, Vantage
 from leeward.ports.gateway import Address, Route
@@ -233,7 +234,7 @@ class Site:
         machine = self.machine
         if machine is None:
             return
-        now_s, unix_s = self.clock_s(), self._schedule.now_s + self.wall_clock_ahead_s
+        now_s, unix_s = self.clock_s(), SINCE_UNIX_S + self._schedule.now_s + self.wall_clock_ahead_s
         saved = pickle.dumps(machine) if self._chance_of_replay.random() < REPLAYED else None
         actions = machine.handle(event, now_s, unix_s)
         if saved is not None:

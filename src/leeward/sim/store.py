@@ -13,6 +13,7 @@ from random import Random
 
 from leeward.core import keys
 from leeward.core.codec import encode
+from leeward.core.recovery import SINCE_UNIX_S
 from leeward.core.values import Generation, Region
 from leeward.ports.quorum import Change, Compare, Delete, Entry, Outcome, Put, Snapshot
 from leeward.sim.member import Deliver, Member
@@ -260,7 +261,7 @@ class Store:
         self.revision = self.revision + BUMP if bumped else newest
         if mark is not None:
             self.revision += 1
-            generation = Generation(mark, "the store was restored", self._schedule.now_s)
+            generation = Generation(mark, "the store was restored", SINCE_UNIX_S + self._schedule.now_s)
             self.entries[keys.generation("simulated")] = Entry(encode(generation), self.revision)
         self._waiting.clear()
         self.history += 1

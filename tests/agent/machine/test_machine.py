@@ -10,7 +10,7 @@ from leeward.agent.machine import events as on
 from leeward.agent.machine.application import PODS_UNSEEN_S
 from leeward.agent.machine.machine import Machine
 from leeward.agent.machine.outbox import RETRY_S
-from leeward.core import keys
+from leeward.core import invariants, keys
 from leeward.core.codec import decode, encode
 from leeward.core.settings import AgentSettings, RegionSettings
 from leeward.core.values import (
@@ -545,3 +545,16 @@ def test_an_agent_that_cannot_read_its_deposition_gives_its_primary_no_further_l
     assert beat.compares[0].revision == agent.revision, "its heartbeats are of the new fence, so they commit"
     agent.commit(beat)
     assert of(do.ExtendLease, agent.post(on.InstanceReported(APP, PRIMARY))) == []
+
+
+def test_a_proposal_that_breaks_an_invariant_is_reported_once_and_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invariants, "broken", lambda before, after: "two primaries")
+    driven, actions = lost(EU)
+    for _ in range(3):
+        driven.now_s += RETRY_S
+        actions += driven.post(on.Woke())
+    assert proposals(actions) == []
+    assert of(do.ReportDefect, actions) == [do.ReportDefect(APP, "two primaries")]
+    monkeypatch.undo()
+    driven.now_s += RETRY_S
+    assert len(proposals(driven.post(on.Woke()))) == 1

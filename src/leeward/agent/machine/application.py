@@ -71,6 +71,8 @@ class Application:
     propose_after_revision: int = 0
     """A proposal failed at this revision: decide again only when the copy has caught up with it."""
     propose_after_s: float = 0.0
+    defect: str | None = None
+    """Which invariant the last proposal breaks: it was not sent."""
     promising: int | None = None
     """The transaction that writes our promise."""
     vow_after_s: float = 0.0

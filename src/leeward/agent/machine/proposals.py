@@ -61,8 +61,9 @@ class Proposals:
         """Return whether a proposal keeps every invariant of the topology; report one that does not."""
         stored = self._store.topologies.get(app.settings.name)
         broken = invariants.broken(stored.topology if stored is not None else None, proposal.topology)
-        if broken is not None:
+        if broken is not None and broken != app.defect:
             self._out.actions.append(do.ReportDefect(app.settings.name, broken))
+        app.defect = broken
         return broken is None
 
     def propose(self, app: Application, proposal: Propose, asked: Asked | None = None) -> int:

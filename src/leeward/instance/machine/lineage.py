@@ -68,28 +68,32 @@ def compare(own: Lineage, theirs: Lineage, *, epoch: int, promoted_under: int | 
     last timeline may be one that only we have, whatever its number.
     No instance gives up its own history for that of a server in recovery: it may itself be about to be rewound.
     """
-    verdict = _compare(own, theirs, epoch=epoch)
+    unrecorded = promoted_under is not None and promoted_under < epoch and _lacks_a_record(own, promoted_under)
+    verdict = _compare(own, theirs, epoch=epoch, unrecorded=unrecorded)
     start_lsn = own.segments[-2][1] if len(own.segments) > 1 else 0
     shares = isinstance(verdict, Compatible) or (isinstance(verdict, Diverged) and verdict.fork_lsn > start_lsn)
-    if shares and _began_alone(own, promoted_under, epoch):
+    if shares and unrecorded and _ends_in_its_own(own):
         verdict = Diverged(start_lsn, False, f"timeline {own.timeline} may be local only: its epoch was not recorded")
     if isinstance(verdict, Diverged) and theirs.in_recovery:
         return Undecided(f"{verdict.because}, and the upstream is not a primary")
     return verdict
 
 
-def _began_alone(own: Lineage, promoted_under: int | None, epoch: int) -> bool:
+def _lacks_a_record(own: Lineage, promoted_under: int) -> bool:
     """Whether the last timeline may be one of our own that ended before its epoch was recorded.
 
-    Another instance that is promoted from the same LSN gives its timeline the same number.
+    Another instance that is promoted from the same LSN gives its timeline the same number. A promotion that never took
+    effect began no timeline: then each timeline has its record.
     """
-    if promoted_under is None or promoted_under >= epoch or promoted_under in own.epochs or len(own.segments) == 1:
-        return False
-    # What is not replayed yet may hold the record.
-    return own.replayed_lsn >= own.end_lsn > own.segments[-2][1]
+    return promoted_under not in own.epochs and len(own.epochs) < len(own.segments)
 
 
-def _compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
+def _ends_in_its_own(own: Lineage) -> bool:
+    """Whether all of the last timeline was replayed, and it holds anything. What is not may hold the record."""
+    return len(own.segments) > 1 and own.replayed_lsn >= own.end_lsn > own.segments[-2][1]
+
+
+def _compare(own: Lineage, theirs: Lineage, *, epoch: int, unrecorded: bool) -> Verdict:
     if own.system != theirs.system:
         return Foreign()
     start_lsn = 0
@@ -101,10 +105,12 @@ def _compare(own: Lineage, theirs: Lineage, *, epoch: int) -> Verdict:
             return Diverged(start_lsn, True, f"timeline {own_timeline} is not in the upstream's history")
         if own_is_last and theirs_is_last and own_end > their_end:
             return Undecided("the upstream is behind us on the same timeline")
+        # A timeline of the same number may be one that both began, each its own.
+        namesake = _namesake(own, theirs, index, start_lsn, epoch, unrecorded)
+        if namesake is not None:
+            return namesake
         if own_is_last or theirs_is_last or own_end != their_end:
-            # The last timeline of the same number: it may be one that both began, each its own.
-            namesake = _namesake(own, theirs, index, start_lsn, epoch)
-            return namesake or _last_common(own, theirs, index)
+            return _last_common(own, theirs, index)
         start_lsn = own_end
     raise AssertionError("a lineage has at least one segment")
 
@@ -124,16 +130,19 @@ def _last_common(own: Lineage, theirs: Lineage, index: int) -> Verdict:
     return Diverged(min(own_end, their_end), own.timeline != theirs.timeline, "timelines fork at different points")
 
 
-def _namesake(own: Lineage, theirs: Lineage, index: int, start_lsn: int, epoch: int) -> Verdict | None:
+def _namesake(
+    own: Lineage, theirs: Lineage, index: int, start_lsn: int, epoch: int, unrecorded: bool
+) -> Verdict | None:
     """Return a verdict when our timeline is not the one that has the same number there; None when nothing shows that.
 
     Each promotion begins a timeline and records an epoch. With more epochs of ours that are unknown there than we have
-    timelines after this one, this one holds the record of one of them, and they never had it. pg_rewind, which goes by
-    the numbers, would see the histories fork where this timeline ends.
+    timelines after this one, this one holds the record of one of them, and they never had it. The last one has none
+    when it is ``unrecorded``. pg_rewind, which goes by the numbers, would see the histories fork where this one ends.
     """
     # The record of the epoch in force may still wait for its standbys there, so it does not count.
     unknown = sorted(number for number in own.epochs - theirs.epochs if number < epoch)
-    if len(unknown) < len(own.segments) - index:
+    recorded = len(own.segments) - index - unrecorded
+    if len(unknown) < max(1, recorded):
         return None
     if theirs.in_recovery and theirs.replayed_lsn < own.end_lsn:
         return Undecided("the upstream has not replayed as far as we have")
