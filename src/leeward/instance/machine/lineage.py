@@ -93,7 +93,7 @@ def _ends_in_its_own(own: Lineage) -> bool:
     return len(own.segments) > 1 and own.replayed_lsn >= own.end_lsn > own.segments[-2][1]
 
 
-def _compare(own: Lineage, theirs: Lineage, *, epoch: int, unrecorded: bool) -> Verdict:
+def _compare(own: Lineage, theirs: Lineage, *, epoch: int, unrecorded: bool = False) -> Verdict:
     if own.system != theirs.system:
         return Foreign()
     start_lsn = 0
