@@ -53,26 +53,28 @@ class Sampler:
         return Sample(at_s, gauges)
 
     async def _latency(self, region: RegionInfo) -> dict[str, float]:
-        """Return how long a user waits for the first answer, asking again after errors; nothing when none comes."""
+        """Return how long a user waits for an answer, connecting again where none comes; nothing for an error."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
             async with asyncio.timeout(TIMEOUT_S), aiohttp.ClientSession(headers={"Host": self._host}) as session:
                 while True:
-                    if await _answers(session, f"{region.gateway_url}/healthz"):
-                        return {f"{region.name} latency_ms": (loop.time() - began_s) * 1000}
+                    good = await _answers(session, f"{region.gateway_url}/healthz")
+                    if good is not None:
+                        return {f"{region.name} latency_ms": (loop.time() - began_s) * 1000} if good else {}
                     await asyncio.sleep(ASK_AGAIN_S)
         except TimeoutError:
             return {}
 
 
-async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool | None:
+    """Return whether the answer was good; None without one."""
     try:
         async with session.get(url) as response:
             await response.read()
             return response.ok
     except (aiohttp.ClientError, OSError):
-        return False
+        return None
 
 
 def _disk(region: RegionInfo) -> dict[str, float]:

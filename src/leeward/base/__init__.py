@@ -1,1 +1,1 @@
-"""Ground floor of words: problems, units, Kubernetes objects. Imports nothing of ours."""
+"""The lowest layer: problems as users see them, and units parsed and printed once. Imports nothing of ours."""

@@ -56,7 +56,7 @@ def _await_consistency(entering: Decision, situation: Situation) -> Decision:
 
     Local WAL is replayed before anything is streamed, and PostgreSQL refuses to stream where it sees that histories
     forked. It does not see that where both sides began a timeline of the same number: then WAL that holds orphans may
-    be overwritten. Shown in the simulator, not on PostgreSQL.
+    be overwritten, as tests/instance/test_namesakes.py met it before histories were compared by epochs.
     """
     memory = entering.memory
     if entering.step is not None:
