@@ -28,6 +28,9 @@ HANDED_OVER = {"Operation"}
 UNKNOWN_PAGE = re.compile(r"\b[A-Z]{4,}\.md\b")
 
 
+KUBERNETES_LINES_MAX = 4_000
+
+
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
@@ -83,3 +86,9 @@ def attributes_read() -> frozenset[str]:
 @pytest.mark.parametrize(("model", "key"), sorted(set(keys())))
 def test_every_key_of_the_files_is_read_by_some_code(model: str, key: str) -> None:
     assert key in attributes_read(), f"{model}.{key} is accepted and does nothing"
+
+
+def test_the_embedded_kubernetes_stays_small() -> None:
+    """It is for worlds on one machine. What does not fit needs a real cluster, or something removed."""
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in (SOURCE / "world" / "kubernetes").rglob("*.py"))
+    assert 0 < lines <= KUBERNETES_LINES_MAX
