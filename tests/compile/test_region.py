@@ -27,7 +27,7 @@ from leeward.compile import (
 from leeward.compile.kube import objects
 from leeward.core import codec
 from leeward.core.settings import AgentSettings
-from leeward.instance.settings import parse
+from leeward.instance.settings import ManagerSettings, parse
 from leeward.spec import ProblemsError, Spec, load
 from leeward.world.kubernetes import pods as embedded_pods
 from leeward.world.model import WAN_DOORS, address
@@ -259,20 +259,38 @@ def test_what_crosses_the_wan_has_a_door_there() -> None:
         }
 
 
-@pytest.mark.parametrize(("percent", "share"), [(None, 0.5), (0, 0.0), (25, 0.25), (100, 1.0)])
-def test_how_much_wal_is_kept_reaches_the_instance_manager(tmp_path: Path, percent: int | None, share: float) -> None:
-    shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
-    file = tmp_path / "application.yaml"
-    chosen = "" if percent is None else f"walRetention: {percent}"
+def both_forms(home: Path, chosen: str) -> tuple[list[KubeObject], list[KubeObject]]:
+    """Return a region's objects, of a world and of Kubernetes, with one more line about the database."""
+    shutil.copytree(EXAMPLE, home, dirs_exist_ok=True)
+    file = home / "application.yaml"
     database = re.search(r"^  database:\n    ", file.read_text("utf-8"), re.MULTILINE)
     assert database is not None
     file.write_text(file.read_text("utf-8").replace(database[0], f"  database:\n    {chosen}\n    "), "utf-8")
-    spec = load(tmp_path)
-    for items in (world(spec, REGIONS[0]), kubernetes(spec, REGIONS[0])):
-        (found,) = (item for item in items if item["kind"] == "StatefulSet" and "postgres" in item["metadata"]["name"])
-        (container,) = found["spec"]["template"]["spec"]["containers"]
-        told = parse([part.replace("$(POD_IP)", "127.10.9.5") for part in container["command"][3:]])
-        assert told.wal_retention == share
+    spec = load(home)
+    return world(spec, REGIONS[0]), kubernetes(spec, REGIONS[0])
+
+
+def manager_settings(items: list[KubeObject]) -> ManagerSettings:
+    """Return what the instance manager makes of its command line."""
+    (found,) = (item for item in items if item["kind"] == "StatefulSet" and "postgres" in item["metadata"]["name"])
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    return parse([part.replace("$(POD_IP)", "127.10.9.5") for part in container["command"][3:]])
+
+
+@pytest.mark.parametrize(("percent", "share"), [(None, 0.5), (0, 0.0), (25, 0.25), (100, 1.0)])
+def test_how_much_wal_is_kept_reaches_the_instance_manager(tmp_path: Path, percent: int | None, share: float) -> None:
+    for items in both_forms(tmp_path, "" if percent is None else f"walRetention: {percent}"):
+        assert manager_settings(items).wal_retention == share
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asks_ahead"), [("", True), ("walPrefetch: true", True), ("walPrefetch: false", False)]
+)
+def test_whether_the_wal_relay_asks_ahead_reaches_the_instance_manager(
+    tmp_path: Path, chosen: str, asks_ahead: bool
+) -> None:
+    for items in both_forms(tmp_path, chosen):
+        assert manager_settings(items).wal_prefetch is asks_ahead
 
 
 def test_agents_see_exports_where_the_fleet_asks_for_it_and_change_their_status_only() -> None:

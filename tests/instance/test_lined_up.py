@@ -126,6 +126,25 @@ async def test_it_takes_over_when_the_promotion_comes(start_fleet: StartFleet) -
         await comes_true(b, f"(SELECT count(*) FROM pg_stat_replication WHERE application_name = '{C}') = 1")
 
 
+async def test_without_asking_ahead_the_promotion_is_followed_too(start_fleet: StartFleet) -> None:
+    a, b, c = await start_fleet(A, B, C)
+    await c.restart("--no-wal-prefetch")
+    async with a.leased(1):
+        await lead(a)
+        await asyncio.gather(b.settle(1, Role.STANDBY, a), c.settle(1, Role.STANDBY, a))
+        await a.execute("CREATE TABLE payment (id int PRIMARY KEY)")
+        await c.settle(2, Role.STANDBY, b)
+        await a.settle(3, Role.STOPPED)
+    async with b.leased(4):
+        await c.order(4, Role.STANDBY, b)
+        await b.settle(4, Role.PRIMARY, synchronous=Synchronous(SynchronousMethod.ANY, 1, (a.region, c.region)))
+        await b.execute("INSERT INTO payment VALUES (1)")
+        await comes_true(c, "(SELECT count(*) FROM payment) = 1")
+        await followed_by(b, C)
+        await c.until(lambda status: status.upstream == b.region)
+    assert TOOK_OVER not in c.log.read_text()
+
+
 @pytest.mark.timeout(600)
 async def test_a_promotion_that_does_without_the_last_record_is_followed(start_fleet: StartFleet) -> None:
     a, b, c = await start_fleet(A, B, C)

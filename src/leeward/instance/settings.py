@@ -120,6 +120,8 @@ class ManagerSettings:
     binaries: Path
     wal_retention: float
     """Which share of the free disk may hold WAL for replicas that are away."""
+    wal_prefetch: bool = True
+    """Whether the WAL relay asks the upstream ahead."""
 
     @property
     def secrets(self) -> tuple[Path, ...]:
@@ -157,6 +159,7 @@ def parse(arguments: Sequence[str]) -> ManagerSettings:
     parser.add_argument("--password-file", required=True, type=Path)
     parser.add_argument("--replication-password-file", required=True, type=Path)
     parser.add_argument("--wal-retention", type=share, default=WAL_RETENTION, metavar="SHARE")
+    parser.add_argument("--no-wal-prefetch", dest="wal_prefetch", action="store_false")
     given = parser.parse_args(arguments)
     for option in ("database", "owner"):
         if getattr(given, option) in RESERVED_NAMES:
@@ -175,6 +178,7 @@ def parse(arguments: Sequence[str]) -> ManagerSettings:
         replication_password_file=given.replication_password_file,
         binaries=find_binaries(),
         wal_retention=given.wal_retention,
+        wal_prefetch=given.wal_prefetch,
     )
 
 

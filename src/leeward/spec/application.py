@@ -127,6 +127,9 @@ class Database(Model):
     wal_retention: Annotated[int, Field(ge=0, le=100)] = 50
     """Which part of the free volume may hold WAL for replicas that are away, in percent. A replica that lacks more is
     copied again, and writes go on. With 100 WAL is kept until the volume is full, and writes stop."""
+    wal_prefetch: bool = True
+    """Whether standbys ask a newly promoted primary ahead for its WAL, which shortens failovers and switchovers in sync
+    and quorum. Turn it off if standbys fail to follow a promotion."""
     operator: Operator = Operator.LEEWARD
     """Leeward's instance manager, or CloudNativePG's replica clusters (on Kubernetes; promoting one is up to you)."""
     instances: Annotated[int, Field(ge=1, le=9)] = 3

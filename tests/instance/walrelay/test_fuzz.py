@@ -22,6 +22,7 @@ from tests.instance.walrelay.test_prefetch import (
     IDENTIFY,
     IDENTIFY_ANSWER,
     LAST,
+    LOGIN,
     STARTUP,
     STREAM,
     answer,
@@ -35,7 +36,7 @@ CLIENT, SERVER, SESSION = "client", "server", "session"
 FIRST_LSN = 3 * SEGMENT_BYTES
 SESSION_OF_OLD = (
     (CLIENT, STARTUP),
-    (SERVER, frame(b"R", bytes(4)) + frame(b"Z", b"I")),
+    (SERVER, LOGIN),
     (CLIENT, IDENTIFY),
     (SERVER, answer(b"sysid", b"1", b"0/3000050", b"")),
     (CLIENT, start(FIRST_LSN, 1)),

@@ -46,6 +46,13 @@ def ended(fork_lsn: int, timeline: int = 2) -> bytes:
     return answer(b"%d" % timeline, b"%X/%X" % (fork_lsn >> 32, fork_lsn & 0xFFFFFFFF))
 
 
+def login(version: str = "18.4") -> bytes:
+    """What the upstream answers to a login."""
+    reported = frame(b"S", f"server_version\0{version}\0".encode())
+    return frame(b"R", bytes(4)) + frame(b"S", b"in_hot_standby\0off\0") + reported + frame(b"Z", b"I")
+
+
+LOGIN = login()
 STATUS = frame(b"d", b"r" + bytes(33))
 STREAM = frame(b"W", bytes(3))
 IDENTIFY, HISTORY = query(b"IDENTIFY_SYSTEM"), query(b"TIMELINE_HISTORY 2")
@@ -76,11 +83,11 @@ def held(timeline: int, from_lsn: int, to_lsn: int) -> bytes:
     return OWN[: to_lsn - from_lsn]
 
 
-def streaming(from_lsn: int = 3 * SEGMENT_BYTES) -> Prefetch:
+def streaming(from_lsn: int = 3 * SEGMENT_BYTES, *, greeting: bytes = LOGIN, asks_ahead: bool = True) -> Prefetch:
     """A connection on timeline 1 whose WAL receiver has received up to ``LAST``."""
-    prefetch = Prefetch(held)
+    prefetch = Prefetch(held, asks_ahead=asks_ahead)
     for asked, answered in (
-        (STARTUP, frame(b"R", bytes(4)) + frame(b"Z", b"I")),
+        (STARTUP, greeting),
         (IDENTIFY, answer(b"sysid", b"1", b"0/3000050", b"")),
         (start(from_lsn, 1), STREAM + wal(from_lsn, bytes(LAST - from_lsn))),
         (STATUS, b""),
@@ -141,6 +148,7 @@ def test_a_fork_between_two_segments_needs_nothing_of_its_own() -> None:
 
 def test_wal_of_its_own_that_is_gone_starts_over() -> None:
     prefetch = Prefetch(lambda *_: b"")
+    prefetch.from_server(LOGIN)
     prefetch.from_client(STARTUP + start(3 * SEGMENT_BYTES, 1))
     prefetch.from_server(STREAM + wal(3 * SEGMENT_BYTES, bytes(80)) + COPY_DONE)
     prefetch.from_server(ENDED + HISTORY_ANSWER + IDENTIFY_ANSWER + STREAM)
@@ -262,3 +270,66 @@ def test_a_later_and_modest_status_replaces_one_that_was_withheld() -> None:
     prefetch.from_client(status(LAST + 9, LAST + 9, LAST))
     assert prefetch.from_client(status(LAST, LAST, LAST)).to_server == status(LAST, LAST, LAST)
     assert not prefetch.from_server(wal(LAST, bytes(100))).to_server
+
+
+@pytest.mark.parametrize(
+    ("greeting", "asks_ahead", "untested"),
+    [
+        pytest.param(LOGIN, False, None, id="switched off"),
+        pytest.param(login("19.1"), True, 19, id="a later version"),
+        pytest.param(login("19beta2"), True, 19, id="a beta of it"),
+        pytest.param(login("17.9 (Debian 17.9-1)"), True, 17, id="an earlier version"),
+        pytest.param(frame(b"R", bytes(4)) + frame(b"Z", b"I"), True, None, id="no version"),
+    ],
+)
+def test_without_asking_ahead_all_passes_unchanged_but_for_what_was_not_sent(
+    greeting: bytes, asks_ahead: bool, untested: int | None
+) -> None:
+    prefetch = streaming(greeting=greeting, asks_ahead=asks_ahead)
+    assert not prefetch.asks_ahead
+    assert prefetch.untested == untested
+    ahead = status(LAST + 4096, LAST + 4096, LAST)
+    assert prefetch.from_client(ahead).to_server == status(LAST, LAST, LAST)
+    passed = prefetch.from_server(COPY_DONE)
+    assert (passed.to_client, passed.to_server) == (COPY_DONE, b"")
+    segment_lsn = 3 * SEGMENT_BYTES
+    for asked, answered in (
+        (COPY_DONE, ENDED),
+        (HISTORY, HISTORY_ANSWER),
+        (IDENTIFY, IDENTIFY_ANSWER),
+        (start(segment_lsn, 2), STREAM),
+    ):
+        passed = prefetch.from_client(asked)
+        assert (passed.to_client, passed.to_server) == (b"", asked)
+        passed = prefetch.from_server(answered)
+        assert (passed.to_client, passed.to_server) == (answered, b"")
+    # Of the new timeline, too, no more is claimed than came.
+    assert prefetch.from_client(ahead).to_server == status(segment_lsn, segment_lsn, segment_lsn)
+    again = wal(segment_lsn, bytes(LAST - segment_lsn))
+    assert prefetch.from_server(again).to_client == again
+    assert prefetch.from_client(ahead).to_server == status(LAST, LAST, LAST)
+    assert prefetch.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(frame(b"d", b"r" + bytes(41)), id="a longer status"),
+        pytest.param(frame(b"d", b"r" + bytes(8)), id="a shorter status"),
+        pytest.param(frame(b"d", b"s" + bytes(33)), id="another kind"),
+        pytest.param(frame(b"d"), id="nothing"),
+    ],
+)
+def test_what_might_claim_wal_and_is_not_known_ends_the_connection(message: bytes) -> None:
+    with pytest.raises(UnforeseenError, match="from the WAL receiver is not known"):
+        streaming(greeting=login("19.1")).from_client(message)
+
+
+def test_a_hot_standby_s_feedback_passes() -> None:
+    feedback = frame(b"d", b"h" + bytes(24))
+    assert streaming().from_client(feedback).to_server == feedback
+
+
+def test_wal_without_a_position_ends_the_connection() -> None:
+    with pytest.raises(UnforeseenError, match="too short to bring WAL"):
+        streaming().from_server(frame(b"d", b"w" + bytes(8)))

@@ -14,6 +14,7 @@ from tests.instance.walrelay.test_prefetch import (
     IDENTIFY,
     IDENTIFY_ANSWER,
     LAST,
+    LOGIN,
     OWN,
     SLOT,
     STARTUP,
@@ -23,6 +24,7 @@ from tests.instance.walrelay.test_prefetch import (
     answer,
     ended,
     frame,
+    login,
     query,
     start,
     status,
@@ -52,7 +54,9 @@ def own_wal(timeline: int, from_lsn: int, to_lsn: int) -> bytes:
 
 def fresh() -> tuple[Prefetch, StandbySession]:
     standby_session = StandbySession(Region("japaneast"), PASSWORD)
-    return Prefetch(own_wal, standby_session), standby_session
+    prefetch = Prefetch(own_wal, standby_session)
+    prefetch.from_server(LOGIN)
+    return prefetch, standby_session
 
 
 def lined_up() -> Prefetch:
@@ -237,3 +241,12 @@ def test_an_upstream_that_does_not_wait_starts_over() -> None:
         prefetch.from_standby_session(frame(b"E", b"SFATAL\x00"))
     assert prefetch.without_standby_session() == prefetch.from_standby_session(b"")
     assert prefetch.relies_on_standby_session
+
+
+def test_it_is_not_used_with_a_version_that_was_not_tested() -> None:
+    prefetch = Prefetch(own_wal, StandbySession(Region("japaneast"), PASSWORD))
+    prefetch.from_server(login("19.0"))
+    prefetch.from_standby_session(says(recovering=True))
+    assert prefetch.from_client(STARTUP + start(SEGMENT, 1)).to_server.endswith(start(SEGMENT, 1))
+    assert not prefetch.accompanied
+    assert not prefetch.from_server(STREAM + wal(SEGMENT, bytes(LAST - SEGMENT))).to_standby_session

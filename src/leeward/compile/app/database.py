@@ -86,8 +86,11 @@ def _command(spec: Spec, application: Application, region: str, target: Target) 
     command += ["--database", app, "--owner", app]
     command += ["--password-file", f"{DATABASE_SECRETS_DIR}/{OWNER_PASSWORD_KEY}"]
     command += ["--replication-password-file", f"{DATABASE_SECRETS_DIR}/{REPLICATION_PASSWORD_KEY}"]
-    retention = application.spec.database.wal_retention
+    database = application.spec.database
+    retention = database.wal_retention
     if retention != Database().wal_retention:
         # What is left out is the manager's own default: an upgrade recreates no pod for it.
         command += ["--wal-retention", f"{retention / 100:g}"]
+    if not database.wal_prefetch:
+        command += ["--no-wal-prefetch"]
     return command

@@ -12,6 +12,8 @@ from leeward.base.units import parse_lsn
 FRAME_MAX_BYTES = 64 * 1024 * 1024
 COPY_DONE = b"c\x00\x00\x00\x04"
 GOODBYE = b"X\x00\x00\x00\x04"
+STATUS_BYTES = 39
+"""A status of a WAL receiver: its kind, three positions, a clock, and whether it asks for a reply."""
 _TIMELINE = re.compile(rb"\d{1,10}")
 _LSN = re.compile(rb"[0-9A-F]{1,8}/[0-9A-F]{1,8}")
 _START = re.compile(
@@ -19,6 +21,8 @@ _START = re.compile(
 )
 _CLAIMS = struct.Struct("!3Q")  # in a status: how far WAL is written, flushed, applied
 _CLAIMS_AT = 6
+_FEEDBACK = b"h"  # of a standby's snapshots: claims nothing
+_VERSION = re.compile(rb"server_version\0(\d+)[^\0]*\0")
 _WAL = struct.Struct("!QQq")  # start, end of WAL on the server, the server's clock
 _WAL_AT = 6
 _PAYLOAD_AT = _WAL_AT + _WAL.size
@@ -113,7 +117,9 @@ class Wal:
 
     @classmethod
     def read(cls, frame: bytes) -> "Wal":
-        """Parse a message of the stream whose body begins with ``w``."""
+        """Parse a message of the stream whose body begins with ``w``. Raises UnforeseenError."""
+        if len(frame) < _PAYLOAD_AT:
+            raise UnforeseenError(f"a message of {len(frame)} bytes is too short to bring WAL")
         at_lsn, server_end_lsn, sent_at = _WAL.unpack_from(frame, _WAL_AT)
         return cls(at_lsn, server_end_lsn, sent_at, frame[_PAYLOAD_AT:])
 
@@ -153,6 +159,25 @@ def query(text: bytes) -> bytes:
 def start_of(frame: bytes) -> Start | None:
     """Return the request to stream that a client's message makes; None when it is another one."""
     return Start.read(frame[5:-1]) if frame[:1] == b"Q" else None
+
+
+def major_of(parameter: bytes) -> int | None:
+    """Return the major version that a ParameterStatus reports; None when it reports something else."""
+    found = _VERSION.fullmatch(parameter[5:])
+    return None if found is None else int(found[1])
+
+
+def is_status(message: bytes) -> bool:
+    """Whether a WAL receiver's message claims WAL; False: it claims none. Raises UnforeseenError for unknown ones.
+
+    What is not understood might claim WAL, and must not reach the upstream.
+    """
+    kind = message[5:6]
+    if kind == b"r" and len(message) == STATUS_BYTES:
+        return True
+    if kind == _FEEDBACK:
+        return False
+    raise UnforeseenError(f"a message {kind!r} of {len(message)} bytes from the WAL receiver is not known")
 
 
 def claims_of(status: bytes) -> tuple[int, int, int]:

@@ -25,6 +25,10 @@ the next one may have been sent on. Then too the WAL receiver starts over: asked
 Nothing is acknowledged that did not pass here. A WAL receiver begins by reporting all that its PostgreSQL has
 replayed, even of another history, and a primary lets such a report release commits at those positions. Here it
 reports no more than the upstream has sent; the full report follows as soon as that much has been sent.
+
+Without ``asks_ahead``, and with an upstream of a major version that this was not tested with, nothing is sent in
+advance: PostgreSQL's own requests and their answers pass unchanged. The limit on what is reported stays
+(docs/decisions/0031).
 """
 
 import struct
@@ -41,6 +45,8 @@ from leeward.instance.walrelay.messages import (
     UnforeseenError,
     Wal,
     claims_of,
+    is_status,
+    major_of,
     query,
     refusal_of,
     start_of,
@@ -48,6 +54,8 @@ from leeward.instance.walrelay.messages import (
 )
 from leeward.instance.walrelay.standby_session import StandbySession
 
+TESTED_MAJORS = frozenset({18})
+"""PostgreSQL's major versions whose WAL receiver asks what is asked ahead here, in that order."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 PAYLOAD_MAX_BYTES = 128 * 1024
 _KEEPALIVE = struct.Struct("!Q")  # end of WAL on the server
@@ -85,9 +93,18 @@ class _Request:
 class Prefetch:
     """One connection's state between a WAL receiver (the client) and its upstream (the server)."""
 
-    def __init__(self, held: Callable[[int, int, int], bytes], standby_session: StandbySession | None = None) -> None:
+    def __init__(
+        self,
+        held: Callable[[int, int, int], bytes],
+        standby_session: StandbySession | None = None,
+        *,
+        asks_ahead: bool = True,
+    ) -> None:
         """``held`` returns this standby's own WAL: of a timeline, from one LSN to another of the same segment."""
         self._held = held
+        self._allowed = asks_ahead
+        self._major: int | None = None
+        """The upstream's major version; None until it has reported one."""
         self._standby_session = standby_session
         """None: not, or no longer, of use."""
         self._early: list[bytes] = []
@@ -133,6 +150,16 @@ class Prefetch:
     def relies_on_standby_session(self) -> bool:
         """Whether nothing goes on when the standby session ends: it has the slot, or will have it."""
         return self._relies
+
+    @property
+    def asks_ahead(self) -> bool:
+        """Whether anything is sent in advance."""
+        return self._allowed and self._major in TESTED_MAJORS
+
+    @property
+    def untested(self) -> int | None:
+        """The upstream's major version, if that is the reason for not asking ahead."""
+        return None if not self._allowed or self._major in TESTED_MAJORS else self._major
 
     def from_client(self, data: bytes) -> Passing:
         """Take what the WAL receiver sent. Raises UnforeseenError."""
@@ -212,6 +239,8 @@ class Prefetch:
         start = start_of(frame)
         if start is None:
             return frame
+        if not self.asks_ahead:
+            self._standby_session = None
         if self._standby_session is not None and self._standby_session.recovering is None:
             self._undecided = frame
             return b""
@@ -222,8 +251,8 @@ class Prefetch:
         return query(replace(start, slot=None).query())
 
     def _capped(self, frame: bytes) -> bytes:
-        """Return the WAL receiver's status, with no position beyond what has been sent to it."""
-        if frame[5:6] != b"r":
+        """Return the WAL receiver's status, which claims nothing beyond what was sent. Raises UnforeseenError."""
+        if not is_status(frame):
             return frame
         claims = claims_of(frame)
         self._withheld = frame if max(claims) > self._end_lsn else None
@@ -257,6 +286,8 @@ class Prefetch:
         passing.to_client += frame
         if kind == b"E":
             self.refusal = refusal_of(frame)
+        elif kind == b"S":
+            self._major = major_of(frame) or self._major
         if kind == b"W" and self._start is not None:
             self._streaming, self._end_lsn, self._withheld = True, self._start.lsn, None
             if self._again is not None:
@@ -264,13 +295,14 @@ class Prefetch:
                 self._again = None
         elif kind == b"c" and self._streaming and self._start is not None:
             self._streaming, self._withheld = False, None
-            self._ask_ahead(self._start, passing)
+            if self.asks_ahead:
+                self._ask_ahead(self._start, passing)
 
     def _deliver_of_stream(self, frame: bytes, passing: Passing) -> None:
         self.arrived = True
         if frame[5:6] != b"w":
             passing.to_client += frame
-            if frame[5:6] == b"k":
+            if frame[5:6] == b"k" and len(frame) >= _KEEPALIVE_AT + _KEEPALIVE.size:
                 (server_end_lsn,) = _KEEPALIVE.unpack_from(frame, _KEEPALIVE_AT)
                 self._start_standby_session(server_end_lsn, passing)
             return

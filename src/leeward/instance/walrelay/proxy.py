@@ -1,7 +1,8 @@
 """The WAL receiver's connection to its upstream: a local socket for each region, with prefetching (``prefetch``).
 
-PostgreSQL connects here as if to the upstream. Nothing is acknowledged that PostgreSQL did not
-acknowledge; when this process ends, so does PostgreSQL. A request that is not answered in time ends the connection.
+PostgreSQL connects here as if to the upstream, also where nothing is asked ahead (docs/decisions/0031). Nothing is
+acknowledged that PostgreSQL did not acknowledge; when this process ends, so does PostgreSQL. A request that is not
+answered in time ends the connection.
 """
 
 import asyncio
@@ -86,15 +87,15 @@ class WalProxy:
                 await self._between(source, (reader, writer), server)
 
     async def _between(self, source: Region, client: _Line, server: _Line) -> None:
-        standby_session = None
-        if source not in self._without_standby_session:
+        standby_session, asks_ahead = None, self._settings.wal_prefetch
+        if asks_ahead and source not in self._without_standby_session:
             standby_session = StandbySession(self._settings.region, self._replication_password)
         self._without_standby_session.discard(source)
         connection = _Connection(
             self._settings.upstreams[source],
             client,
             server,
-            Prefetch(self._held, standby_session),
+            Prefetch(self._held, standby_session, asks_ahead=asks_ahead),
             self._answer_timeout_s,
         )
         self._streams[source] = connection
@@ -271,6 +272,9 @@ class _Connection:
         # By either session: the first one may be granted the old timeline together with its end.
         if self._granted_at_s is None and self._prefetch.streaming:
             self._granted_at_s = self._now_s()
+            if (major := self._prefetch.untested) is not None:
+                because = f"PostgreSQL {major} is not a tested version"
+                log.warning("WAL relay does not ask ahead; failovers take longer", because=because)
         self._moved.set()
 
     async def _room(self) -> None:
