@@ -78,6 +78,30 @@ def test_values_are_explained(leeward: Run) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("spec.service.replicas", "1", id="a one"),
+        pytest.param("spec.database.walRetention", "0", id="a zero"),
+        pytest.param("spec.traffic.affinity", "true", id="true"),
+        pytest.param("spec.service.interruptible", "false", id="false"),
+        pytest.param("Deployment/hello.spec.replicas", "1", id="a one in an object"),
+        pytest.param("Deployment/hello.spec.template.spec.enableServiceLinks", "false", id="false in an object"),
+    ],
+)
+def test_numbers_are_explained_as_numbers_and_truths_as_truths(
+    leeward: Run, tmp_path: Path, field: str, value: str
+) -> None:
+    for name in ("fleet.yaml", "application.yaml"):
+        (tmp_path / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")
+    application = tmp_path / "application.yaml"
+    text = application.read_text("utf-8").replace("  service:\n", "  service:\n    replicas: 1\n")
+    application.write_text(f"{text}  database: {{walRetention: 0}}\n  traffic: {{affinity: true}}\n", "utf-8")
+    result = leeward("explain", field, "-f", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert {line.split()[1] for line in result.stdout.splitlines()[1:]} == {value}
+
+
 def test_a_field_there_is_not(leeward: Run) -> None:
     result = leeward("explain", "spec.servis", "-f", FNP)
     assert (result.returncode, result.stdout) == (2, "")

@@ -151,7 +151,9 @@ def _place(steps: list[str]) -> Place:
 def _shown(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, separators=(",", ":"))
-    return {None: "-", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "-" if value is None else str(value)
 
 
 def _no_object(spec: Spec, others: Sequence[Mapping[str, Any]], field: str) -> Problem:
