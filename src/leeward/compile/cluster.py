@@ -29,7 +29,6 @@ from leeward.compile.target import EngineCommands, Images
 from leeward.compile.traffic import concerns as traffic
 from leeward.compile.traffic.joining import system_exports
 from leeward.compile.traffic.network_policy import system_policies
-from leeward.compile.traffic.records import gateway_record
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 
@@ -46,7 +45,6 @@ def _leeward(site: Site) -> list[KubeObject]:
         *system_secrets(site),
         *system_policies(site),
         *system_exports(site),
-        *gateway_record(site),
         *leeward_monitor(site),
     ]
 

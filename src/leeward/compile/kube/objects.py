@@ -86,6 +86,7 @@ def service(
     kind: str = "ClusterIP",
     headless: bool = False,
     before_ready: bool = False,
+    annotations: Mapping[str, str] | None = None,
 ) -> KubeObject:
     """Return a service whose ports bear the names and numbers of the pods' ports.
 
@@ -97,7 +98,7 @@ def service(
         spec["publishNotReadyAddresses"] = True
     spec["selector"] = dict(selector)
     spec["ports"] = [{"name": port, "port": number, "targetPort": port} for port, number in ports.items()]
-    return object_of("v1", "Service", name, namespace, labels, spec=spec)
+    return object_of("v1", "Service", name, namespace, labels, annotations, spec=spec)
 
 
 def role(name: str, namespace: str, labels: Mapping[str, str], rules: Sequence[KubeObject]) -> KubeObject:

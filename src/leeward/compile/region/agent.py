@@ -20,6 +20,7 @@ from leeward.compile.region.identity import (
     GATEWAY_SECRET,
     STORE_CLIENT_SECRET,
 )
+from leeward.compile.region.published import published
 from leeward.compile.region.settings import agent_settings
 from leeward.compile.target import (
     AGENT_PORT,
@@ -38,12 +39,14 @@ from leeward.compile.target import (
     STORE_IDENTITY_DIR,
     SYSTEM_NAMESPACE,
     USERS_PORT,
+    Peer,
     Target,
     gateway_service,
 )
 from leeward.core import codec
 from leeward.core.identities import CA
 from leeward.spec.application import Application
+from leeward.spec.platform import DnsProvider
 from leeward.spec.spec import Spec
 
 NAME = "leeward"
@@ -84,7 +87,7 @@ def agent(spec: Spec, region: str, target: Target, granting: Sequence[Applicatio
         *(grant for application in granting for grant in grants(spec, application, region, target)),
         k8s.config_map(SETTINGS_MAP, SYSTEM_NAMESPACE, labels, {SETTINGS_FILE: codec.encode(settings)}),
         k8s.config_map(GATEWAY_MAP, SYSTEM_NAMESPACE, labels, gateway.files),
-        *_services(labels, selector, spec, target),
+        *_services(labels, selector, spec, target, region),
         *([_names(labels, selector)] if target.answers_dns else []),
         _backups(labels, spec),
         # Two agents of one region would overrule one another: the old one goes before the new one comes.
@@ -182,7 +185,10 @@ def _database_service(
     return [service]
 
 
-def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, target: Target) -> list[KubeObject]:
+def _services(
+    labels: dict[str, str], selector: dict[str, str], spec: Spec, target: Target, region: str
+) -> list[KubeObject]:
+    here = target.peers[region]
     return [
         # Also while the gateway beside it is not ready: then more than ever, other regions must hear from the agent.
         k8s.service(
@@ -193,18 +199,28 @@ def _services(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
             {"agent": AGENT_PORT},
             kind="LoadBalancer",
             before_ready=True,
+            annotations=published(target, here.agent_url),
         ),
-        k8s.service(
-            "leeward-gateway",
-            SYSTEM_NAMESPACE,
-            labels,
-            selector,
-            {"users": USERS_PORT, "peers": PEERS_PORT},
-            kind="LoadBalancer",
-        ),
+        _entrance(labels, selector, spec, target, here),
         *(item for each in spec.applications for item in _database_service(spec, each, labels, selector, target)),
         *exported_services(spec, labels, selector),
     ]
+
+
+def _entrance(labels: dict[str, str], selector: dict[str, str], spec: Spec, target: Target, here: Peer) -> KubeObject:
+    """Return the load balancer of the gateway, for users and for peers: a name leads to one address only."""
+    service = k8s.service(
+        "leeward-gateway",
+        SYSTEM_NAMESPACE,
+        labels,
+        selector,
+        {"users": USERS_PORT, "peers": PEERS_PORT},
+        kind="LoadBalancer",
+        annotations=published(target, here.gateway_host),
+    )
+    if target.pods is None and spec.fleet.spec.dns.provider is not DnsProvider.LEEWARD:
+        service["spec"]["ports"].append({"name": "https", "port": 443, "targetPort": "users"})
+    return service
 
 
 def _names(labels: dict[str, str], selector: dict[str, str]) -> KubeObject:

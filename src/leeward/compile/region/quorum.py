@@ -3,6 +3,7 @@
 from leeward.compile.kube import objects as k8s
 from leeward.compile.kube.objects import KubeObject, labels_of, selector_of
 from leeward.compile.region.identity import STORE_MEMBER_SECRET
+from leeward.compile.region.published import published
 from leeward.compile.target import (
     IDENTITY_DIR,
     QUORUM_CLIENT_PORT,
@@ -56,7 +57,13 @@ def quorum(spec: Spec, region: str, target: Target) -> list[KubeObject]:
         k8s.service_account(NAME, SYSTEM_NAMESPACE, labels),
         k8s.service(NAME, SYSTEM_NAMESPACE, labels, selector, PORTS, headless=True),
         k8s.service(
-            f"{NAME}-peer", SYSTEM_NAMESPACE, labels, selector, {"peer": QUORUM_PEER_PORT}, kind="LoadBalancer"
+            f"{NAME}-peer",
+            SYSTEM_NAMESPACE,
+            labels,
+            selector,
+            {"peer": QUORUM_PEER_PORT},
+            kind="LoadBalancer",
+            annotations=published(target, target.peers[region].quorum_peer_url),
         ),
         k8s.stateful_set(
             NAME,

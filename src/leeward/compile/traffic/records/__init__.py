@@ -4,10 +4,9 @@ The model is the same for all; each provider gets it in its own words, as far as
 own part: the loss of one leaves the others' untouched.
 """
 
-from leeward.compile.kube.objects import KubeObject, object_of, selector_of
+from leeward.compile.kube.objects import KubeObject
 from leeward.compile.names import host_of, ttl_s
 from leeward.compile.site import Site
-from leeward.compile.target import SYSTEM_NAMESPACE, USERS_PORT
 from leeward.compile.traffic.records.aws import route_53
 from leeward.compile.traffic.records.azure import traffic_manager
 from leeward.compile.traffic.records.google import cloud_dns
@@ -15,7 +14,7 @@ from leeward.compile.traffic.records.model import endpoint, gateway_host
 from leeward.spec.application import Application
 from leeward.spec.platform import DnsProvider
 
-__all__ = ["gateway_record", "records"]
+__all__ = ["records"]
 
 
 def records(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
@@ -33,23 +32,6 @@ def records(site: Site, application: Application, items: list[KubeObject]) -> li
             return [*items, *traffic_manager(site, application)]
         case DnsProvider.CLOUDFLARE:
             return [*items, _cloudflare(site, application)]
-
-
-def gateway_record(site: Site) -> list[KubeObject]:
-    """Return this region's own name for its gateway, from the address its load balancer gets."""
-    if site.fleet.dns.provider is DnsProvider.LEEWARD or not site.home:
-        return []
-    labels = site.labels("leeward-gateway", "dns", "leeward")
-    annotations = {
-        "external-dns.alpha.kubernetes.io/hostname": gateway_host(site, site.region.name),
-        "external-dns.alpha.kubernetes.io/ttl": "30",
-    }
-    spec = {
-        "type": "LoadBalancer",
-        "selector": selector_of("leeward", "agent"),
-        "ports": [{"name": "https", "port": 443, "targetPort": USERS_PORT}],
-    }
-    return [object_of("v1", "Service", "leeward-entry", SYSTEM_NAMESPACE, labels, annotations, spec=spec)]
 
 
 def _cloudflare(site: Site, application: Application) -> KubeObject:
