@@ -21,7 +21,7 @@ EXPLORE ?= 40
 SOAK_S ?= 1200
 
 .PHONY: demo test test-beside test-simulated test-simulated-first test-rest coverage test-services test-databases test-histories test-instances soak endurance prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
-	lock sbom dist audit clean
+	docs lock sbom dist audit clean
 
 demo: .venv/.runtime
 	@$(BIN)/leeward demo examples/payments
@@ -82,8 +82,8 @@ check: .venv/.dev
 	@$(MAKE) --no-print-directory --jobs=5 --output-sync lint types unit simulation
 
 lint: .venv/.dev
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks tools
+	$(BIN)/ruff format --check src tests examples benchmarks tools
 	$(BIN)/lint-imports
 
 types: .venv/.dev
@@ -143,6 +143,11 @@ lock:
 DIST ?= dist
 VERSION = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
 
+# The documentation as a site, in site/: every link and anchor is checked, and it loads nothing from elsewhere.
+docs: .venv/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html; with search: $(PYTHON) -m http.server --directory site"
+
 # What Leeward consists of, as requirements.lock pins it: CycloneDX 1.6, every package with the hashes of the files that
 # may be installed. The same lock gives the same bytes.
 sbom: .venv/.dev
@@ -165,4 +170,4 @@ audit: .venv/.dev
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-installer.lock
 
 clean:
-	rm -rf .coverage .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf site .coverage .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

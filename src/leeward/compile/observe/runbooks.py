@@ -117,5 +117,5 @@ def _alerts(application: Application) -> str:
 def _page(title: str, when: str, steps: list[tuple[str, str]], end: str) -> str:
     lines = [f"# {title}", "", when, ""]
     for number, (what, command) in enumerate(steps, start=1):
-        lines += [f"{number}. {what}:", "", "   ```sh", f"   {command}", "   ```", ""]
+        lines += [f"{number}. {what}:", "", "    ```sh", f"    {command}", "    ```", ""]
     return "\n".join([*lines, end]) + "\n"
