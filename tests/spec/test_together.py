@@ -36,9 +36,8 @@ def test_what_two_may_not_share(tmp_path: Path, other: str, code: str, line: int
 
 
 def test_environments_have_namespaces_too(tmp_path: Path) -> None:
-    fleet = CLUSTERED.replace("residency: eu", "clusters: [{name: green, environment: test}]", 1)
     varied = "  environments:\n    - {name: production, namespace: shop}\n    - {name: test}\n"
-    (problem,) = problems_of(written(tmp_path, {"a.yaml": fleet, "b.yaml": APPLICATION, "c.yaml": PAY + varied}))
+    (problem,) = problems_of(written(tmp_path, {"a.yaml": CLUSTERED, "b.yaml": APPLICATION, "c.yaml": PAY + varied}))
     assert problem.code == "shared-namespace"
     assert "c.yaml, line 11," in problem.where
 

@@ -273,14 +273,53 @@ def test_layers_merge_in_order(tmp_path: Path) -> None:
     assert spec.applications[0].namespace == "shop"
 
 
-def test_regions_whose_home_clusters_disagree_on_the_database(tmp_path: Path) -> None:
-    """Agents of one application would act on different promises."""
-    one, other = "clusters: [{name: us1, environment: live}]", "clusters: [{name: eu1, environment: trial}]"
-    fleet = replaced(replaced(FLEET, US, f"{US}      {one}\n"), "- name: eu\n", f"- name: eu\n      {other}\n")
-    mode = "  environments: [{name: live}, {name: trial, spec: {@database: {replication: sync}}}]"
-    application, place = marked(APPLICATION + mode + "\n")
+LIVE, TRIAL = "{name: %s1, environment: live}", "{name: %s2, environment: trial}"
+
+
+def with_clusters(**regions: str) -> str:
+    """Return the Fleet with these clusters in its regions."""
+    fleet = FLEET
+    for region, clusters in regions.items():
+        fleet = replaced(fleet, f"- name: {region}\n", f"- name: {region}\n      clusters: [{clusters}]\n")
+    return fleet
+
+
+SHARED = [
+    pytest.param({"us": f"{LIVE % 'us'}, {TRIAL % 'us'}"}, "us2", id="a second cluster of the region"),
+    pytest.param({"us": LIVE % "us", "eu": TRIAL % "eu"}, "eu2", id="another region, whose standby would be theirs"),
+    pytest.param(
+        {"us": f"{LIVE % 'us'}, {TRIAL % 'us'}", "eu": f"{LIVE % 'eu'}, {TRIAL % 'eu'}"}, "us2, eu2", id="both"
+    ),
+]
+
+
+@pytest.mark.parametrize(("clusters", "theirs"), SHARED)
+@pytest.mark.parametrize("trial", ["spec: {service: {replicas: 1}}", "spec: {database: {replication: sync}}"])
+def test_an_environment_never_gets_anothers_database(
+    tmp_path: Path, clusters: dict[str, str], theirs: str, trial: str
+) -> None:
+    line = f"  environments: [{{name: live, namespace: shop-live}}, {{name: @trial, namespace: shop-trial, {trial}}}]\n"
+    application, place = marked(APPLICATION + line)
+    fleet = with_clusters(**clusters)
     code, found, text = one_problem(write(tmp_path, fleet=fleet, application=application))
-    assert (code, found) == ("environments-disagree", place), text
-    assert "us and eu" in text
-    both = fleet.replace("environment: trial", "environment: live")
-    load(write(tmp_path, fleet=both, application=application))
+    assert (code, found) == ("environments-share-database", place), text
+    assert f"environment trial ({theirs}) would use the database of environment live (us1)" in text
+    assert f"put {theirs} into a Fleet of its own" in text
+    load(write(tmp_path, fleet=fleet.replace("environment: trial", "environment: live"), application=application))
+
+
+def test_an_application_without_environments_is_not_run_in_two_of_the_fleet(tmp_path: Path) -> None:
+    fleet = with_clusters(us=f"{LIVE % 'us'}, {TRIAL % 'us'}")
+    assert one_problem(write(tmp_path, fleet=fleet))[0] == "environments-share-database"
+    elsewhere = APPLICATION + "  placement: {regions: [eu, jp]}\n"
+    assert problems_of(write(tmp_path, fleet=fleet, application=elsewhere)) == ()
+
+
+def test_clusters_that_name_no_environment_run_the_first(tmp_path: Path) -> None:
+    application = APPLICATION + "  environments: [{name: live}, {name: trial}]\n"
+    unnamed = "{name: us2}"
+    assert (
+        problems_of(write(tmp_path, fleet=with_clusters(us=f"{LIVE % 'us'}, {unnamed}"), application=application)) == ()
+    )
+    shared = with_clusters(us=f"{TRIAL % 'us'}, {{name: us1}}")
+    assert one_problem(write(tmp_path, fleet=shared, application=application))[0] == "environments-share-database"

@@ -14,18 +14,18 @@ from pydantic import ValidationError
 from leeward.base.problem import Problem, Severity
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
+from leeward.spec.check_environments import check_environments
 from leeward.spec.check_images import check_images
 from leeward.spec.check_secrets import check_secrets
 from leeward.spec.check_traffic import check_traffic
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.source import Document, Place
-from leeward.spec.spec import placement, rollout_pods_max
+from leeward.spec.spec import rollout_pods_max
 from leeward.spec.validate import suggestion, validate
-from leeward.spec.variants import environment_of, merged, variant, written
+from leeward.spec.variants import merged, written
 from leeward.spec.varieties import varieties
 
-AGREED_KEYS = ("objectives", "failover", "database")
 GLOBAL_KEYS = ("objectives", "failover", "placement", "database", "environments", "overrides", "namespace")
 BUILT_IN_TIERS = ("service", "database", "gateway", "monitoring", "internet")
 
@@ -47,35 +47,8 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
             ]
             known.update(found)
     if all(problem.severity is not Severity.ERROR for problem in problems):
-        problems += _agreed(application, fleet)
+        problems += check_environments(application, fleet)
     return problems
-
-
-def _agreed(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
-    """Yield what the regions' home clusters, where agents and databases are, do not agree on."""
-    model, placed = application.model, placement(fleet, application.model)
-    homes = [
-        (region.name, region.clusters[0].environment if region.clusters else None)
-        for region in fleet.spec.regions
-        if region.name in placed
-    ]
-    if not homes:
-        return  # a fleet of witnesses, which is reported elsewhere
-    for key in AGREED_KEYS:
-        said = {name: getattr(variant(model, environment=wanted, region=name).spec, key) for name, wanted in homes}
-        first, value = next(iter(said.items()))
-        other = next((name for name, its in said.items() if its != value), None)
-        if other is not None:
-            chosen = [environment_of(model, dict(homes)[name]) for name in (first, other)]
-            found = next(each for each in chosen if each is not None and key in each.spec)
-            yield application.problem(
-                "environments-disagree",
-                *("spec", "environments", model.spec.environments.index(found), "spec", key),
-                key=True,
-                what=f"{first} and {other} run environments with different {key}",
-                why="the first cluster of a region holds its database, and its agent decides by this: all must agree",
-                fix=f"let those clusters run one environment, or say {key} in the application's own spec",
-            )
 
 
 def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
