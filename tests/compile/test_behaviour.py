@@ -468,7 +468,7 @@ def test_a_project_of_two_clusters_is_one_that_argo_cd_takes() -> None:
     for document in documents:
         if document.data["kind"] == "Fleet":
             document.data["spec"]["network"] = {}
-            document.data["spec"]["regions"][0]["clusters"].append({"name": "fnp-us-2"})
+            document.data["spec"]["regions"][0]["clusters"].append({"name": "fnp-us-2", "podCIDR": "10.4.0.0/16"})
     spec = resolve("fnp", documents, problems)
     project = only(compile_cluster(spec, "fnp-us", engines=COMMANDS), "AppProject", "fnp")
     assert all(permitted(project, name, "fnp") for name in ("fnp-us", "fnp-us-2"))

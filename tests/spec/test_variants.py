@@ -273,7 +273,15 @@ def test_layers_merge_in_order(tmp_path: Path) -> None:
     assert spec.applications[0].namespace == "shop"
 
 
-LIVE, TRIAL = "{name: %s1, environment: live}", "{name: %s2, environment: trial}"
+RANGES = {"us1": 1, "us2": 2, "eu1": 3, "eu2": 4}
+
+
+def cluster(name: str, environment: str) -> str:
+    return f"{{name: {name}, environment: {environment}, podCIDR: 10.{RANGES[name]}.0.0/16}}"
+
+
+US1, US2 = cluster("us1", "live"), cluster("us2", "trial")
+EU1, EU2 = cluster("eu1", "live"), cluster("eu2", "trial")
 
 
 def with_clusters(**regions: str) -> str:
@@ -285,11 +293,9 @@ def with_clusters(**regions: str) -> str:
 
 
 SHARED = [
-    pytest.param({"us": f"{LIVE % 'us'}, {TRIAL % 'us'}"}, "us2", id="a second cluster of the region"),
-    pytest.param({"us": LIVE % "us", "eu": TRIAL % "eu"}, "eu2", id="another region, whose standby would be theirs"),
-    pytest.param(
-        {"us": f"{LIVE % 'us'}, {TRIAL % 'us'}", "eu": f"{LIVE % 'eu'}, {TRIAL % 'eu'}"}, "us2, eu2", id="both"
-    ),
+    pytest.param({"us": f"{US1}, {US2}"}, "us2", id="a second cluster of the region"),
+    pytest.param({"us": US1, "eu": EU2}, "eu2", id="another region, whose standby would be theirs"),
+    pytest.param({"us": f"{US1}, {US2}", "eu": f"{EU1}, {EU2}"}, "us2, eu2", id="both"),
 ]
 
 
@@ -309,7 +315,7 @@ def test_an_environment_never_gets_anothers_database(
 
 
 def test_an_application_without_environments_is_not_run_in_two_of_the_fleet(tmp_path: Path) -> None:
-    fleet = with_clusters(us=f"{LIVE % 'us'}, {TRIAL % 'us'}")
+    fleet = with_clusters(us=f"{US1}, {US2}")
     assert one_problem(write(tmp_path, fleet=fleet))[0] == "environments-share-database"
     elsewhere = APPLICATION + "  placement: {regions: [eu, jp]}\n"
     assert problems_of(write(tmp_path, fleet=fleet, application=elsewhere)) == ()
@@ -317,9 +323,14 @@ def test_an_application_without_environments_is_not_run_in_two_of_the_fleet(tmp_
 
 def test_clusters_that_name_no_environment_run_the_first(tmp_path: Path) -> None:
     application = APPLICATION + "  environments: [{name: live}, {name: trial}]\n"
-    unnamed = "{name: us2}"
-    assert (
-        problems_of(write(tmp_path, fleet=with_clusters(us=f"{LIVE % 'us'}, {unnamed}"), application=application)) == ()
-    )
-    shared = with_clusters(us=f"{TRIAL % 'us'}, {{name: us1}}")
+    unnamed = "{name: us2, podCIDR: 10.2.0.0/16}"
+    assert problems_of(write(tmp_path, fleet=with_clusters(us=f"{US1}, {unnamed}"), application=application)) == ()
+    shared = with_clusters(us=f"{US2}, {{name: us3, podCIDR: 10.9.0.0/16}}")
     assert one_problem(write(tmp_path, fleet=shared, application=application))[0] == "environments-share-database"
+
+
+def test_clusters_of_one_region_reach_each_other_by_address(tmp_path: Path) -> None:
+    fleet, place = marked(with_clusters(us="{name: us1, podCIDR: 10.1.0.0/16}, @{name: us2}"))
+    code, found, text = one_problem(write(tmp_path, fleet=fleet))
+    assert (code, found) == ("cluster-without-addresses", place), text
+    assert problems_of(write(tmp_path, fleet=with_clusters(us="{name: us1}", eu="{name: eu1}"))) == ()

@@ -23,6 +23,7 @@ from leeward.compile.platform.concerns import ELSEWHERE
 from leeward.compile.platform.delivery import waved
 from leeward.compile.platform.federation import is_federated, propagate
 from leeward.compile.platform.sealed import answered
+from leeward.compile.region.namespaces import system_namespace
 from leeward.compile.regional import compile_application, compile_system
 from leeward.compile.site import Site, site_of
 from leeward.compile.target import EngineCommands, Images
@@ -39,7 +40,8 @@ APPLICATION_CONCERNS = ordered(
 
 def _leeward(site: Site) -> list[KubeObject]:
     if not site.home:
-        return []
+        # What the region's first cluster exports from this namespace is imported into the namespace of that name.
+        return [system_namespace(site.region.name)]
     return [
         *with_class(site, compile_system(site.spec, site.region.name, site.target)),
         *system_secrets(site),

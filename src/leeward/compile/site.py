@@ -44,6 +44,10 @@ class Site:
         """Return an application's public name."""
         return host_of(self.spec, application)
 
+    def siblings(self) -> list[Cluster]:
+        """Return the other clusters of the region, in the order of the file."""
+        return [each for each in self.spec.clusters(self.region.name) if each.name != self.cluster.name]
+
     def others(self) -> list[tuple[Region, Cluster]]:
         """Return every other cluster of the fleet, in the order of the file."""
         return [each for each in all_clusters(self.spec) if each[1].name != self.cluster.name]
@@ -70,6 +74,7 @@ def site_of(spec: Spec, cluster: str, *, engines: EngineCommands, images: Images
             target,
             gateway_host=lambda app: f"{gateway_service(app)}.{SYSTEM_NAMESPACE}.svc.clusterset.local",
             database_host=lambda app, namespace: f"{app}-postgres.{namespace}.svc.clusterset.local",
+            services_domain="svc.clusterset.local",
         )
     return Site(own, region, found, target, home)
 

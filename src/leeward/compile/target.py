@@ -183,6 +183,8 @@ class Target:
     database_host: Callable[[str, str], str]
     """Where the region's own pods reach an application's local PostgreSQL and its instance manager: by
     application and namespace."""
+    services_domain: str
+    """What the names of the services end with that lead the region's own pods to databases which others operate."""
     autoscales: bool
     """An autoscaler works here, so the number of a scaled deployment's pods is its own."""
     source_dir: str
@@ -247,6 +249,7 @@ def world_target(spec: Spec, region: str, *, engines: EngineCommands, secrets: S
         quorum_url=f"https://{own.quorum}:{QUORUM_CLIENT_PORT}",
         gateway_host=lambda _app: own.gateway,
         database_host=lambda app, _namespace: database(app),
+        services_domain="svc",
         autoscales=False,
         source_dir=source_dir,
         engines=engines,
@@ -282,6 +285,7 @@ def kubernetes_target(spec: Spec, region: str, *, engines: EngineCommands, image
         quorum_url=f"https://etcd.{inside}:{QUORUM_CLIENT_PORT}",
         gateway_host=lambda app: f"{gateway_service(app)}.{inside}",
         database_host=lambda app, namespace: f"{app}-postgres-0.{app}-postgres.{namespace}.svc",
+        services_domain="svc",
         autoscales=True,
         source_dir="/app",
         engines=engines,

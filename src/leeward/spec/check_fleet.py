@@ -195,6 +195,23 @@ def _joined(fleet: Loaded[Fleet]) -> Iterator[Problem]:
                 )
 
 
+def _several_clusters(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    """Yield each cluster that shares its region, and that the other clusters' network policies cannot name."""
+    for i, region in enumerate(fleet.model.spec.regions):
+        if region.witness or len(region.clusters) < 2:
+            continue
+        for j, cluster in enumerate(region.clusters):
+            if cluster.pod_cidr is None:
+                yield fleet.problem(
+                    "cluster-without-addresses",
+                    *("spec", "regions", i, "clusters", j),
+                    what=f"cluster {cluster.name} has no podCIDR, and region {region.name} has several clusters",
+                    why="the databases of a region are in its first cluster; pods of the others are let through by"
+                    " address",
+                    fix="add podCIDR here",
+                )
+
+
 def _machines(fleet: Loaded[Fleet]) -> Iterator[Problem]:
     spec = fleet.model.spec
     if spec.node_pools and all(Capacity.SPOT in pool.capacity for pool in spec.node_pools):
@@ -257,6 +274,7 @@ FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _links,
     _overlapping_ranges,
     _joined,
+    _several_clusters,
     _machines,
     _entry,
     _delivery,

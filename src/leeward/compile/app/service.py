@@ -6,7 +6,7 @@ from leeward.compile.region.gateway_ports import called
 from leeward.compile.region.identity import OWNER_PASSWORD_KEY, database_secret, instance_secret
 from leeward.compile.target import DATABASE_SECRETS_DIR, IDENTITY_DIR, POSTGRES_PORT, Target
 from leeward.core.identities import CERTIFICATE
-from leeward.spec.application import Application, Operator, Resources, Service
+from leeward.spec.application import Application, Engine, Operator, Resources, Service
 from leeward.spec.spec import Spec
 from leeward.spec.workload import AntiAffinity, Autoscaling, Exposure, SecretVariable
 
@@ -127,13 +127,21 @@ def _container(spec: Spec, application: Application, region: str, target: Target
     )
 
 
+def read_service(application: Application) -> str:
+    """Return the name of the service that leads to the database's members in the region."""
+    app, database = application.metadata.name, application.spec.database
+    if database.engine is Engine.COCKROACHDB:
+        return f"{app}-cockroachdb-public"
+    return f"{app}-postgres-r" if database.operator is Operator.CLOUDNATIVE_PG else f"{app}-postgres"
+
+
 def _database(spec: Spec, application: Application, target: Target) -> dict[str, str]:
     """Return where the service writes and reads: the primary through the gateway, and the region's own replica."""
     app, namespace, wanted = application.metadata.name, application.namespace, application.spec.database
     ports = called(spec, application, target)
     if ports is None:
         # Any member takes reads and writes.
-        host, port = f"{app}-cockroachdb-public.{namespace}.svc", str(COCKROACH_PORT)
+        host, port = f"{read_service(application)}.{namespace}.{target.services_domain}", str(COCKROACH_PORT)
         return {
             "DATABASE_HOST": host,
             "DATABASE_PORT": port,
@@ -142,7 +150,7 @@ def _database(spec: Spec, application: Application, target: Target) -> dict[str,
         }
     replica = target.database_host(app, namespace)
     if wanted.operator is Operator.CLOUDNATIVE_PG:
-        replica = f"{app}-postgres-r.{namespace}.svc"
+        replica = f"{read_service(application)}.{namespace}.{target.services_domain}"
     return {
         "DATABASE_HOST": target.gateway_host(app),
         "DATABASE_PORT": str(ports.primary),

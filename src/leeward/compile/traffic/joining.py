@@ -13,6 +13,7 @@ services API beside Leeward; the definitions of its kinds have to be installed.
 """
 
 from leeward.compile.app.secrets import external_secret
+from leeward.compile.app.service import read_service
 from leeward.compile.kube import objects as k8s
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
 from leeward.compile.region import exported
@@ -213,15 +214,24 @@ def exports(site: Site, application: Application, items: list[KubeObject]) -> li
     """Return the objects with the service exported to, and others imported from, the other clusters."""
     deployed = find(items, "Deployment", application.metadata.name) is not None
     own = exported.export(site.spec, application, site.region.name) if deployed else []
-    return [*items, *own, *exported.imports(application, site.region.name)]
+    return [*items, *own, *_database_export(site, application), *exported.imports(application, site.region.name)]
+
+
+def _database_export(site: Site, application: Application) -> list[KubeObject]:
+    """Return the export of the service by which the region's further clusters read."""
+    if not site.home or not site.siblings():
+        return []
+    app = application.metadata.name
+    labels = site.labels(app, "names", app)
+    return [object_of(exported.VERSION, "ServiceExport", read_service(application), application.namespace, labels)]
 
 
 def system_exports(site: Site) -> list[KubeObject]:
     """Return the exports of the gateway's services for databases, where further clusters of the region need them."""
-    if not site.home or len(site.spec.clusters(site.region.name)) < 2:
+    if not site.home or not site.siblings():
         return []
-    labels, group = site.labels("leeward", "names", "leeward"), "multicluster.x-k8s.io/v1alpha1"
+    labels = site.labels("leeward", "names", "leeward")
     return [
-        object_of(group, "ServiceExport", gateway_service(each.metadata.name), "leeward-system", labels)
+        object_of(exported.VERSION, "ServiceExport", gateway_service(each.metadata.name), "leeward-system", labels)
         for each in filter(has_doors, site.spec.applications)
     ]

@@ -101,7 +101,14 @@ def _own_doors(site: Site, application: Application, own: list[Peer]) -> list[Ru
     ports = doors(site.spec, application)
     if ports is None:
         return []
-    return [([_namespace(application.namespace), *own], [ports.primary, *ports.egress.values()])]
+    ways: list[Rule] = [([_namespace(application.namespace), *own], [ports.primary, *ports.egress.values()])]
+    siblings = _sibling_pods(site)
+    return [*ways, (siblings, [ports.primary])] if siblings else ways
+
+
+def _sibling_pods(site: Site) -> list[Peer]:
+    """Return the pods of the region's other clusters: to a policy here, they are addresses."""
+    return [{"ipBlock": {"cidr": each.pod_cidr}} for each in site.siblings() if each.pod_cidr]
 
 
 def _deny(site: Site, application: Application) -> KubeObject:
@@ -176,7 +183,8 @@ def _database_ways(site: Site, application: Application) -> list[Rule]:
     if not site.home:
         home = site.spec.clusters(site.region.name)[0]
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in (home.pod_cidr, home.service_cidr) if cidr]
-        return [(blocks, [PRIMARY_PORTS])] if blocks else []
+        ports: list[Port] = [PRIMARY_PORTS] if has_doors(application) else [COCKROACH_PORT]
+        return [(blocks, ports)] if blocks else []
     if not has_doors(application):
         return [([_tier(application, "database")], [COCKROACH_PORT])]
     # Which port of the gateway's pod is the application's may change with its neighbours; the pod lets in only its own.
@@ -208,7 +216,7 @@ def _database(site: Site, application: Application) -> KubeObject:
             labels,
             own["podSelector"]["matchLabels"],
             ingress=[
-                ([service, _leeward(), own], [POSTGRES_PORT]),
+                ([service, _leeward(), own, *_sibling_pods(site)], [POSTGRES_PORT]),
                 ([operator], [POSTGRES_PORT, CLOUDNATIVE_PG_STATUS_PORT]),
                 *_monitored(site, [CLOUDNATIVE_PG_METRICS_PORT]),
             ],
@@ -220,7 +228,10 @@ def _database(site: Site, application: Application) -> KubeObject:
         application.namespace,
         labels,
         selector_of(f"{app}-postgres", "database"),
-        ingress=[([service], [POSTGRES_PORT]), ([_leeward()], [POSTGRES_PORT, INSTANCE_PORT])],
+        ingress=[
+            ([service, *_sibling_pods(site)], [POSTGRES_PORT]),
+            ([_leeward()], [POSTGRES_PORT, INSTANCE_PORT]),
+        ],
         egress=[([_leeward()], [EGRESS_PORTS])],
     )
 
