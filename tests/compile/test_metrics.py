@@ -10,6 +10,7 @@ import pytest
 from leeward.agent.machine.machine import Machine
 from leeward.agent.runtime.metrics import exposition
 from leeward.compile import agent_settings, compile_cluster
+from leeward.compile.observe.alerts import GATEWAY_REFUSED
 from leeward.compile.site import all_clusters
 from leeward.compile.target import Images, kubernetes_target
 from leeward.compile.tree.tree import tree
@@ -25,7 +26,7 @@ ENVOY = {
     for of in ("http_downstream_rq", "cluster_upstream_rq")
     for kind in ("total", "xx", "time_bucket")
 }
-OTHERS = {*ENVOY, "container_cpu_usage_seconds_total"}
+OTHERS = {*ENVOY, *GATEWAY_REFUSED, "container_cpu_usage_seconds_total"}
 WORDS = {"or", "and", "unless"}
 
 
@@ -106,7 +107,7 @@ def test_every_alert_has_a_severity_and_a_remedy() -> None:
     spec = spec_of("fnp")
     pages = {name: text for name, text in tree(spec, engines=COMMANDS).items() if "/runbooks/" in name}
     rules = rules_in(compiled(spec))
-    assert len({rule["alert"] for rule in rules}) == 19
+    assert len({rule["alert"] for rule in rules}) == 20
     for rule in rules:
         notes = rule["annotations"]
         assert rule["labels"]["severity"] in ("critical", "warning", "info")

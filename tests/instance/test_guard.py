@@ -243,6 +243,15 @@ async def test_identities_of_other_purposes_are_refused(start_fleet: StartFleet)
                 await client.status(timeout_s=CALL_S)
         # Refused by TLS: no request was read.
         assert "answered" not in str(caught.value), name
+    async with InstanceManager(node.url, fleet.agent(ELSEWHERE), APP, node.region) as client:
+        with pytest.raises(InstanceUnavailableError, match="403"):
+            await client.status(timeout_s=CALL_S)
+    async with InstanceManager(node.url, fleet.agent("eu-west"), APP, node.region) as client:
+        await client.status(timeout_s=CALL_S)
+        # Its own region's agent puts them into its metrics.
+        assert set(client.refused) == {"wrong-authority", "not-permitted"}
+        # A client may try more than once.
+        assert client.refused["wrong-authority"] >= len(refused)
 
 
 async def test_an_agent_asks_the_manager_of_that_application_and_region_only(start_fleet: StartFleet) -> None:

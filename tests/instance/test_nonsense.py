@@ -23,6 +23,7 @@ from leeward.instance.reconcile import Reconciler
 from leeward.instance.requests import LeaseRequest, OrderRequest
 from leeward.instance.settings import ManagerSettings
 from leeward.instance.status import Publisher
+from leeward.kit.http.refusals import Refusals
 from tests.kit.http import nonsense
 from tests.kit.http.nonsense import EXAMPLES, HOSTILE_BODIES, HOSTILE_NUMBERS, Target
 
@@ -93,6 +94,7 @@ def target() -> Iterator[ManagerTarget]:
         cast("Instance", behind),
         cast("Reconciler", behind),
         cast("Publisher", behind),
+        Refusals("instance-shop"),
     )
     app = api.application()
     with asyncio.Runner() as loop:

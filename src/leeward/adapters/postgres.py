@@ -1,7 +1,7 @@
 """The agent's end of an instance manager: ``leeward.ports.database.Database`` over HTTP and mTLS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +11,7 @@ import aiohttp
 from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.identities import INSTANCE_CA, instance_host
 from leeward.core.values import App, Basis, InstanceStatus, Order, Region
-from leeward.instance.requests import LeaseRequest, OrderRequest
+from leeward.instance.requests import REFUSED, VERSION, LeaseRequest, OrderRequest, Refused
 from leeward.kit.http.tls import client
 from leeward.ports.database import InstanceUnavailableError, StaleError
 
@@ -27,6 +27,8 @@ class InstanceManager:
         self._url = url.rstrip("/")
         self._host = instance_host(app, region)
         self._tls = client(identity_dir, INSTANCE_CA)
+        self.refused: Mapping[str, int] = {}
+        """How many clients the manager has refused since its start, by reason, as it reported last."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=8),
             headers={"Content-Type": "application/json"},
@@ -82,7 +84,8 @@ class InstanceManager:
                         raise StaleError(text)
                     if response.status != 200:
                         raise InstanceUnavailableError(f"{self._url} answered {response.status}: {text}")
-                    return decode(InstanceStatus, text), int(response.headers["X-Version"])
+                    self.refused = decode(Refused, response.headers.get(REFUSED, "{}")).counts
+                    return decode(InstanceStatus, text), int(response.headers[VERSION])
         except (aiohttp.ClientError, OSError, TimeoutError, DecodeError) as error:
             reason = str(error) or type(error).__name__
             raise InstanceUnavailableError(f"{self._url} did not answer: {reason}") from error

@@ -26,13 +26,14 @@ from leeward.instance.orphans.save import saved
 from leeward.instance.postgres.data import DataDirectory
 from leeward.instance.postgres.server import Server
 from leeward.instance.reconcile import Reconciler
-from leeward.instance.requests import LeaseRequest, OrderRequest
+from leeward.instance.requests import REFUSED, VERSION, LeaseRequest, OrderRequest, Refused
 from leeward.instance.settings import ManagerSettings, SettingsError, parse
 from leeward.instance.status import Publisher
 from leeward.instance.walrelay.proxy import WalProxy
 from leeward.kit.http.answers import answered
 from leeward.kit.http.bodies import BodyLimits, bounded
 from leeward.kit.http.questions import seconds, shown, whole_number
+from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer
 from leeward.kit.http.tls import server
 from leeward.kit.kernel import enter_user_namespace, hiding_works, namespaces_work
@@ -51,9 +52,15 @@ class Api:
     """The HTTP handlers."""
 
     def __init__(
-        self, settings: ManagerSettings, instance: Instance, reconciler: Reconciler, publisher: Publisher
+        self,
+        settings: ManagerSettings,
+        instance: Instance,
+        reconciler: Reconciler,
+        publisher: Publisher,
+        refusals: Refusals,
     ) -> None:
         self._region = settings.region
+        self._refusals = refusals
         self._instance = instance
         self._reconciler = reconciler
         self._publisher = publisher
@@ -73,7 +80,9 @@ class Api:
         transport = request.transport
         certificate = None if transport is None else transport.get_extra_info("peercert")
         if not identity.may_order(certificate, self._region):
-            return _refusal(403, "forbidden", "only this region's agent and operators are allowed")
+            because = "only this region's agent and operators are allowed"
+            self._refusals.not_permitted(request, because)
+            return _refusal(403, "forbidden", because)
         return await handler(request)
 
     async def _status(self, request: web.Request) -> web.Response:
@@ -113,7 +122,8 @@ class Api:
 
     def _answer(self) -> web.Response:
         status, version = self._publisher.current()
-        return web.Response(text=encode(status), content_type="application/json", headers={"X-Version": str(version)})
+        headers = {VERSION: str(version), REFUSED: encode(Refused(dict(self._refusals.counts)))}
+        return web.Response(text=encode(status), content_type="application/json", headers=headers)
 
 
 def _refusal(status: int, code: str, message: str) -> web.Response:
@@ -165,10 +175,11 @@ async def serve(settings: ManagerSettings, *, isolated: bool, hidden: Sequence[P
     instance.orphans = saved(layout.orphans)
     reconciler = Reconciler(instance)
     wakers.append(reconciler.wake)
-    api = Api(settings, instance, reconciler, publisher).application()
+    refusals = Refusals(f"instance-{settings.app}")
+    api = Api(settings, instance, reconciler, publisher, refusals).application()
     tls = server(settings.identity_dir)
     served = contextlib.AsyncExitStack()
-    await served.enter_async_context(HttpServer(api, settings.listen.host, settings.listen.port, tls))
+    await served.enter_async_context(HttpServer(api, settings.listen.host, settings.listen.port, tls, refusals))
     await proxy.start()
     log.info("serving", region=settings.region, app=settings.app, isolated=isolated)
     converging = asyncio.create_task(reconciler.run(), name="reconcile")

@@ -38,6 +38,8 @@ async def direct(tmp_path: Path) -> AsyncIterator[Pair]:
 async def pair_in(directory: Path, *, over_link: bool) -> AsyncIterator[Pair]:
     identities = directory / "identity"
     make_identities(identities, ("us", "eu", "stranger"))
+    # Of an authority of its own.
+    make_identities(identities, ("another-purpose",))
     async with (
         aiohttp.ClientSession() as session,
         node(US, directory, session, over_link=over_link) as us,

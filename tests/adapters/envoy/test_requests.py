@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from leeward.compile.observe.alerts import GATEWAY_REFUSED
 from leeward.ports.gateway import Address
 from tests.adapters.envoy.conftest import Pair
 from tests.adapters.envoy.rig import EU, LONG_PATH, TIMEOUT_S, US, Node, eventually
@@ -119,15 +120,15 @@ async def test_in_region_reads_do_not_notice_the_loss_of_the_other_region(pair: 
     print(f"slowest local read while the other region is a black hole: {slowest_s * 1000:.0f} ms")
 
 
-@pytest.mark.parametrize("who", ["nobody", "stranger", "peer", "plaintext"])
+@pytest.mark.parametrize("who", ["nobody", "stranger", "another-purpose", "peer", "plaintext"])
 @pytest.mark.parametrize("name", ["http.us", "postgres.us"])
 async def test_only_peers_get_in(pair: Pair, who: str, name: str) -> None:
     await pair.us.apply(US)
     tls = ssl.create_default_context(cafile=str(pair.identities / "eu" / "ca.crt"))
     tls.check_hostname = False
     tls.set_alpn_protocols(["h2"])
-    if who in ("stranger", "peer"):
-        home = pair.identities / {"stranger": "stranger", "peer": "eu"}[who]
+    if who in ("stranger", "another-purpose", "peer"):
+        home = pair.identities / ("eu" if who == "peer" else who)
         tls.load_cert_chain(home / "tls.crt", home / "tls.key")
     host, port = pair.us.settings.host, pair.us.settings.peers_port
     received = b""
@@ -143,6 +144,11 @@ async def test_only_peers_get_in(pair: Pair, who: str, name: str) -> None:
             received = b""
         writer.close()
     assert bool(received) is (who == "peer")
+    if who in ("stranger", "another-purpose"):
+        # What the alert asks for.
+        metrics = await pair.us.request("GET", "/stats/prometheus", port=pair.us.settings.metrics_port)
+        counted = [line for line in metrics.text.splitlines() if line.startswith(GATEWAY_REFUSED)]
+        assert sum(float(line.rpartition(" ")[2]) for line in counted) >= 1
 
 
 async def test_http2_and_large_bodies(direct: Pair) -> None:

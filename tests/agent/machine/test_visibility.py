@@ -66,6 +66,9 @@ def test_decisions_about_some_applications_and_about_none() -> None:
         ({"certificate": "instance-pay"}, True),
         ({"certificate": "instance-authority"}, True),
         ({"certificate": "instance-shop"}, False),
+        ({"server": "agent", "reason": "expired"}, True),
+        ({"server": "instance-pay", "reason": "expired"}, True),
+        ({"server": "instance-shop", "reason": "expired"}, False),
     ],
 )
 def test_samples_of_some_applications_and_of_none(labels: dict[str, str], expected: bool) -> None:

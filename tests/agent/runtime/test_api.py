@@ -30,6 +30,7 @@ from leeward.core.conditions.values import Type
 from leeward.core.identities import CA, Grant, Right
 from leeward.core.values import App, LastDrill, Promise, WalPosition
 from leeward.kit.http import tls
+from leeward.kit.http.refusals import Refusals
 from leeward.ports.clock import SystemClock
 from leeward.ports.gateway import Address, Carried, Exported, Route
 from leeward.ports.quorum import Put
@@ -108,6 +109,12 @@ class Agent:
         async with connected as session, session.post(path, data=body, headers=headers, server_hostname=EU) as response:
             return Answer(response.status, await response.json())
 
+    async def refused(self) -> dict[str, float]:
+        """What the metrics say of refused clients, by labels."""
+        async with self.session("operator") as session, session.get("/metrics", server_hostname=EU) as response:
+            found = re.findall(r"^leeward_clients_refused_total(\S+) (\S+)$", await response.text(), re.MULTILINE)
+        return {labels: float(count) for labels, count in found}
+
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
             while True:
@@ -151,7 +158,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         conditions = Conditions(machine, runtime.clock)
         deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
         verifier = Verifier(FLEET, (tmp_path / "ca.crt").read_bytes())
-        served = application(runtime, peers, conditions, deep, verifier)
+        served = application(runtime, peers, conditions, deep, verifier, Refusals("agent"))
         runner = web.AppRunner(served, access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -266,11 +273,13 @@ async def test_a_regions_certificate_alone_changes_nothing(agent: Agent) -> None
         assert (await response.json())["serving"] is True
     before = agent.runtime.machine.store.topologies[APP]
     for verb in ("switchover", "failover", "mode", "pause", "resume", "drill"):
-        for headers in ({}, {FORWARDED: AP}):
-            with capture_logs() as logs:
+        with capture_logs() as logs:
+            for headers in ({}, {FORWARDED: AP}):
                 answer = await agent.post(f"/v1/apps/{APP}/{verb}", b"{}", headers)
-            assert (answer.status, answer.body["code"]) == (403, "not-the-operator")
-            assert [(line["event"], line["by"]) for line in logs] == [("request refused", AP)]
+                assert (answer.status, answer.body["code"]) == (403, "not-the-operator")
+        # Once a minute: whoever repeats it fills no log.
+        assert [(line["event"], line["by"]) for line in logs] == [("request refused", AP)]
+    assert await agent.refused() == {'{reason="not-permitted",server="agent"}': 12}
     assert agent.runtime.machine.store.topologies[APP] == before
 
 

@@ -29,6 +29,7 @@ from leeward.agent.services.deep_health import DeepHealths
 from leeward.core.codec import plain
 from leeward.core.values import LastDrill, Promise, WalPosition
 from leeward.kit.http import tls
+from leeward.kit.http.refusals import Refusals
 from leeward.ports.clock import SystemClock
 from leeward.sim.quorum import MemoryStore
 from tests.agent.machine.test_machine import FLEET
@@ -87,7 +88,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentTarget]:
             conditions = Conditions(machine, runtime.clock)
             deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
             verifier = Verifier(FLEET, (directory / "ca.crt").read_bytes())
-            app = application(runtime, peers, conditions, deep, verifier)
+            app = application(runtime, peers, conditions, deep, verifier, Refusals("agent"))
             port, end = await nonsense.serve(app)
             return app, port, (end, session.close, lambda: peers.__aexit__(None, None, None))
 

@@ -11,6 +11,7 @@ from leeward.core.codec import encode
 from leeward.core.settings import RegionSettings
 from leeward.core.values import Vantage
 from leeward.kit.http import tls
+from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer
 from tests.agent.runtime.test_api import write_identity
 from tests.core.views import AP, EU
@@ -32,7 +33,10 @@ async def test_what_is_asked_once_a_minute_leaves_no_connection(tmp_path: Path) 
 
     app = web.Application()
     app.add_routes([web.get("/v1/vantage", vantage), web.get("/v1/certificates", certificates)])
-    async with asyncio.timeout(BOUND_S), HttpServer(app, "127.0.0.1", 0, tls.server(tmp_path / AP)) as server:
+    async with (
+        asyncio.timeout(BOUND_S),
+        HttpServer(app, "127.0.0.1", 0, tls.server(tmp_path / AP), Refusals("agent")) as server,
+    ):
         url = f"https://127.0.0.1:{server.port}"
         there = RegionSettings(AP, witness=False, agent_url=url, gateway_host="", gateway_port=0, rtt_s=0.0)
         async with HttpPeers(EU, (there,), tls.client(tmp_path / EU)) as peers:

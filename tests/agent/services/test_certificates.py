@@ -117,3 +117,5 @@ def test_where_an_agent_looks() -> None:
     assert {"agent", "fleet-authority", "instance-authority", "store-client", "store-authority"} == set(files)
     assert files["instance-authority"].name == INSTANCE_CA
     assert {"store-member", "store-peer", "gateway"} <= set(servers)
+    # Whoever shows it nothing is counted as refused.
+    assert {each.identity for name, each in servers.items() if name.startswith("instance-")} == {files["agent"].parent}

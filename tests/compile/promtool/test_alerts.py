@@ -44,6 +44,7 @@ INFEASIBLE = 'leeward_condition{application="fnp",type="ObjectivesFeasible",stat
 WEAKENED = 'leeward_condition{application="fnp",type="DurabilityAsPromised",status="False"}'
 FILLING = 'leeward_condition{application="fnp",type="DiskHasRoom",status="False"}'
 BROKEN = 'leeward_condition{application="fnp",type="GatewaysConnected",status="False"}'
+AT_THE_GATEWAY = '{namespace="leeward-system",envoy_listener_address="a"}'
 GATEWAY = 'namespace="leeward-system",envoy_http_conn_manager_prefix="users"'
 
 
@@ -127,6 +128,31 @@ CASES = {
         Case({"leeward_store_quota_bytes": "100x40", "leeward_store_db_bytes": "70x8 81x32"}, "8m", "81"),
         Case({"leeward_store_quota_bytes": "100x40", "leeward_store_db_bytes": "80x40"}, "8m"),
         Case({"leeward_store_quota_bytes": "100x40", "leeward_store_db_bytes": "90x8 20x32"}, "8m"),  # defragmented
+    ],
+    "LeewardClientsRefused": [
+        Case(
+            {'leeward_clients_refused_total{server="agent",reason="expired"}': "0+1x120"},
+            "30m",
+            "60",
+            {"server": "agent", "reason": "expired"},
+        ),
+        Case({'leeward_clients_refused_total{server="agent",reason="expired"}': "0x8 1x112"}, "30m"),  # once
+        Case(
+            {
+                f"envoy_listener_ssl_fail_verify_error{AT_THE_GATEWAY}": "0+1x120",
+                f"envoy_listener_ssl_fail_verify_san{AT_THE_GATEWAY}": "0x120",
+            },
+            "30m",
+            "60",
+            {"envoy_listener_address": "a"},
+        ),
+        Case(
+            {
+                'envoy_listener_ssl_fail_verify_error{namespace="else",envoy_listener_address="a"}': "0+1x120",
+                'envoy_listener_ssl_fail_verify_san{namespace="else",envoy_listener_address="a"}': "0+1x120",
+            },
+            "30m",
+        ),
     ],
     "LeewardCertificateExpiring": [
         Case(
@@ -255,7 +281,7 @@ def tried(rule: KubeObject, case: Case) -> dict[str, Any]:
 def test_the_rules_are_correct(cluster: str, tmp_path: Path) -> None:
     status, said = promtool(tmp_path, rules_of(cluster=cluster))
     assert status == 0, said
-    assert "19 rules found" in said
+    assert "20 rules found" in said
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -296,7 +322,7 @@ def test_the_agents_show_what_the_alerts_ask_for() -> None:
     asked = set(
         re.findall(r"\bleeward_[a-z_]+", json.dumps([rule["expr"] for rule in rules_of()["groups"][0]["rules"]]))
     )
-    assert len(asked) == 19
+    assert len(asked) == 20
     kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", shown))
     counted = {name for name in asked if name.endswith("_total")}
     assert {name: kinds.get(name) for name in asked} == {

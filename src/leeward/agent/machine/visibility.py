@@ -66,7 +66,8 @@ def shows(labels: Mapping[str, str], apps: frozenset[App] | None) -> bool:
     """Whether a metric's sample is about one of these applications, or about none."""
     if apps is None:
         return True
-    return labels.get("application") in (None, *apps) and _shown(labels.get("certificate", ""), apps)
+    of = (labels.get("certificate", ""), labels.get("server", ""))
+    return labels.get("application") in (None, *apps) and all(_shown(name, apps) for name in of)
 
 
 def certificates_of(found: Iterable[Certificate], apps: frozenset[App] | None) -> tuple[Certificate, ...]:

@@ -6,15 +6,14 @@ agent passes it on (``agent.runtime.authorization``).
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from leeward.agent.machine import events as on
-from leeward.agent.machine.visibility import certificates_of, records_of, status_of, visible
+from leeward.agent.machine.visibility import INSTANCE, certificates_of, records_of, status_of, visible
 from leeward.agent.runtime.authorization import HEADER, NotAllowedError, RefusedError, Verifier
 from leeward.agent.runtime.peers import HttpPeers
 from leeward.agent.runtime.runtime import Runtime
@@ -41,9 +40,8 @@ from leeward.kit.http.questions import (
     text_of,
     whole_number,
 )
+from leeward.kit.http.refusals import Refusals
 from leeward.ports.quorum import QuorumUnavailableError
-
-log = structlog.get_logger()
 
 API_VERSION = "leeward.dev/v1alpha1"
 REQUEST_TIMEOUT_S = 5.0
@@ -57,20 +55,34 @@ BODY_MAX = 64 * 1024
 """Bytes: the longest is a request to forward, with a name or two."""
 
 
+class Refusing(Protocol):
+    """An instance manager, as far as the metrics need it."""
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many clients it has refused since its start, by reason."""
+        ...
+
+
 def application(
     runtime: Runtime,
     peers: HttpPeers,
     conditions: Conditions,
     deep: DeepHealths,
     verifier: Verifier,
+    refusals: Refusals,
     naming: Naming | None = None,
     keeper: StoreKeeper | None = None,
     certificates: Certificates | None = None,
+    instances: Mapping[App, Refusing] = {},
 ) -> web.Application:
-    """Return the web application that serves one agent."""
-    api = _Api(runtime, peers, conditions, deep, naming, keeper, certificates)
+    """Return the web application that serves one agent.
+
+    ``refusals``: those of its own port. ``instances``: the region's instance managers, which report theirs.
+    """
+    api = _Api(runtime, peers, conditions, deep, refusals, naming, keeper, certificates, instances)
     limits = BodyLimits(BODY_MAX)
-    middlewares = [answered(_problem), bounded(limits, _problem), _authorized(runtime, verifier)]
+    middlewares = [answered(_problem), bounded(limits, _problem), _authorized(runtime, verifier, refusals)]
     app = web.Application(middlewares=middlewares, client_max_size=BODY_MAX)
     app.add_routes(
         [
@@ -89,7 +101,7 @@ def application(
     return app
 
 
-def _authorized(runtime: Runtime, verifier: Verifier) -> Middleware:
+def _authorized(runtime: Runtime, verifier: Verifier, refusals: Refusals) -> Middleware:
     """Return what lets a request that changes something pass only with an operator's authorization."""
 
     @web.middleware
@@ -108,7 +120,7 @@ def _authorized(runtime: Runtime, verifier: Verifier) -> Middleware:
             )
         except RefusedError as error:
             because = f"request refused: {error}"
-            log.warning("request refused", path=request.path, by=_common_name(request), because=str(error))
+            refusals.not_permitted(request, str(error), event="request refused")
             code = "not-allowed" if isinstance(error, NotAllowedError) else "not-the-operator"
             return _problem(403, code, because)
         return await handler(request)
@@ -130,15 +142,6 @@ def _certificate(request: web.Request) -> Mapping[str, Any]:
     return found or {}
 
 
-def _common_name(request: web.Request) -> str:
-    """Return the name in the client's certificate, for people."""
-    for relative in _certificate(request).get("subject", ()):
-        for key, value in relative:
-            if key == "commonName":
-                return str(value)
-    return ""
-
-
 def _problem(status: int, code: str, because: str) -> web.Response:
     return web.json_response({"apiVersion": API_VERSION, "code": code, "because": because}, status=status)
 
@@ -150,15 +153,19 @@ class _Api:
         peers: HttpPeers,
         conditions: Conditions,
         deep: DeepHealths,
+        refusals: Refusals,
         naming: Naming | None,
         keeper: StoreKeeper | None,
         certificates: Certificates | None,
+        instances: Mapping[App, Refusing],
     ) -> None:
         self._runtime = runtime
         self._machine = runtime.machine
         self._peers = peers
         self._conditions = conditions
         self._deep = deep
+        self._refusals = refusals
+        self._instances = instances
         self._naming = naming
         self._keeper = keeper
         self._certificates_known: Known = NONE if certificates is None else certificates.known
@@ -172,7 +179,11 @@ class _Api:
         from leeward.agent.runtime.metrics import exposition
 
         now_s, apps = self._runtime.clock.now_s(), self._visible(request)
-        text = exposition(self._machine, now_s, self._deep.known, self._certificates_known, apps)
+        refused = {
+            self._refusals.server: self._refusals.counts,
+            **{f"{INSTANCE}{name}": instance.refused for name, instance in self._instances.items()},
+        }
+        text = exposition(self._machine, now_s, self._deep.known, self._certificates_known, refused, apps)
         return web.Response(body=text, content_type="text/plain")
 
     async def vantage(self, request: web.Request) -> web.Response:
@@ -247,7 +258,9 @@ class _Api:
         except DecodeError as error:
             return _problem(400, "not-a-promise", shown(str(error)))
         if region_uri(self._machine.settings.fleet, promise.region) not in uris(_certificate(request)):
-            return _problem(403, "not-yours", f"only {promise.region} can promise for itself")
+            because = f"only {promise.region} can promise for itself"
+            self._refusals.not_permitted(request, because)
+            return _problem(403, "not-yours", because)
         self._runtime.post(on.PromiseReceived(promise))
         return web.Response(status=204)
 

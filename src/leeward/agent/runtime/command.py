@@ -40,6 +40,7 @@ from leeward.core.codec import DecodeError, decode
 from leeward.core.identities import CA
 from leeward.core.settings import AgentSettings
 from leeward.kit.http import tls
+from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer
 from leeward.ports.clock import SystemClock
 
@@ -133,10 +134,10 @@ async def _run(settings: AgentSettings) -> None:
                 clock=clock,
                 post=runtime.post,
             )
-        verifier = Verifier(settings.fleet, (identity / CA).read_bytes())
-        app = application(runtime, peers, conditions, deep, verifier, naming, keeper, certificates)
+        verifier, refusals = Verifier(settings.fleet, (identity / CA).read_bytes()), Refusals("agent")
+        app = application(runtime, peers, conditions, deep, verifier, refusals, naming, keeper, certificates, databases)
         host, port = settings.listen_host, settings.listen_port
-        await stack.enter_async_context(HttpServer(app, host, port, tls.server(identity)))
+        await stack.enter_async_context(HttpServer(app, host, port, tls.server(identity), refusals))
         log.info("agent started", region=settings.region, fleet=settings.fleet, incarnation=machine.incarnation)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runtime.run(), name="runtime")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from itertools import accumulate, chain
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -21,6 +22,7 @@ from leeward.core.store_members import StoreMember
 from leeward.core.values import App, Tally
 
 VERSION = version("leeward")
+Refused = Mapping[str, Mapping[str, int]]
 
 
 def exposition(
@@ -28,14 +30,16 @@ def exposition(
     now_s: float,
     deep: Mapping[App, DeepHealth],
     certificates: Known = NONE,
+    refused: Refused = MappingProxyType({}),
     apps: frozenset[App] | None = None,
 ) -> bytes:
     """Return the metrics in Prometheus' text format.
 
-    ``certificates``: by region, as agents report theirs. ``apps``: whose samples; None: all.
+    ``certificates``: by region, as agents report theirs. ``refused``: how many clients each server of this region
+    refused, by reason. ``apps``: whose samples; None: all.
     """
     registry = CollectorRegistry()
-    registry.register(_Collector(machine, now_s, deep, certificates, apps))
+    registry.register(_Collector(machine, now_s, deep, certificates, refused, apps))
     return generate_latest(registry)
 
 
@@ -46,9 +50,11 @@ class _Collector:
         now_s: float,
         deep: Mapping[App, DeepHealth],
         certificates: Known,
+        refused: Refused,
         apps: frozenset[App] | None,
     ) -> None:
         self._machine = machine
+        self._refused = refused
         self._apps = apps
         self._certificates = certificates
         self._now_s = now_s
@@ -80,6 +86,7 @@ class _Collector:
         yield revision
         yield from self._of_the_store()
         yield from self._of_the_certificates()
+        yield self._of_the_refused()
         serving = GaugeMetricFamily(
             "leeward_region_serving", "1 when this region sees the other one serving", labels=["region"]
         )
@@ -133,6 +140,17 @@ class _Collector:
             expiry.add_metric([each.name], each.not_after_unix_s)
             late.add_metric([each.name], each.late_s)
         yield from (expiry, late)
+
+    def _of_the_refused(self) -> Metric:
+        refused = CounterMetricFamily(
+            "leeward_clients_refused",
+            "Clients that a server of this region refused for their certificate, or since they spoke no TLS",
+            labels=["server", "reason"],
+        )
+        for server, counts in self._refused.items():
+            for reason, count in counts.items():
+                refused.add_metric([server, reason], count)
+        return refused
 
     def _of_the_databases(self) -> Iterator[Metric]:
         machine, now_s = self._machine, self._now_s

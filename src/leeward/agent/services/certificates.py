@@ -36,8 +36,8 @@ class Server:
     name: str
     """What a client asks for."""
     identity: Path | None = None
-    """None: nothing is shown. Over TLS 1.3 the server has shown its certificate by then; over 1.2 it refuses before,
-    so the port of old etcd members for one another is not seen."""
+    """None: nothing is shown, as the agent has no certificate of that purpose. Over TLS 1.3 the server has shown its
+    certificate by then; over 1.2 it refuses before, so the port of old etcd members for one another is not seen."""
 
 
 class Peers(Protocol):
@@ -142,7 +142,7 @@ def of_agent(settings: AgentSettings) -> tuple[dict[str, Path], dict[str, Server
         if app.instance_url is not None:
             url = urlsplit(app.instance_url)
             name = instance_host(app.name, settings.region)
-            servers[f"instance-{app.name}"] = Server(url.hostname or "", url.port or 0, name)
+            servers[f"instance-{app.name}"] = Server(url.hostname or "", url.port or 0, name, own)
     return files, servers
 
 

@@ -16,6 +16,12 @@ from leeward.spec.application import Application
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 DRILL_EVERY_DAYS = 100
 GATEWAY_NEARLY_FULL = 0.8
+GATEWAY_REFUSED = ("envoy_listener_ssl_fail_verify_error", "envoy_listener_ssl_fail_verify_san")
+"""Envoy's counters of clients whose certificate it did not accept: of another authority, or with another name.
+
+Those without a certificate are in ``envoy_listener_ssl_fail_verify_no_cert``: the region's agent is one, each time that
+it looks at the gateway's certificate.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
     counter, chosen = requests(application)
     bad = f'sum(rate({counter}_xx{{{chosen},envoy_response_code_class="5"}}[5m]))'
     every = f"sum(rate({counter}_xx{{{chosen}}}[5m]))"
+    at_the_gateway = [f'increase({each}{{namespace="{SYSTEM_NAMESPACE}"}}[15m])' for each in GATEWAY_REFUSED]
     found = [
         Alert(
             "LeewardNoPrimary",
@@ -155,6 +162,19 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
             " is used without a restart, as soon as the kubelet has put it into the pods. How an authority"
             " (`...-authority`) is exchanged: docs/concepts/certificates.md. After expiry, open connections continue"
             " and new ones are refused: restart nothing before it is renewed.",
+        ),
+        Alert(
+            "LeewardClientsRefused",
+            "sum by (server, reason) (increase(leeward_clients_refused_total[15m])) > 0"
+            f" or sum by (envoy_listener_address) ({' + '.join(at_the_gateway)}) > 0",
+            "10m",
+            WARNING,
+            f"a server of {here} goes on refusing clients for their certificates",
+            "The log of the agent, or of the instance manager that `server` names, has a line `client refused` for each"
+            " client, reason and minute: the address, the names in the certificate that was presented, and why. The"
+            " gateway's port is counted by Envoy and logs nothing. `expired` and `wrong-authority` from an address of"
+            " yours are a process that was missed in a renewal or in the exchange of an authority"
+            " (docs/concepts/certificates.md). Others are strangers: close the ports between regions to them.",
         ),
         Alert(
             "LeewardPodsMissing",

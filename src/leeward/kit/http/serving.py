@@ -18,7 +18,9 @@ from aiohttp.typedefs import Handler, Middleware
 
 from leeward.core.connections import Connections, client_of
 from leeward.kit.http.answers import new_request_id
+from leeward.kit.http.handshakes import Reason, Refused, RefusedHandshakeError
 from leeward.kit.http.questions import shown
+from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.tls import TlsFiles
 
 log = structlog.get_logger()
@@ -63,11 +65,19 @@ class HttpServer:
     """Serves one application on one address while its context is open."""
 
     def __init__(
-        self, app: web.Application, host: str, port: int, tls: TlsFiles, limits: ServerLimits | None = None
+        self,
+        app: web.Application,
+        host: str,
+        port: int,
+        tls: TlsFiles,
+        refusals: Refusals,
+        limits: ServerLimits | None = None,
     ) -> None:
+        """``refusals``: takes in every handshake that is refused."""
         limits = limits or ServerLimits()
         self._address = (host, port)
         self._tls = tls
+        self._refusals = refusals
         self._limits = limits
         app.middlewares.insert(0, self._counted)
         self._runner = web.AppRunner(
@@ -147,8 +157,15 @@ class HttpServer:
                 ssl_handshake_timeout=self._limits.handshake_s,
                 ssl_shutdown_timeout=self._limits.shutdown_s,
             )
+        except RefusedHandshakeError as error:
+            self._refusals.note(connection.client, error.refused, loop.time())
+            return
+        except ConnectionAbortedError:
+            slow = Refused(Reason.TOO_SLOW, f"no handshake within {self._limits.handshake_s:g} s")
+            self._refusals.note(connection.client, slow, loop.time())
+            return
         except OSError:
-            # No TLS, no certificate of the fleet, or too slow: not served.
+            # The client went away, as a probe of the port does.
             return
         connection.transport = transport
         self._established[protocol] = connection

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from leeward.core.identities import CA, CERTIFICATE, KEY
+from leeward.kit.http.handshakes import WatchedContext
 
 log = structlog.get_logger()
 OLDEST = ssl.TLSVersion.TLSv1_3
@@ -91,10 +92,12 @@ def server(directory: Path) -> TlsFiles:
     """Return a server's TLS context that requires client certificates of a directory's authority. Raises OSError."""
 
     def make() -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(directory / CA))
+        context = WatchedContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_verify_locations(directory / CA)
         context.minimum_version = OLDEST
         context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
         context.verify_mode = ssl.CERT_REQUIRED
+        context.watch()
         return context
 
     return TlsFiles(make, directory, (CA, CERTIFICATE, KEY))
