@@ -21,7 +21,7 @@ EXPLORE ?= 40
 SOAK_S ?= 1200
 
 .PHONY: demo test test-beside test-simulated test-simulated-first test-rest coverage test-services test-databases test-histories test-instances soak endurance prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
-	docs lock sbom dist audit clean
+	docs figure lock sbom dist audit clean
 
 demo: .venv/.runtime
 	@$(BIN)/leeward demo examples/payments
@@ -147,6 +147,11 @@ VERSION = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyp
 docs: .venv/.dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html; with search: $(PYTHON) -m http.server --directory site"
+
+# The figure of a region loss, from five measured runs: docs/images/failover.json is the report, failover.svg shows it.
+figure: .venv/.dev
+	$(BIN)/leeward drill region-loss --region us-east-1 --runs 5 -f examples/payments -o json > docs/images/failover.json
+	$(BIN)/python tools/failover_figure.py docs/images/failover.json docs/images/failover.svg
 
 # What Leeward consists of, as requirements.lock pins it: CycloneDX 1.6, every package with the hashes of the files that
 # may be installed. The same lock gives the same bytes.

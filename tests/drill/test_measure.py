@@ -99,6 +99,7 @@ def test_the_timeline_is_that_of_the_last_election() -> None:
         detected=pytest.approx(2.1),
         fenced=pytest.approx(2.2),
         elected=pytest.approx(2.9),
+        elected_region=EU,
         promoted=pytest.approx(3.0),
         routed=pytest.approx(3.1),
         first_write=pytest.approx(3.3),

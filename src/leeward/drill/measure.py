@@ -93,6 +93,8 @@ class Timeline:
     detected: float | None = None
     fenced: float | None = None
     elected: float | None = None
+    elected_region: Region | None = None
+    """The region that was elected primary, in the last election."""
     promoted: float | None = None
     routed: float | None = None
     first_write: float | None = None
@@ -162,7 +164,9 @@ def measure(facts: RunFacts) -> RunMeasure:
 def timeline(facts: RunFacts, rto_write_s: float | None = None) -> Timeline:
     """Return when each step of the failover was taken. With several elections, the last one counts."""
     records = _during_fault(facts)
-    epoch = max((record.epoch for record in records if record.kind == "PrimaryElected"), default=None)
+    elections = [record for record in records if record.kind == "PrimaryElected"]
+    last = max(elections, key=lambda record: record.epoch, default=None)
+    epoch = None if last is None else last.epoch
 
     def first(kind: str, *, of: int | None = None) -> float | None:
         at = (r.at_unix_s for r in records if r.kind == kind and (of is None or r.epoch == of))
@@ -172,6 +176,7 @@ def timeline(facts: RunFacts, rto_write_s: float | None = None) -> Timeline:
         detected=first("PrimaryLost"),
         fenced=first("FailoverPrepared"),
         elected=first("PrimaryElected", of=epoch),
+        elected_region=None if last is None else last.region,
         promoted=None if epoch is None else first("PrimaryPromoted", of=epoch),
         routed=None if epoch is None else first("PrimaryRouted", of=epoch),
         first_write=rto_write_s,

@@ -62,6 +62,8 @@ class RunTimeline:
     detected: float | None
     fenced: float | None
     elected: float | None
+    elected_region: Region | None
+    """The region that was elected primary, in the last election."""
     promoted: float | None
     routed: float | None
     first_write: float | None
@@ -268,6 +270,7 @@ def _rounded(number: int, timeline: Timeline) -> RunTimeline:
         short(timeline.detected),
         short(timeline.fenced),
         short(timeline.elected),
+        timeline.elected_region,
         short(timeline.promoted),
         short(timeline.routed),
         short(timeline.first_write),
