@@ -5,7 +5,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from leeward.compile.tree.tree import tree
 from leeward.spec import load
 from leeward.world.objects import engine_commands
 from tests.cli.worlds import DEMO_S, PAYMENTS, START_S, TRIES, Leeward, primary, until
+from tests.kit.waiting import block_until
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(1800)]
 
@@ -56,13 +56,22 @@ def moved(world: Leeward, command: str, *, to: str) -> None:
     What is refused, as while the old primary rejoins, and what has an unknown outcome is asked again, as its fix says.
     The effect is certain: an agent that is behind may only report it a moment later.
     """
-    deadline_s = time.monotonic() + REJOIN_S
     result = follow(world, command)
-    while primary(world) != to:
-        assert time.monotonic() < deadline_s, f"{command}: {result}\n{world('status').stdout}"
-        time.sleep(1.0)
-        if result.returncode != 0:
+
+    def led_by() -> str:
+        nonlocal result
+        found = primary(world)
+        if found != to and result.returncode != 0:
             result = follow(world, command)
+        return found
+
+    block_until(
+        led_by,
+        lambda: f"{command}: {result}\n{world('status').stdout}",
+        accept=lambda found: found == to,
+        within_s=REJOIN_S,
+        every_s=1.0,
+    )
 
 
 def drilled(world: Leeward, command: str) -> None:

@@ -4,11 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.kit.waiting import block_until
 
 from .conftest import LEEWARD, Run
 
@@ -59,10 +60,7 @@ def test_an_interrupted_prediction_reports_its_progress_and_leaves_nothing(jobs:
     assert errors.splitlines()[-1].startswith("stopped after ")
     assert "Traceback" not in errors
     # Python's own tracker of resources ends a moment after the process it tracks.
-    until_s = time.monotonic() + 60
-    while is_there(process.pid):
-        assert time.monotonic() < until_s, "processes are left behind"
-        time.sleep(0.05)
+    block_until(lambda: not is_there(process.pid), "every process ends", within_s=60, every_s=0.05)
 
 
 def is_there(group: int) -> bool:

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+
+from tests.kit.waiting import block_until
 
 from .conftest import LEEWARD
 
@@ -54,11 +56,13 @@ class Leeward:
 
     def done(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Ask until it is done: what is refused or ends early, as while a region is late, is asked again."""
-        give_up_s = time.monotonic() + PATIENCE_S
-        while (result := self(*arguments)).returncode in (1, 6):
-            assert time.monotonic() < give_up_s, result.stderr
-            time.sleep(1.0)
-        return result
+        return block_until(
+            lambda: self(*arguments),
+            f"leeward {' '.join(arguments)} is done",
+            accept=lambda result: result.returncode not in (1, 6),
+            within_s=PATIENCE_S,
+            every_s=1.0,
+        )
 
     def left(self, but: str = "") -> list[str]:
         """Return what is left of this home's worlds, but for one: files, and processes that know of them."""
@@ -84,13 +88,8 @@ def at_home() -> Iterator[Leeward]:
     shutil.rmtree(home)
 
 
-def until(condition: Callable[[], T | None], what: Callable[[], object]) -> T:
-    """Ask again and again: on a busy machine an agent may answer too late, or be without its lease for a moment."""
-    give_up_s = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < give_up_s, what()
-        time.sleep(0.2)
-    return found
+# On a busy machine an agent may answer too late, or be without its lease for a moment.
+until = partial(block_until, within_s=PATIENCE_S, every_s=0.2)
 
 
 def primary(leeward: Leeward) -> str:

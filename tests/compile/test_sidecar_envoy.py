@@ -19,6 +19,7 @@ from leeward.spec import load
 from leeward.world import engines
 from leeward.world.objects import engine_commands
 from tests.compile.evaluate import only
+from tests.kit.waiting import until
 from tests.spec.files import APPLICATION, FLEET, write
 
 pytestmark = pytest.mark.engine
@@ -99,16 +100,16 @@ async def pod(directory: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
-        while process.returncode is None:
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.05)
-    raise AssertionError("envoy refused its settings")
+    async with aiohttp.ClientSession() as session:
+
+        async def status() -> int:
+            assert process.returncode is None, "envoy refused its settings"
+            async with session.get(url) as response:
+                return response.status
+
+        await until(
+            status, accept=lambda found: found == 200, within_s=READY_S, every_s=0.05, not_yet=(aiohttp.ClientError,)
+        )
 
 
 async def test_the_pods_share_of_the_limit_is_enforced(tmp_path: Path) -> None:

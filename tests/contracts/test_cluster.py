@@ -32,6 +32,7 @@ from leeward.ports.cluster import (
     Resource,
     WatchEvent,
 )
+from tests.kit.waiting import until
 from tests.kubernetes.controlplane import control_plane
 from tests.kubernetes.programs import missing_program
 from tests.world.kubernetes.region import namespace, region_in
@@ -322,13 +323,14 @@ async def test_a_custom_kind_is_found_by_asking(ground: Ground) -> None:
         "metadata": {"name": "a", "namespace": ground.namespace},
         "spec": {"size": 3},
     }
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            try:
-                await ground.apply(widget)
-                break
-            except NotFoundError:  # A real server takes a moment to serve a new kind.
-                await asyncio.sleep(0.1)
+    # A real server takes a moment to serve a new kind.
+    await until(
+        lambda: ground.apply(widget),
+        accept=lambda _: True,
+        within_s=WAIT_S,
+        every_s=0.1,
+        not_yet=(NotFoundError,),
+    )
     found = await ground.get(Resource(group, "v1", "widgets", "Widget"), "a")
     assert found["spec"] == {"size": 3}
     await ground.cluster.delete(CUSTOM_RESOURCE_DEFINITIONS, f"widgets.{group}", timeout_s=WAIT_S)

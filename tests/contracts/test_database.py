@@ -4,7 +4,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,8 @@ import pytest
 
 from leeward.core.values import InstanceStatus, Order, Region, Role, Synchronous, SynchronousMethod
 from leeward.ports.database import Database, InstanceUnavailableError, StaleError
-from tests.instance.instances import Fleet, basis
+from tests.instance.instances import Fleet, basis, status_of
+from tests.kit import waiting
 
 CALL_S = 20.0
 WAIT_S = 60.0
@@ -77,17 +78,7 @@ async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment
 
 async def until(database: Database, condition: Callable[[InstanceStatus], bool]) -> InstanceStatus:
     """Wait for a status that meets the condition, whatever goes unanswered; fail with the last one otherwise."""
-    last: InstanceStatus | None = None
-    with suppress(TimeoutError):
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                with suppress(InstanceUnavailableError):
-                    async with aclosing(_changes(database)) as changes:
-                        async for last in changes:
-                            if condition(last):
-                                return last
-                await asyncio.sleep(0.05)
-    raise AssertionError(f"never happened; last: {last}")
+    return await status_of(database, condition, within_s=WAIT_S)
 
 
 async def _changes(database: Database) -> AsyncIterator[InstanceStatus]:
@@ -97,13 +88,13 @@ async def _changes(database: Database) -> AsyncIterator[InstanceStatus]:
 
 async def lease(database: Database, epoch: int, duration_s: float) -> float:
     """Grant a lease as an agent does, by the instance's own clock, and as soon as it answers; return its end."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            with suppress(InstanceUnavailableError):
-                until_s = (await database.status(timeout_s=CALL_S)).clock_s + duration_s
-                await database.lease(epoch, until_s, basis=await basis(database), timeout_s=CALL_S)
-                return until_s
-            await asyncio.sleep(0.05)
+
+    async def granted() -> float:
+        until_s = (await database.status(timeout_s=CALL_S)).clock_s + duration_s
+        await database.lease(epoch, until_s, basis=await basis(database), timeout_s=CALL_S)
+        return until_s
+
+    return await waiting.until(granted, within_s=WAIT_S, every_s=0.05, not_yet=(InstanceUnavailableError,))
 
 
 async def order(database: Database, wanted: Order, revision: int | None = None) -> InstanceStatus:

@@ -9,7 +9,8 @@ import pytest
 
 from leeward.core.values import Region
 from leeward.ports.gateway import Gateway, Route
-from tests.adapters.envoy.rig import EU, TIMEOUT_S, US, Node, make_identities, node
+from tests.adapters.envoy.rig import EU, TIMEOUT_S, US, Node, node
+from tests.kit.certificates import issue_each
 
 POSTGRES = 5432
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -48,7 +49,7 @@ class Fleet:
 
 @pytest.fixture(params=[pytest.param("envoy", marks=pytest.mark.engine)])
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    make_identities(tmp_path / "identity", (US, EU))
+    issue_each(tmp_path / "identity", (US, EU))
     async with (
         aiohttp.ClientSession() as session,
         node(US, tmp_path, session, over_link=False) as us,

@@ -22,6 +22,7 @@ from leeward.ports.quorum import (
 )
 from tests.adapters.etcd.cluster import Cluster, cluster
 from tests.contracts.quorum_stores import NAMES, Etcd, Store, open_store
+from tests.kit.waiting import until
 
 SOON_S = 20.0
 WAIT_S = 60.0
@@ -47,12 +48,13 @@ async def members(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def put(quorum: Quorum, key: str, value: str) -> int:
     """Put, again and again while an election goes on; return the revision of the last one."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            try:
-                return (await quorum.transact((), (Put(key, value),), timeout_s=SOON_S)).revision
-            except QuorumUnavailableError:
-                await asyncio.sleep(0.05)
+    done = await until(
+        lambda: quorum.transact((), (Put(key, value),), timeout_s=SOON_S),
+        within_s=WAIT_S,
+        every_s=0.05,
+        not_yet=(QuorumUnavailableError,),
+    )
+    return done.revision
 
 
 class Watch:
@@ -218,20 +220,25 @@ async def test_only_a_member_can_be_asked_to_lead(store: Store) -> None:
 
 
 async def leader_of(quorum: Quorum) -> str:
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            leader = (await quorum.membership(timeout_s=SOON_S)).leader
-            if leader is not None:
-                return leader
-            await asyncio.sleep(0.05)
+    membership = await until(
+        lambda: quorum.membership(timeout_s=SOON_S),
+        accept=lambda found: found.leader is not None,
+        within_s=WAIT_S,
+        every_s=0.05,
+    )
+    return membership.leader
 
 
 async def moved(quorums: dict[str, Quorum], to: str) -> None:
     """Ask whoever leads to hand over, until ``to`` leads."""
-    async with asyncio.timeout(WAIT_S):
-        while (leader := await leader_of(quorums[to])) != to:
-            await quorums[leader].move_leader(to, timeout_s=SOON_S)
-            await asyncio.sleep(0.05)
+
+    async def leader() -> str:
+        found = await leader_of(quorums[to])
+        if found != to:
+            await quorums[found].move_leader(to, timeout_s=SOON_S)
+        return found
+
+    await until(leader, f"{to} leads", accept=lambda found: found == to, within_s=WAIT_S, every_s=0.05)
 
 
 async def test_the_leader_hands_over_and_a_follower_cannot_make_it(store: Store) -> None:

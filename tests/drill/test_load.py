@@ -13,6 +13,7 @@ from leeward.drill.ledger import Attempt, Operation, Outcome, Row, key_outcomes,
 from leeward.drill.load import GatewayChoice, Load, Population, populations, read_answer, write_answer
 from leeward.drill.readback import ReadBackError, rows
 from leeward.ports.clock import SystemClock
+from tests.kit import waiting
 
 from .builders import ACKED, EU, FAILED, JP, UNKNOWN, US
 from .conftest import Gateway, Mood, Open
@@ -78,12 +79,11 @@ def all_populations(gateways: dict[Region, Gateway]) -> tuple[Population, ...]:
 
 
 async def until(condition: Callable[[], object], load: Load) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            load.check()
-            if condition():
-                return
-            await asyncio.sleep(0.02)
+    def look() -> object:
+        load.check()
+        return condition()
+
+    await waiting.until(look, within_s=60)
 
 
 def stored(gateway: Gateway) -> list[Row]:

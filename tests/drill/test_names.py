@@ -1,6 +1,5 @@
 """When a lost region was removed from DNS, queried over real sockets, and how it is counted."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -13,6 +12,7 @@ from leeward.drill import names as watched
 from leeward.drill.measure import Moment, measure
 from leeward.drill.names import Names, NameWatch, watching
 from leeward.ports.clock import SystemClock
+from tests.kit.waiting import until
 
 from .builders import EU, JP, US, facts
 
@@ -53,18 +53,16 @@ class Fleet:
 
     async def until_seen(self, *regions: Region) -> None:
         """Wait until each has been asked again, so that its first answer has been read."""
-        async with asyncio.timeout(PATIENCE_S):
-            while any(len(self.servers[region].asked) < 2 for region in regions):
-                for region in regions:
-                    self.running[region].clear_cache()
-                await asyncio.sleep(0.01)
+
+        def asked() -> list[int]:
+            for region in regions:
+                self.running[region].clear_cache()
+            return [len(self.servers[region].asked) for region in regions]
+
+        await until(asked, accept=lambda counts: min(counts) >= 2, within_s=PATIENCE_S, every_s=0.01)
 
     async def until_logged(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                if len(self.lines) >= count:
-                    return
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.lines) >= count, within_s=PATIENCE_S, every_s=0.01)
 
 
 @pytest.fixture(autouse=True)

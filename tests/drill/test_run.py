@@ -17,6 +17,7 @@ from leeward.drill.run import Plan
 from leeward.drill.run import run_drill as run_in
 from leeward.drill.scene import SetupError
 from leeward.drill.summary import Result, Targets, exit_status
+from tests.kit.waiting import until
 
 from .builders import APP, EU, JP, US
 from .conftest import Gateway, Mood, Open
@@ -240,11 +241,7 @@ async def test_when_interrupted_it_clears_the_fault(drill: str, undone: str, gat
     opened = await gateways(US, EU, JP)
     async with MiniFleet(opened) as fleet:
         task = asyncio.create_task(run_drill(plan(drill, opened), fleet, lambda _: None))
-        async with asyncio.timeout(60):
-            while True:
-                if fleet.done:
-                    break
-                await asyncio.sleep(0.01)
+        await until(lambda: fleet.done, within_s=60, every_s=0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -1,6 +1,5 @@
 """A real PostgreSQL and the real payments service, each a process of its own."""
 
-import asyncio
 import importlib.util
 import json
 import os
@@ -9,9 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -20,6 +19,8 @@ import pytest
 import yaml
 
 from tests.instance.instances import free_port
+from tests.kit import waiting
+from tests.kit.waiting import block_until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "payments"
 # Found, not imported: importing it starts to look for servers.
@@ -69,13 +70,7 @@ def command(port: int, times: Mapping[str, int] = AS_IT_IS) -> list[str]:
     return [sys.executable, *arguments[1:]]
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Return when the condition holds."""
-    async with asyncio.timeout(STARTUP_TIMEOUT_S):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.02)
+until = partial(waiting.until, within_s=STARTUP_TIMEOUT_S)
 
 
 class PostgreSQL:
@@ -104,15 +99,18 @@ class PostgreSQL:
                  "-h", "127.0.0.1", "-c", "shared_buffers=16MB"],
                 cwd="/", stdout=log, stderr=log, **self._user,  # type: ignore[call-overload]
             )  # fmt: skip
-        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
-        while True:
-            try:
-                self.run("select 1")
-                return
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline_s, (self.directory / "log").read_text()
-                assert self.process.poll() is None, (self.directory / "log").read_text()
-                time.sleep(0.05)
+        block_until(
+            self._answers,
+            lambda: (self.directory / "log").read_text(),
+            within_s=STARTUP_TIMEOUT_S,
+            every_s=0.05,
+            not_yet=(psycopg.OperationalError,),
+        )
+
+    def _answers(self) -> object:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "log").read_text()
+        return self.run("select 1")
 
     def stop(self) -> None:
         """Stop at once, cutting every connection."""
@@ -139,10 +137,12 @@ class PostgreSQL:
     def set(self, name: str, value: str) -> None:
         """Change a setting and return when it is in force."""
         self.run(f"alter system set {name} = '{value}'", "select pg_reload_conf()")
-        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
-        while self.run(f"show {name}") != [(value,)]:
-            assert time.monotonic() < deadline_s, f"{name} was not reloaded"
-            time.sleep(0.02)
+        block_until(
+            lambda: self.run(f"show {name}"),
+            f"{name} is reloaded",
+            accept=lambda rows: rows == [(value,)],
+            within_s=STARTUP_TIMEOUT_S,
+        )
         # Whom commits wait for is the checkpointer's to say: before it does what it is asked, it has reloaded, too.
         self.run("checkpoint")
 
@@ -190,29 +190,21 @@ class Service:
 
     async def paid(self, key: str) -> dict[str, object]:
         """Pay as a patient client does: repeat with the same key until it is acknowledged."""
-        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
-        while True:
-            status, document = await self.pay(key)
-            if status in (200, 201):
-                return document
-            assert time.monotonic() < deadline_s, document
+        _, document = await until(lambda: self.pay(key), accept=lambda answer: answer[0] in (200, 201), every_s=0)
+        return document
 
     async def started(self) -> None:
         """Return when it answers."""
-        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
-        while True:
-            try:
-                await self.get("/healthz")
-                return
-            except aiohttp.ClientConnectionError:
-                assert self.process.poll() is None, "the service ended"
-                assert time.monotonic() < deadline_s, "the service does not answer"
+
+        async def answer() -> object:
+            assert self.process.poll() is None, "the service ended"
+            return await self.get("/healthz")
+
+        await until(answer, "the service answers", every_s=0, not_yet=(aiohttp.ClientConnectionError,))
 
     async def ready(self) -> None:
         """Return when it says that some database answers."""
-        async with asyncio.timeout(STARTUP_TIMEOUT_S):
-            while (await self.get("/readyz"))[0] != 200:
-                pass
+        await until(lambda: self.get("/readyz"), accept=lambda answer: answer[0] == 200, every_s=0)
 
     def resident_kib(self) -> int:
         """Return the memory it takes."""

@@ -6,10 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.kit.certificates import Authority
 
 MODULE = Path(__file__).parents[2] / "examples" / "payments" / "service" / "certificate.py"
 BEGINS = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,20 +28,8 @@ def certificate() -> ModuleType:
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a certificate that lives from BEGINS to ENDS."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(BEGINS)
-        .not_valid_after(ENDS)
-        .sign(key, hashes.SHA256())
-    )
-    directory = tmp_path_factory.mktemp("identity")
-    (directory / "tls.crt").write_bytes(signed.public_bytes(Encoding.PEM))
-    return directory
+    directory = tmp_path_factory.mktemp("identity") / "payments"
+    return Authority().issue("payments", directory, not_before=BEGINS, not_after=ENDS)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,7 @@ from leeward.instance.postgres.waldump import SEGMENT_BYTES
 from leeward.instance.settings import ManagerSettings, parse
 from leeward.ports.database import Database, InstanceUnavailableError
 from leeward.world import identity
+from tests.kit.waiting import until
 
 OWNER, DATABASE, PASSWORD = "payments", "payments", "it's: a \\secret"
 APP, ELSEWHERE = App("payments"), "elsewhere"
@@ -48,13 +49,31 @@ def free_port() -> int:
 _given: set[int] = set()
 
 
-async def happens(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    """Wait for a condition; TimeoutError when it never comes."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.02)
+async def status_of(
+    database: Database,
+    condition: Callable[[InstanceStatus], bool],
+    what: Callable[[], object] = lambda: "a status that meets the condition",
+    *,
+    within_s: float,
+) -> InstanceStatus:
+    """Wait for a status that meets the condition, whatever goes unanswered."""
+    last: InstanceStatus | None = None
+
+    async def look() -> InstanceStatus | None:
+        nonlocal last
+        async with aclosing(database.changes()) as changes:
+            async for last in changes:
+                if condition(last):
+                    return last
+        return None
+
+    return await until(
+        look,
+        lambda: f"{what()}\nlast status: {last}",
+        within_s=within_s,
+        every_s=0.05,
+        not_yet=(InstanceUnavailableError,),
+    )
 
 
 def each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
@@ -119,14 +138,13 @@ class Node:
     async def start(self) -> None:
         """Start the manager and wait until it answers."""
         self._spawn()
-        async with asyncio.timeout(90):
-            while True:
-                with suppress(InstanceUnavailableError):
-                    await self.client.status(timeout_s=CALL_S)
-                    return
-                assert self.process is not None
-                assert self.process.poll() is None, self.log.read_text()
-                await asyncio.sleep(0.05)
+
+        async def answer() -> InstanceStatus:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            return await self.client.status(timeout_s=CALL_S)
+
+        await until(answer, within_s=90, every_s=0.05, not_yet=(InstanceUnavailableError,))
 
     def _arguments(self) -> list[str]:
         others = [node for node in self._fleet.nodes.values() if node is not self and node not in self._fleet.left]
@@ -229,17 +247,7 @@ class Node:
 
     async def until(self, condition: Callable[[InstanceStatus], bool], timeout_s: float = 60.0) -> InstanceStatus:
         """Wait for a status that meets the condition; say the last one otherwise."""
-        last: InstanceStatus | None = None
-        try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    with suppress(InstanceUnavailableError):
-                        async for last in self.client.changes():
-                            if condition(last):
-                                return last
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"never happened; last: {last}\n{self.log.read_text()[-6000:]}") from None
+        return await status_of(self.client, condition, lambda: self.log.read_text()[-6000:], within_s=timeout_s)
 
     async def out_of_lease(self) -> InstanceStatus:
         """Wait until the end of its lease has stopped PostgreSQL; what it says then tells who did.
@@ -248,17 +256,22 @@ class Node:
         runner starts it again.
         """
         activity = "stopped by the guard"
-        async with asyncio.timeout(90):
-            while True:
-                assert self.process is not None
-                if self.process.poll() == -signal.SIGKILL:
-                    await self.start()
-                    activity = "waiting for a lease"
-                with suppress(InstanceUnavailableError):
-                    status = await self.client.status(timeout_s=CALL_S)
-                    if status.activity == activity:
-                        return status
-                await asyncio.sleep(0.02)
+
+        async def look() -> InstanceStatus:
+            nonlocal activity
+            assert self.process is not None
+            if self.process.poll() == -signal.SIGKILL:
+                await self.start()
+                activity = "waiting for a lease"
+            return await self.client.status(timeout_s=CALL_S)
+
+        return await until(
+            look,
+            "the end of the lease stops PostgreSQL",
+            accept=lambda status: status.activity == activity,
+            within_s=90,
+            not_yet=(InstanceUnavailableError,),
+        )
 
     async def order(
         self,

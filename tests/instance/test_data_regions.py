@@ -1,6 +1,8 @@
 """A third region joins two, and another one leaves: the shipped decisions drive real instances with PostgreSQL."""
 
 import asyncio
+import inspect
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from tests.core.views import SETTINGS
 from tests.instance.conftest import StartFleet
 from tests.instance.instances import CALL_S, Node, boot_s
 from tests.instance.test_lined_up import ask
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -41,10 +44,22 @@ class Agents:
     async def until_in_force(self, *data_regions: Region) -> None:
         """Let the files name these data regions, and go on until they are in force."""
         self.declared = data_regions
-        async with asyncio.timeout(LONG_S):
-            while self.topology.data_regions != data_regions or self.topology.phase is not Phase.STEADY:
+        await self.until(
+            lambda: self.topology.data_regions == data_regions and self.topology.phase is Phase.STEADY,
+            f"data regions {data_regions} are in force",
+        )
+
+    async def until(self, look: Callable[[], object], what: str) -> None:
+        """Turn until a condition holds."""
+
+        async def turned() -> object:
+            found = look()
+            found = await found if inspect.isawaitable(found) else found
+            if not found:
                 await self.turn()
-                await asyncio.sleep(TURN_S)
+            return found
+
+        await until(turned, what, within_s=LONG_S, every_s=TURN_S)
 
     async def turn(self) -> None:
         """Look at every instance once, and act on what is seen."""
@@ -107,6 +122,13 @@ async def test_a_third_region_joins_and_is_counted_and_then_one_leaves(start_fle
     await agents.until_in_force(A, B)
     await a.execute("CREATE TABLE payment (id int PRIMARY KEY)")
     await a.execute("INSERT INTO payment VALUES (1)")
+
+    async def b_stopped() -> bool:
+        return (await b.client.status(timeout_s=CALL_S)).role is Role.STOPPED
+
+    async def slots_follow() -> bool:
+        return await ask(a, SLOTS) == slots(C) and await ask(c, SLOTS) == slots(A)
+
     stopped = await c.client.status(timeout_s=CALL_S)
     assert (stopped.role, stopped.wal) == (Role.STOPPED, None), "no data region yet"
     assert await ask(a, SLOTS) == slots(B)
@@ -120,17 +142,10 @@ async def test_a_third_region_joins_and_is_counted_and_then_one_leaves(start_fle
 
     await agents.until_in_force(A, C)
     assert agents.kinds[-2:] == ["DataRegionLeaving", "DataRegionLeft"]
-    async with asyncio.timeout(LONG_S):
-        while (await b.client.status(timeout_s=CALL_S)).role is not Role.STOPPED:
-            await agents.turn()
-            await asyncio.sleep(TURN_S)
-        while await ask(a, SLOTS) != slots(C) or await ask(c, SLOTS) != slots(A):
-            await agents.turn()
-            await asyncio.sleep(TURN_S)
+    await agents.until(b_stopped, "the manager of B stops")
+    await agents.until(slots_follow, "each of the other two has a slot for the other")
     write = asyncio.create_task(a.execute("INSERT INTO payment VALUES (2)"))
-    while not write.done():
-        await agents.turn()
-        await asyncio.sleep(TURN_S)
+    await agents.until(write.done, "a write is acknowledged")
     await write
     names = await ask(a, "SHOW synchronous_standby_names")
     assert C in str(names)

@@ -16,7 +16,8 @@ from leeward.core.values import App, Region, Role
 from leeward.ports.database import InstanceUnavailableError, StaleError
 from leeward.world import identity
 from tests.instance.conftest import StartFleet
-from tests.instance.instances import APP, CALL_S, ELSEWHERE, Node, boot_s, happens, lead, thaw
+from tests.instance.instances import APP, CALL_S, ELSEWHERE, Node, boot_s, lead, thaw
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -43,7 +44,7 @@ class Writer:
     async def wrote(self, more: int = 20) -> None:
         """Wait for so many more acknowledged writes."""
         goal = len(self.acknowledged_sent_s) + more
-        await happens(lambda: len(self.acknowledged_sent_s) >= goal)
+        await until(lambda: len(self.acknowledged_sent_s) >= goal)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -72,7 +73,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 async def ended(processes: list[psutil.Process], timeout_s: float = 60) -> None:
-    await happens(lambda: gone(processes), timeout_s)
+    await until(lambda: gone(processes), within_s=timeout_s)
 
 
 def put_first(node: Node) -> None:
@@ -278,7 +279,7 @@ async def test_a_command_ends_with_the_process_that_started_it(mode: str) -> Non
     try:
         started = psutil.Process(parent.pid)
         depth = 2 if mode == "plain" else 3
-        await happens(lambda: len(started.children(recursive=True)) >= depth)
+        await until(lambda: len(started.children(recursive=True)) >= depth)
         below = started.children(recursive=True)
     finally:
         parent.kill()

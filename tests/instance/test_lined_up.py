@@ -10,6 +10,7 @@ from leeward.core.values import Region, Role, Synchronous, SynchronousMethod
 from leeward.instance.settings import Layout, slot_name
 from tests.instance.conftest import StartFleet
 from tests.instance.instances import DATABASE, Node, lead, thaw
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -38,14 +39,13 @@ async def ask(node: Node, text: str, database: str = DATABASE) -> list[tuple[obj
 
 async def comes_true(node: Node, condition: str) -> None:
     """Wait until a condition holds in a node's database, whether it can be asked yet or not."""
-    async with asyncio.timeout(LONG_S):
-        while True:
-            try:
-                if await ask(node, f"SELECT 1 WHERE {condition}"):
-                    return
-            except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
-                pass
-            await asyncio.sleep(0.05)
+    await until(
+        lambda: ask(node, f"SELECT 1 WHERE {condition}"),
+        condition,
+        within_s=LONG_S,
+        every_s=0.05,
+        not_yet=(psycopg.OperationalError, psycopg.errors.UndefinedTable),
+    )
 
 
 def waiting(region: str) -> str:
@@ -64,13 +64,14 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name
 
 async def waits_behind(b: Node) -> None:
     """Wait until a standby session of C waits at ``b``; a stream that goes on without one has to begin again."""
-    async with asyncio.timeout(LONG_S):
-        while True:
-            with suppress(psycopg.OperationalError):
-                if await ask(b, f"SELECT 1 WHERE {waiting(C)} = 1"):
-                    return
-                await ask(b, END_A_STREAM_WITHOUT_STANDBY_SESSION)
-            await asyncio.sleep(0.05)
+
+    async def waits() -> bool:
+        if await ask(b, f"SELECT 1 WHERE {waiting(C)} = 1"):
+            return True
+        await ask(b, END_A_STREAM_WITHOUT_STANDBY_SESSION)
+        return False
+
+    await until(waits, "a standby session waits", within_s=LONG_S, every_s=0.05, not_yet=(psycopg.OperationalError,))
 
 
 async def lined_up(a: Node, b: Node, c: Node, payments: int = 1) -> None:

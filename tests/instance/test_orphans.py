@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.instance.conftest import StartFleet
 from tests.instance.instances import DATABASE, OWNER, PASSWORD, Node
 from tests.instance.test_lined_up import ask
 from tests.instance.test_replication import A, B, first_pair
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -374,15 +375,14 @@ def started(data: Path, socket: Path, port: int) -> Iterator[None]:
 
 
 async def rows_of(socket: Path, port: int, text: str) -> list[tuple[object, ...]]:
-    async with asyncio.timeout(60):
-        while True:
-            with suppress(psycopg.OperationalError):
-                connection = await psycopg.AsyncConnection.connect(
-                    host=str(socket), port=port, user="postgres", dbname=DATABASE
-                )
-                async with connection:
-                    return await (await connection.execute(text.encode())).fetchall()
-            await asyncio.sleep(0.1)
+    async def rows() -> list[tuple[object, ...]]:
+        connection = await psycopg.AsyncConnection.connect(
+            host=str(socket), port=port, user="postgres", dbname=DATABASE
+        )
+        async with connection:
+            return await (await connection.execute(text.encode())).fetchall()
+
+    return await until(rows, text, accept=lambda _: True, within_s=60, every_s=0.1, not_yet=(psycopg.OperationalError,))
 
 
 async def test_a_table_locked_at_the_crash_is_named_and_the_rest_is_kept(

@@ -14,8 +14,9 @@ import pytest
 
 from leeward.core.values import InstanceStatus, Region, RejoinMethod, Role, Synchronous, SynchronousMethod
 from tests.instance.conftest import StartFleet
-from tests.instance.instances import Node, happens, lead, thaw
+from tests.instance.instances import Node, lead, thaw
 from tests.instance.test_lined_up import ask, comes_true
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -45,12 +46,14 @@ async def payments(node: Node) -> list[object]:
 
 
 async def caught_up(node: Node, number: int) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            with suppress(psycopg.Error):
-                if number in await payments(node):
-                    return
-            await asyncio.sleep(0.05)
+    await until(
+        lambda: payments(node),
+        f"payment {number} arrives in {node.region}",
+        accept=lambda found: number in found,
+        within_s=60,
+        every_s=0.05,
+        not_yet=(psycopg.Error,),
+    )
 
 
 async def first_pair(a: Node, b: Node, synchronous: Synchronous | None = None) -> None:
@@ -440,7 +443,7 @@ async def test_a_stop_that_is_called_off_waits_for_no_standby(start_fleet: Start
         frozen = b.freeze()
         try:
             await a.order(1, Role.STOPPED)
-            await happens(lambda: '"activity": "stopping"' in a.log.read_text())
+            await until(lambda: '"activity": "stopping"' in a.log.read_text())
             await a.settle(1, Role.PRIMARY, revision=1)
             await pay(a, 3)
         finally:

@@ -1,6 +1,5 @@
 """A replica whose upstream no longer has the WAL it needs: noticed at once, and copied again by itself."""
 
-import asyncio
 import re
 
 import pytest
@@ -11,6 +10,7 @@ from tests.instance.conftest import StartFleet
 from tests.instance.instances import CALL_S, Node, lead
 from tests.instance.test_lined_up import ask
 from tests.instance.test_replication import A, B, caught_up, first_pair, pay, streaming
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -81,18 +81,16 @@ async def test_how_much_wal_is_kept_follows_what_is_free_of_the_volume(start_fle
         text.write_text(text.read_text().replace(limit[0], "max_slot_wal_keep_size = 64MB"))
         await ask(a, "SELECT pg_reload_conf()")
         assert limit[1] != "64"
-        async with asyncio.timeout(60):
-            while True:
-                # Only the manager writes the file; a reload takes effect when PostgreSQL comes to it.
-                wanted_mb = configured_mb(a.settings)
-                if wanted_mb not in (64, None):
-                    break
-                await asyncio.sleep(0.05)
-            while True:
-                (answer,) = await ask(a, "SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'")
-                if answer == (wanted_mb,):
-                    return
-                await asyncio.sleep(0.05)
+        # Only the manager writes the file; a reload takes effect when PostgreSQL comes to it.
+        wanted_mb = await until(
+            lambda: configured_mb(a.settings), accept=lambda found: found not in (64, None), within_s=60, every_s=0.05
+        )
+        await until(
+            lambda: ask(a, "SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size'"),
+            accept=lambda rows: rows == [(wanted_mb,)],
+            within_s=60,
+            every_s=0.05,
+        )
 
 
 async def test_the_slot_of_a_region_that_is_no_upstream_any_more_is_dropped_and_no_other(
@@ -107,11 +105,12 @@ async def test_the_slot_of_a_region_that_is_no_upstream_any_more_is_dropped_and_
         await a.until(lambda status: status.writable)
         alone = Order(1, Role.PRIMARY, replicas=(a.region,))
         await a.client.order(alone, basis=await a.basis(), timeout_s=CALL_S)
-        async with asyncio.timeout(60):
-            while True:
-                if await ask(a, "SELECT slot_name FROM pg_replication_slots") == [("backup_tool",)]:
-                    return
-                await asyncio.sleep(0.05)
+        await until(
+            lambda: ask(a, "SELECT slot_name FROM pg_replication_slots"),
+            accept=lambda rows: rows == [("backup_tool",)],
+            within_s=60,
+            every_s=0.05,
+        )
 
 
 async def test_until_wal_arrives_a_standby_is_not_settled(start_fleet: StartFleet) -> None:

@@ -1,6 +1,5 @@
 """A primary whose commits do not end, as on a disk that stands still, does not say that it accepts writes."""
 
-import asyncio
 from contextlib import suppress
 
 import psutil
@@ -10,6 +9,7 @@ from leeward.core.values import Role
 from tests.instance.conftest import StartFleet
 from tests.instance.instances import Node, lead
 from tests.instance.test_lined_up import ask
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 
@@ -25,13 +25,12 @@ def inner_pid(process: psutil.Process) -> int | None:
 
 async def checking_backend(node: Node) -> psutil.Process:
     """The backend that commits for the manager's check of writes."""
-    async with asyncio.timeout(60):
-        while True:
-            found = [pid for (pid,) in await ask(node, _CHECKER)][:1]
-            backend = next((process for process in node.postgres() if inner_pid(process) in found), None)
-            if backend is not None:
-                return backend
-            await asyncio.sleep(0.05)
+
+    async def backend() -> psutil.Process | None:
+        found = [pid for (pid,) in await ask(node, _CHECKER)][:1]
+        return next((process for process in node.postgres() if inner_pid(process) in found), None)
+
+    return await until(backend, within_s=60, every_s=0.05)
 
 
 async def test_a_primary_that_commits_nothing_is_reported_as_not_writable_until_it_does(

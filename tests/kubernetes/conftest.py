@@ -1,12 +1,12 @@
 """One real control plane with every definition installed, for all tests here; or a line that says why there is none."""
 
 import json
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from leeward.ports.cluster import KubeObject
+from tests.kit.waiting import block_until
 from tests.kubernetes.api import Api
 from tests.kubernetes.controlplane import ControlPlane, control_plane
 from tests.kubernetes.definitions import definitions
@@ -52,27 +52,29 @@ def api(plane: ControlPlane) -> Iterator[Api]:
 
 
 def _wait_until_served(api: Api, names: set[str]) -> None:
-    waiting = names
-    deadline_s = time.monotonic() + SERVED_S
-    while time.monotonic() < deadline_s:
+    def waiting() -> set[str]:
         status, text = api.ask("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
         assert status == 200, text
-        waiting = names - {item["metadata"]["name"] for item in json.loads(text)["items"] if _is_served(item)}
-        if not waiting:
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"never served: {sorted(waiting)}")
+        return names - {item["metadata"]["name"] for item in json.loads(text)["items"] if _is_served(item)}
+
+    block_until(waiting, "the server serves every kind", accept=lambda found: not found, within_s=SERVED_S, every_s=0.2)
 
 
 def _wait_until_told(api: Api, known: list[KubeObject]) -> None:
     """Wait until the server also tells where: its discovery follows what it serves by moments."""
-    deadline_s = time.monotonic() + SERVED_S
-    for item in known:
-        kind = item["spec"]["names"]["kind"]
-        for version in item["spec"]["versions"]:
-            while version["served"] and not api.serves(f"{item['spec']['group']}/{version['name']}", kind):
-                assert time.monotonic() < deadline_s, f"never told of: {kind}"
-                time.sleep(0.1)
+    served = [
+        (f"{item['spec']['group']}/{version['name']}", item["spec"]["names"]["kind"])
+        for item in known
+        for version in item["spec"]["versions"]
+        if version["served"]
+    ]
+    block_until(
+        lambda: [kind for version, kind in served if not api.serves(version, kind)],
+        "discovery lists every kind",
+        accept=lambda missing: not missing,
+        within_s=SERVED_S,
+        every_s=0.1,
+    )
 
 
 def _is_served(item: KubeObject) -> bool:

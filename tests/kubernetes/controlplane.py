@@ -9,14 +9,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from leeward.adapters.kubernetes.client import Connection
-from tests.adapters.etcd.identity import Authority
+from tests.kit.certificates import Authority
+from tests.kit.waiting import block_until
 from tests.kubernetes.api import Api
 from tests.kubernetes.programs import API_SERVER, program
 
@@ -145,23 +145,20 @@ def _die_with_parent() -> None:
 
 
 def _wait_until_ready(plane: ControlPlane, processes: tuple[subprocess.Popen[bytes], ...]) -> None:
-    answer = "nothing yet"
-    deadline_s = time.monotonic() + READY_S
+    def answer() -> tuple[int, str]:
+        for process in processes:
+            assert process.poll() is None, f"{process.args!r} ended: {_log_ends(plane.directory)}"
+        return api.ask("/readyz")
+
     with Api(plane.connection) as api:
-        while time.monotonic() < deadline_s:
-            for process in processes:
-                if process.poll() is not None:
-                    raise AssertionError(f"{process.args!r} ended: {_log_ends(plane.directory)}")
-            try:
-                status, said = api.ask("/readyz")
-            except OSError as error:
-                answer = str(error)
-            else:
-                if status == 200:
-                    return
-                answer = said
-            time.sleep(0.05)
-    raise AssertionError(f"not ready in {READY_S:g} s: {answer}; {_log_ends(plane.directory)}")
+        block_until(
+            answer,
+            lambda: f"ready; {_log_ends(plane.directory)}",
+            accept=lambda found: found[0] == 200,
+            within_s=READY_S,
+            every_s=0.05,
+            not_yet=(OSError,),
+        )
 
 
 def _log_ends(directory: Path) -> str:

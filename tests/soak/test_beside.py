@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.kit.waiting import block_until
 from tests.soak.beside import main
 
 ROOT = Path(__file__).parents[2]
@@ -58,17 +57,10 @@ def test_the_soak_ends_with_what_started_it(tmp_path: Path, number: signal.Signa
     program = f"from tests.soak.beside import main; main(['sleep', '600'], {(PYTHON, '-c', SOAK, str(started))!r})"
     parent = subprocess.Popen([PYTHON, "-c", program], cwd=ROOT, start_new_session=True)
     try:
-        _until(started.exists)
+        block_until(started.exists, within_s=PATIENCE_S, every_s=0.01)
         parent.send_signal(number)
         parent.wait(PATIENCE_S)
-        _until((tmp_path / "started.interrupted").exists)
+        block_until((tmp_path / "started.interrupted").exists, within_s=PATIENCE_S, every_s=0.01)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(parent.pid, signal.SIGKILL)
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from tests.kit.waiting import block_until
 
 LEEWARD = str(Path(sys.executable).parent / "leeward")
 PAYMENTS = Path(__file__).parents[2] / "examples" / "payments"
@@ -131,13 +132,13 @@ class Running:
 
     def until(self, condition: Callable[[], T], what: str) -> T:
         """Return what the condition returns, once it holds; a database that cannot be asked may be so later."""
-        give_up_s = time.monotonic() + PATIENCE_S
-        while True:
-            with suppress(NotConnectedError):
-                if found := condition():
-                    return found
-            assert time.monotonic() < give_up_s, f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}"
-            time.sleep(0.3)
+        return block_until(
+            condition,
+            lambda: f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}",
+            within_s=PATIENCE_S,
+            every_s=0.3,
+            not_yet=(NotConnectedError,),
+        )
 
     def settled(self) -> dict[str, Any]:
         """Return the row once the primary accepts writes and every standby streams from it."""

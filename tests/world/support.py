@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from leeward.world import places
@@ -89,13 +88,6 @@ class Caller:
         except ConnectionError:
             pass
         return bytes(data)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"still not: {what}"
-        await asyncio.sleep(0.01)
 
 
 def number(path: Path) -> int:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
 from leeward.ports.cluster import DEPLOYMENTS, SERVICE_EXPORTS, SERVICE_IMPORTS
+from tests.kit import waiting
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(1500)]
 
@@ -101,10 +101,7 @@ class World:
 
 async def until(read: Callable[[], Awaitable[object]], expected: object) -> None:
     """Ask again and again: each agent learns of the others' exports at a time of its own."""
-    give_up_s = time.monotonic() + WITHIN_S
-    while (found := await read()) != expected:
-        assert time.monotonic() < give_up_s, f"{found} is not {expected}"
-        await asyncio.sleep(0.2)
+    await waiting.until(read, repr(expected), accept=lambda found: found == expected, within_s=WITHIN_S, every_s=0.2)
 
 
 @pytest.fixture

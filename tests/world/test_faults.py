@@ -6,7 +6,8 @@ from leeward.base.problem import ProblemsError
 from leeward.world import processes
 from leeward.world.client import World
 from leeward.world.model import RegionState
-from tests.world.support import SILENCE_S, Caller, mentioning, number, until
+from tests.kit.waiting import until
+from tests.world.support import SILENCE_S, Caller, mentioning, number
 
 pytestmark = pytest.mark.world
 
@@ -15,6 +16,13 @@ async def root(world: World, region: str) -> int:
     pid = (await world.info()).region(region).pid
     assert pid is not None
     return pid
+
+
+async def until_state(world: World, region: str, state: RegionState) -> None:
+    async def found() -> RegionState:
+        return (await world.info()).region(region).state
+
+    await until(found, f"{region} is {state}", accept=lambda found: found is state, every_s=0)
 
 
 async def test_a_killed_region_is_gone_at_once_with_all_it_started(world: World) -> None:
@@ -42,8 +50,7 @@ async def test_a_region_starts_again_with_its_disks(world: World) -> None:
     await world.kill("us")
     await world.start("us")
     await until(lambda: len(started.read_text().splitlines()) == 2, "the region is up again")
-    while (await world.info()).region("us").state is not RegionState.RUNNING:
-        pass
+    await until_state(world, "us", RegionState.RUNNING)
     async with await Caller.inside(world, "eu", "us") as caller:
         await caller.ping_s()
 
@@ -74,8 +81,7 @@ async def test_a_frozen_region_can_be_killed(world: World) -> None:
 
 async def test_a_region_that_ends_by_itself_is_lost_and_says_how(world: World) -> None:
     processes.send([await root(world, "us")], signal.SIGKILL)
-    while (await world.info()).region("us").state is not RegionState.LOST:
-        pass
+    await until_state(world, "us", RegionState.LOST)
     assert (await world.info()).region("us").because == "its program exited with signal SIGKILL"
 
 

@@ -9,7 +9,8 @@ import pytest
 from leeward.base.problem import ProblemsError
 from leeward.world.client import World, launch, list_worlds
 from leeward.world.places import is_alive
-from tests.world.support import REGIONS, Caller, config, mentioning, until
+from tests.kit.waiting import until
+from tests.world.support import REGIONS, Caller, config, mentioning
 
 pytestmark = pytest.mark.world
 

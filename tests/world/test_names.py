@@ -11,12 +11,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.kit.waiting import block_until
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(900)]
 
@@ -44,10 +45,12 @@ class World:
 
     def resolve(self, *arguments: str) -> dict[str, Any]:
         """Return what the servers say, once one answers: on a busy machine all may be late for one look."""
-        give_up_s = time.monotonic() + LEAVES_WITHIN_S
-        while (result := self.run("resolve", "payments", *arguments, "-o", "json")).returncode != 0:
-            assert time.monotonic() < give_up_s, f"{result.stderr}\n{result.stdout}"
-            time.sleep(0.2)
+        result = block_until(
+            lambda: self.run("resolve", "payments", *arguments, "-o", "json"),
+            accept=lambda result: result.returncode == 0,
+            within_s=LEAVES_WITHIN_S,
+            every_s=0.2,
+        )
         document: dict[str, Any] = json.loads(result.stdout)
         return document
 
@@ -108,10 +111,7 @@ print(connection.getresponse().status)
 
 def until(read: Callable[[], object], expected: object, timeout_s: float) -> None:
     """Ask again and again: each agent learns of the others, and of their return, at a time of its own."""
-    give_up_s = time.monotonic() + timeout_s
-    while (found := read()) != expected:
-        assert time.monotonic() < give_up_s, f"{found} is not {expected}"
-        time.sleep(0.2)
+    block_until(read, repr(expected), accept=lambda found: found == expected, within_s=timeout_s, every_s=0.2)
 
 
 @pytest.fixture(scope="module")

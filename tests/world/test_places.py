@@ -1,7 +1,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from leeward.base.problem import ProblemsError
 from leeward.world import places
 from leeward.world.places import Claim
+from tests.kit.waiting import block_until
 from tests.world.support import PATIENCE_S, mentioning
 
 
@@ -36,10 +36,7 @@ def test_a_claim_is_exclusive_until_it_is_abandoned(home: Path) -> None:
 def test_a_guarded_claim_goes_with_whoever_is_killed(home: Path) -> None:
     program = "import signal; from leeward.world.places import Claim; Claim('first').guard(); signal.raise_signal(9)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
-    deadline_s = time.monotonic() + PATIENCE_S
-    while mentioning(str(home)):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    block_until(lambda: mentioning(str(home)), accept=lambda found: not found, within_s=PATIENCE_S, every_s=0.01)
     assert not (home / "first").exists()
 
 

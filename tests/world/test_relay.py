@@ -11,7 +11,7 @@ import pytest
 from leeward.world.link import QUEUE_MAX, Link
 from leeward.world.namespaces import dialer, listener
 from leeward.world.relay import Door
-from tests.world.support import until
+from tests.kit.waiting import until
 
 PATIENCE_S = 60.0
 DELAY_S = 0.03

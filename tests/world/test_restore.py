@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 import pytest
 
 from leeward.adapters.etcd.backup import kept
+from tests.kit.waiting import block_until
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(900)]
 
@@ -108,11 +108,12 @@ class World:
             os.kill(pid, signal.SIGCONT)
 
     def until(self, condition: Callable[[], T], what: str) -> T:
-        give_up_s = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
-            assert time.monotonic() < give_up_s, f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}"
-            time.sleep(0.3)
-        return found
+        return block_until(
+            condition,
+            lambda: f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}",
+            within_s=PATIENCE_S,
+            every_s=0.3,
+        )
 
 
 @pytest.fixture

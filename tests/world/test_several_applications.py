@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.kit.waiting import block_until
 from tests.world.running import copied, patient
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(1500)]
@@ -88,11 +88,12 @@ class World:
         return {json.loads(line)["reason"] for line in self.run("records", app, "-o", "json").stdout.splitlines()}
 
     def until(self, condition: Callable[[], T], what: str) -> T:
-        give_up_s = time.monotonic() + PATIENCE_S
-        while not (found := condition()):
-            assert time.monotonic() < give_up_s, f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}"
-            time.sleep(0.5)
-        return found
+        return block_until(
+            condition,
+            lambda: f"{what}\n{self.run('status').stdout}\n{self.run('records').stdout}",
+            within_s=PATIENCE_S,
+            every_s=0.5,
+        )
 
 
 def moved_from(region: str, primaries: dict[str, str | None]) -> dict[str, str | None]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.adapters.envoy.rig import EU, US, Node, make_identities, node
+from tests.adapters.envoy.rig import EU, US, Node, node
+from tests.kit.certificates import issue_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ async def direct(tmp_path: Path) -> AsyncIterator[Pair]:
 @asynccontextmanager
 async def pair_in(directory: Path, *, over_link: bool) -> AsyncIterator[Pair]:
     identities = directory / "identity"
-    make_identities(identities, ("us", "eu", "stranger"))
+    issue_each(identities, ("us", "eu", "stranger"))
     # Of an authority of its own.
-    make_identities(identities, ("another-purpose",))
+    issue_each(identities, ("another-purpose",))
     async with (
         aiohttp.ClientSession() as session,
         node(US, directory, session, over_link=over_link) as us,

@@ -2,26 +2,23 @@
 
 import asyncio
 import contextlib
-import datetime
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import envoy
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from leeward.adapters.envoy.bootstrap import bootstrap, command
 from leeward.adapters.envoy.gateway import ADMIN_URL, SSL_REQUEST, EnvoyGateway, administration
 from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings, Limits
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, GatewayUnavailableError, Route
+from tests.kit.waiting import until
 
 US, EU = Region("us"), Region("eu")
 PAY = App("payments")
@@ -33,6 +30,9 @@ EGRESS = {US: 15001, EU: 15002}
 TIMEOUT_S = 60.0
 LIMITS = Limits()
 
+eventually = partial(until, within_s=TIMEOUT_S, every_s=0.01, not_yet=(aiohttp.ClientError, GatewayUnavailableError))
+"""Wait until a condition holds; being refused, or a gateway that does not answer in time, counts as not yet."""
+
 
 def other(region: Region) -> Region:
     return EU if region == US else US
@@ -40,41 +40,6 @@ def other(region: Region) -> Region:
 
 def address(region: Region, last: int, port: int) -> Address:
     return Address(f"127.10.{NUMBERS[region]}.{last}", port)
-
-
-def make_identities(directory: Path, names: tuple[str, ...]) -> None:
-    """Write DIRECTORY/NAME/{ca.crt,tls.crt,tls.key} for each name, all of one CA."""
-    now = datetime.datetime.now(tz=datetime.UTC)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fleet CA")])
-
-    def builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(ca_name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-        )
-
-    ca = builder(ca_name, ca_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    ca_pem = ca.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    for name in names:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names_of_it = x509.SubjectAlternativeName([x509.DNSName(name)])
-        certificate = builder(subject, key).add_extension(names_of_it, critical=False).sign(ca_key, hashes.SHA256())
-        home = directory / name
-        home.mkdir(parents=True)
-        (home / "ca.crt").write_bytes(ca_pem)
-        (home / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        (home / "tls.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
 
 
 @dataclass(slots=True)
@@ -425,13 +390,3 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
     await asyncio.wait_for(process.wait(), TIMEOUT_S)
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until a condition holds; being refused, or a gateway that does not answer in time, counts as not yet."""
-    async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, GatewayUnavailableError):
-                if await condition():
-                    return
-            await asyncio.sleep(0.01)

@@ -12,7 +12,8 @@ import pytest
 
 from leeward.adapters.envoy.gateway import ADMIN_URL
 from leeward.adapters.envoy.settings import Limits
-from tests.adapters.envoy.rig import TIMEOUT_S, US, Node, eventually, make_identities, node
+from tests.adapters.envoy.rig import TIMEOUT_S, US, Node, eventually, node
+from tests.kit.certificates import issue_each
 from tests.soak.sampling import envoy_gauges
 
 pytestmark = pytest.mark.engine
@@ -24,7 +25,7 @@ IDLE_S = 20.0
 
 @pytest.fixture
 async def us(tmp_path: Path) -> AsyncIterator[Node]:
-    make_identities(tmp_path / "identity", ("us", "eu"))
+    issue_each(tmp_path / "identity", ("us", "eu"))
     limits = Limits(connections_max=FEW, idle_s=IDLE_S)
     async with aiohttp.ClientSession() as session, node(US, tmp_path, session, limits) as us:
         await us.apply(US)

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 
 from leeward.adapters.envoy.settings import Limits
-from tests.adapters.envoy.rig import TIMEOUT_S, US, Node, Stream, eventually, make_identities, node
+from tests.adapters.envoy.rig import TIMEOUT_S, US, Node, Stream, eventually, node
+from tests.kit.certificates import issue_each
 
 pytestmark = pytest.mark.engine
 LIMITS = Limits(headers_s=1, request_s=2, silent_s=1.5, idle_s=1)
@@ -25,7 +26,7 @@ BOUND_S = 20.0
 @pytest.fixture
 async def us(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Node]:
     """A region with the limits that a test asks for, and all of them short unless it does."""
-    make_identities(tmp_path / "identity", ("us", "eu"))
+    issue_each(tmp_path / "identity", ("us", "eu"))
     limits = getattr(request, "param", LIMITS)
     async with aiohttp.ClientSession() as session, node(US, tmp_path, session, limits) as us:
         await us.apply(US)
@@ -122,7 +123,7 @@ async def test_a_session_of_the_database_is_not_let_go(us: Node) -> None:
 
 
 async def test_too_full_a_heap_is_said_and_the_region_is_not_fit(tmp_path: Path) -> None:
-    make_identities(tmp_path / "identity", ("us", "eu"))
+    issue_each(tmp_path / "identity", ("us", "eu"))
     tiny = Limits(heap_bytes=2**20)
     async with aiohttp.ClientSession() as session, node(US, tmp_path, session, tiny) as us:
         await us.apply(US)

@@ -5,10 +5,11 @@ import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
+from leeward.core.identities import CERTIFICATE
 from tests.adapters.envoy.conftest import Pair
-from tests.adapters.envoy.rig import EGRESS, EU, TIMEOUT_S, US, Node, eventually, make_identities
+from tests.adapters.envoy.rig import EGRESS, EU, TIMEOUT_S, US, Node, eventually
+from tests.kit.certificates import issue_each, serial, shown
 
 pytestmark = pytest.mark.engine
 FILES = ("ca.crt", "tls.crt", "tls.key")
@@ -25,27 +26,20 @@ def show(home: Path, files: Path) -> None:
             (home / name).symlink_to(f"..data/{name}")
 
 
-def serial(home: Path) -> int:
-    return x509.load_pem_x509_certificate((home / "tls.crt").read_bytes()).serial_number
-
-
-async def shown(node: Node) -> int:
+async def shown_by(node: Node) -> int:
     """Return the serial number of what a gateway shows to another one."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     host, port = node.settings.host, node.settings.peers_port
     async with asyncio.timeout(TIMEOUT_S):
-        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=f"http.{node.region}")
-    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
-    return x509.load_der_x509_certificate(found).serial_number
+        return await shown(host, port, context, server_hostname=f"http.{node.region}")
 
 
 async def test_new_connections_use_what_is_renewed_and_open_ones_go_on(pair: Pair, tmp_path: Path) -> None:
     homes = {node: Path(node.settings.identity_dir) for node in (pair.us, pair.eu)}
     for name in ("first", "second"):
-        make_identities(tmp_path / name, (US, EU))
+        issue_each(tmp_path / name, (US, EU))
     for node, home in homes.items():
         show(home, tmp_path / "first" / node.region)
         await node.apply(US)
@@ -59,7 +53,7 @@ async def test_new_connections_use_what_is_renewed_and_open_ones_go_on(pair: Pai
         show(home, tmp_path / "second" / node.region)
 
     async def renewed() -> bool:
-        return [await shown(node) for node in homes] == [serial(home) for home in homes.values()]
+        return [await shown_by(node) for node in homes] == [serial(home / CERTIFICATE) for home in homes.values()]
 
     await eventually(renewed)
     assert (await pair.eu.request("POST")).region == US

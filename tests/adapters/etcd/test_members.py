@@ -7,7 +7,7 @@ from leeward.adapters.etcd.members import readd_member
 from leeward.adapters.etcd.quorum import connect
 from leeward.ports.quorum import Put, QuorumUnavailableError
 from tests.adapters.etcd.cluster import cluster
-from tests.adapters.etcd.identity import Authority
+from tests.kit.certificates import Authority
 
 NAMES = ("ap", "eu", "us")
 

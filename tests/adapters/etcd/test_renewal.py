@@ -1,50 +1,42 @@
 """Real etcd members whose certificates are renewed while they run."""
 
-import asyncio
 import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
 
 from leeward.core.identities import CERTIFICATE, KEY, PEER_CERTIFICATE, PEER_KEY
 from leeward.ports.quorum import Put
 from tests.adapters.etcd.cluster import Cluster, cluster
+from tests.kit.certificates import serial, shown
 
 NAMES = ("ap", "eu", "us")
 
 pytestmark = pytest.mark.engine
 
 
-async def shown(url: str, certificate: Path, key: Path) -> int:
+async def shown_at(url: str, certificate: Path, key: Path) -> int:
     """Return the serial number of what a member shows in a new handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.load_cert_chain(certificate, key)
     host, port = urlsplit(url).hostname, urlsplit(url).port
-    _, writer = await asyncio.open_connection(host, port, ssl=context)
-    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
-    return x509.load_der_x509_certificate(found).serial_number
+    return await shown(host, port, context)
 
 
 async def shown_by(members: Cluster, name: str) -> tuple[int, int]:
     """Return what a member shows to clients and to other members."""
     home = members.identities[name]
     return (
-        await shown(members.endpoint(name).url, home / CERTIFICATE, home / KEY),
-        await shown(members.peer_url(name), home / PEER_CERTIFICATE, home / PEER_KEY),
+        await shown_at(members.endpoint(name).url, home / CERTIFICATE, home / KEY),
+        await shown_at(members.peer_url(name), home / PEER_CERTIFICATE, home / PEER_KEY),
     )
 
 
 def written(members: Cluster, name: str) -> tuple[int, int]:
     home = members.identities[name]
-    clients, peers = (
-        x509.load_pem_x509_certificate((home / file).read_bytes()).serial_number
-        for file in (CERTIFICATE, PEER_CERTIFICATE)
-    )
-    return clients, peers
+    return serial(home / CERTIFICATE), serial(home / PEER_CERTIFICATE)
 
 
 async def test_members_and_a_client_that_go_on_use_renewed_certificates(tmp_path: Path) -> None:

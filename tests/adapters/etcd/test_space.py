@@ -1,8 +1,7 @@
 """Real members with a tiny quota: they fill up, refuse writes, and agents bring them back."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from leeward.core.values import Region
 from leeward.ports.clock import SystemClock
 from leeward.ports.quorum import Put, QuorumUnavailableError
 from tests.adapters.etcd.cluster import Cluster, cluster
+from tests.kit.waiting import until
 
 NAMES = ("ap", "eu", "us")
 MIB = 1024 * 1024
@@ -48,10 +48,18 @@ async def freed(members: Cluster) -> None:
     """Write a little, as heartbeats do, until each member counts the pages of its history as free."""
     for name in NAMES:
         async with maintain(members.endpoint(name), members.identities[name], Path()) as member:
-            deadline_s = time.monotonic() + PATIENCE_S
-            while (found := await member.measure(timeout_s=CALL_S)).in_use_bytes > found.db_bytes / 3:
-                assert time.monotonic() < deadline_s, f"{name} still counts no free pages"
+
+            async def measured() -> Measured:
                 await put(members, "k/beat")
+                return await member.measure(timeout_s=CALL_S)
+
+            await until(
+                measured,
+                f"{name} counts free pages",
+                accept=lambda found: found.in_use_bytes <= found.db_bytes / 3,
+                within_s=PATIENCE_S,
+                every_s=0,
+            )
 
 
 class Watched:
@@ -113,13 +121,6 @@ async def kept(
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"still not: {what}"
-        await asyncio.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)

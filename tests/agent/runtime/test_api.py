@@ -38,8 +38,11 @@ from leeward.sim.quorum import MemoryQuorum, MemoryStore
 from leeward.world import identity
 from tests.agent.machine.test_machine import FLEET, settings
 from tests.core.views import AP, APP, EU, REGIONS, TIMERS, US, electing, topology
+from tests.kit import waiting
 
 LEASE_S = 60.0
+
+until = functools.partial(waiting.until, within_s=20, every_s=0.01)
 
 
 @dataclass
@@ -115,13 +118,6 @@ class Agent:
             found = re.findall(r"^leeward_clients_refused_total(\S+) (\S+)$", await response.text(), re.MULTILINE)
         return {labels: float(count) for labels, count in found}
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while True:
-                if condition():
-                    return
-                await asyncio.sleep(0.01)
-
 
 def write_identity(directory: Path) -> None:
     issued = identity.create(FLEET, {region: number for number, region in enumerate(REGIONS, start=1)})
@@ -170,7 +166,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         )
         built = Agent(runtime, store, gateway, peers, url, tmp_path, routes)
         try:
-            await built.until(lambda: bool(gateway.routes) and machine.lease_until_s > 0 and EU in machine.store.seen)
+            await until(lambda: bool(gateway.routes) and machine.lease_until_s > 0 and EU in machine.store.seen)
             yield built
         finally:
             running.cancel()
@@ -255,7 +251,7 @@ async def test_each_verb_takes_its_right(agent: Agent, verb: str) -> None:
     ("name", "sees"), [(AP, True), ("operator", True), *((right, True) for right in Right), ("stranger", False)]
 )
 async def test_an_operator_sees_the_applications_of_its_certificate_only(agent: Agent, name: str, sees: bool) -> None:
-    await agent.until(lambda: APP in agent.runtime.machine.apps)
+    await until(lambda: APP in agent.runtime.machine.apps)
     async with agent.session(name) as session:
         for path in ("/v1/status", "/v1/records", "/metrics"):
             async with session.get(path, server_hostname=EU) as response:
@@ -334,7 +330,7 @@ async def test_a_replayed_request_is_refused(agent: Agent) -> None:
 async def test_an_operators_request_is_answered_when_it_is_agreed_on(agent: Agent) -> None:
     answer = await agent.ask(PAUSE)
     assert (answer.status, answer.body["accepted"]) == (200, True)
-    await agent.until(lambda: agent.runtime.machine.store.topologies[APP].topology.paused)
+    await until(lambda: agent.runtime.machine.store.topologies[APP].topology.paused)
     answer = await agent.ask(f"/v1/apps/{APP}/failover", b'{"to": "mars"}')
     assert answer.status == 409
     assert "has no replica" in answer.body["because"]
@@ -386,7 +382,7 @@ async def test_a_region_promises_for_itself_only(agent: Agent) -> None:
         async with session.put("/v1/promises", data=promise, server_hostname=EU) as response:
             assert response.status == 204
     machine = agent.runtime.machine
-    await agent.until(lambda: set(machine.view(machine.apps[APP], 0.0).promises) == {AP})
+    await until(lambda: set(machine.view(machine.apps[APP], 0.0).promises) == {AP})
 
 
 async def test_metrics_are_prometheus_text(agent: Agent) -> None:
@@ -422,7 +418,7 @@ async def test_a_drill_is_kept_in_the_store_with_the_last_success(agent: Agent) 
         assert (await agent.ask(f"/v1/apps/{name}/drill", body.encode())).status == status
     for drill in (passed, failed):
         assert (await agent.ask(drill_of, encode(drill).encode())).status == 200
-        await agent.until(functools.partial(_knows, drills, drill.drill))
+        await until(functools.partial(_knows, drills, drill.drill))
     async with agent.session("operator") as session:
         assert drills[APP] == replace(failed, passed_at_unix_s=1000.0)
         async with session.get("/metrics", server_hostname=EU) as response:

@@ -15,6 +15,7 @@ from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer
 from tests.agent.runtime.test_api import write_identity
 from tests.core.views import AP, EU
+from tests.kit.waiting import until
 
 BOUND_S = 20
 
@@ -48,7 +49,6 @@ async def test_what_is_asked_once_a_minute_leaves_no_connection(tmp_path: Path) 
             # That of the probe, and the warm one for promises.
             handler = server._runner.server
             assert handler is not None
-            while True:
-                if len(handler.connections) == 2:
-                    return
-                await asyncio.sleep(0.01)
+            await until(
+                lambda: len(handler.connections), accept=lambda count: count == 2, within_s=BOUND_S, every_s=0.01
+            )

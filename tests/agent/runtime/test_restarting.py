@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from leeward.agent.runtime.restarting import RESTARTS_MAX
+from tests.kit.waiting import block_until
 
 BOUND_S = 30.0
 # The clock moves on by STEP at each look: whether a child lived long is not left to the machine.
@@ -146,7 +146,4 @@ def test_the_child_dies_with_its_parent(start: Start) -> None:
     child = _pid(process)
     process.kill()
     process.wait(BOUND_S)
-    deadline_s = time.monotonic() + BOUND_S
-    while not _gone(child):
-        assert time.monotonic() < deadline_s, "the child is still there"
-        time.sleep(0.01)
+    block_until(lambda: _gone(child), "the child ends", within_s=BOUND_S, every_s=0.01)

@@ -22,11 +22,14 @@ from leeward.ports.quorum import Compare, Membership, Put
 from leeward.sim.quorum import MemoryStore
 from tests.agent.machine.test_machine import settings
 from tests.core.views import AP, APP, EU, REGIONS, SETTINGS, UP, US, status
+from tests.kit import waiting
 
 OTHER = App("orders")
 BOUND_S = 20
 ORDER = Order(1, Role.PRIMARY)
 BASIS = Basis(1, "manager", 0)
+
+until = partial(waiting.until, within_s=BOUND_S, every_s=0.001)
 
 
 async def _answer() -> None:
@@ -135,13 +138,6 @@ class Agent:
     peers: Peers
     running: asyncio.Task[None]
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while True:
-                if condition():
-                    return
-                await asyncio.sleep(0.001)
-
     def saw(self, event: on.Event) -> Callable[[], bool]:
         return lambda: event in self.machine.events
 
@@ -165,7 +161,7 @@ async def running(**managers: Manager) -> AsyncIterator[Agent]:
     task = asyncio.create_task(runtime.run())
     built = Agent(machine, runtime, quorum, managers, gateway, peers, task)
     try:
-        await built.until(lambda: any(isinstance(event, on.SnapshotTaken) for event in machine.events))
+        await until(lambda: any(isinstance(event, on.SnapshotTaken) for event in machine.events))
         yield built
     finally:
         task.cancel()
@@ -191,7 +187,7 @@ async def test_a_hung_manager_does_not_delay_the_leases_of_other_applications(ag
     for until_s in (1.0, 2.0, 3.0):
         agent.perform(do.ExtendLease(APP, 1, until_s, BASIS))
         agent.perform(do.ExtendLease(OTHER, 1, until_s, BASIS))
-        await agent.until(partial(operator.contains, agent.managers[OTHER].answered, until_s))
+        await until(partial(operator.contains, agent.managers[OTHER].answered, until_s))
     assert agent.managers[OTHER].answered == [1.0, 2.0, 3.0]
     assert agent.managers[APP].answered == []
 
@@ -205,9 +201,9 @@ async def test_the_newest_lease_of_an_application_replaces_those_that_wait(agent
     manager.does = wait
     for number in range(1, 10):
         agent.perform(do.ExtendLease(APP, 1, float(number), BASIS))
-        await agent.until(partial(_has, manager.asked, min(number, LEASES_AT_ONCE)))
+        await until(partial(_has, manager.asked, min(number, LEASES_AT_ONCE)))
     answer.set()
-    await agent.until(lambda: 9.0 in manager.answered)
+    await until(lambda: 9.0 in manager.answered)
     assert manager.asked == [1.0, 2.0, 9.0], "one that hangs does not hold up the next; what waits behind both is old"
 
 
@@ -215,18 +211,18 @@ async def test_how_traffic_is_carried_reaches_the_machine_again_and_again(monkey
     monkeypatch.setattr("leeward.agent.runtime.runtime.PATHS_EVERY_S", 0.001)
     async with running(**{APP: Manager()}) as agent:
         agent.gateway.answers = carried = {APP: Carried({AP: "no answer"})}
-        await agent.until(agent.saw(on.PathsTried(carried)))
+        await until(agent.saw(on.PathsTried(carried)))
         agent.gateway.answers = None
         silent = Carried({EU: "its gateway does not answer"})
-        await agent.until(agent.saw(on.PathsTried(dict.fromkeys(agent.machine.apps, silent))))
+        await until(agent.saw(on.PathsTried(dict.fromkeys(agent.machine.apps, silent))))
 
 
 async def test_the_users_port_is_tried_at_once_and_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leeward.agent.runtime.runtime.USERS_EVERY_S", 0.001)
     async with running(**{APP: Manager()}) as agent:
-        await agent.until(agent.saw(on.GatewayTried(None)))
+        await until(agent.saw(on.GatewayTried(None)))
         agent.gateway.problem = "it is drained"
-        await agent.until(agent.saw(on.GatewayTried("it is drained")))
+        await until(agent.saw(on.GatewayTried("it is drained")))
 
 
 async def test_what_does_not_serve_the_lease_waits_for_a_heartbeat_and_a_lease(
@@ -274,11 +270,11 @@ async def test_newer_routes_do_not_wait_until_older_ones_are_confirmed(agent: Ag
     older = (Route(APP, 1, (), None, US),)
     newer = (Route(APP, 2, (), None, AP),)
     agent.perform(do.ApplyRoutes(1, older))
-    await agent.until(lambda: older in agent.gateway.applied)
+    await until(lambda: older in agent.gateway.applied)
     agent.perform(do.ApplyRoutes(2, newer))
-    await agent.until(lambda: newer in agent.gateway.applied)
+    await until(lambda: newer in agent.gateway.applied)
     agent.gateway.confirms.set()
-    await agent.until(agent.saw(on.RoutesApplied(2)))
+    await until(agent.saw(on.RoutesApplied(2)))
     assert not agent.saw(on.RoutesApplied(1))()
 
 
@@ -305,14 +301,14 @@ async def test_a_performer_that_breaks_is_logged_and_reported_and_ends_nothing(
     monkeypatch.setattr(agent.quorum, "move_leader", broken)
     with capture_logs() as logs:
         agent.perform(action)
-        await agent.until(lambda: [line for line in logs if line["event"] == "task failed"])
+        await until(lambda: [line for line in logs if line["event"] == "task failed"])
         if reported is not None:
-            await agent.until(agent.saw(reported))
+            await until(agent.saw(reported))
     line = next(line for line in logs if line["event"] == "task failed")
     assert (line["error"], line["because"], line["log_level"]) == ("BrokenError", "unforeseen", "error")
     assert line.keys() & {"app", "region", "to", "transaction"}, "the log names what it was about"
     agent.perform(do.ExtendLease(OTHER, 1, 1.0, BASIS))
-    await agent.until(lambda: agent.managers[OTHER].answered)
+    await until(lambda: agent.managers[OTHER].answered)
     assert not agent.running.done()
 
 
@@ -325,7 +321,7 @@ async def test_a_member_that_is_being_replaced_is_no_reason_to_end(
     monkeypatch.setattr(agent.quorum, "move_leader", refuse)
     with capture_logs() as logs:
         agent.perform(do.MoveLeader(AP))
-        await agent.until(lambda: logs)
+        await until(lambda: logs)
     assert [(line["event"], line["log_level"], line["to"]) for line in logs] == [
         ("failed to move the store's leader", "warning", AP)
     ]
@@ -342,16 +338,16 @@ async def test_watches_that_break_are_started_again(agent: Agent, monkeypatch: p
 
     monkeypatch.setattr(agent.quorum, "membership", membership)
     with capture_logs() as logs:
-        await agent.until(agent.saw(on.LeaderSeen(AP)))
+        await until(agent.saw(on.LeaderSeen(AP)))
     assert [line["task"] for line in logs if line["event"] == "task failed"] == ["watch leader"]
 
 
 async def test_an_instance_whose_watch_breaks_is_lost_until_it_answers_again() -> None:
     manager = Manager(does=_break)
     async with running(**{APP: manager}) as agent:
-        await agent.until(agent.saw(on.InstanceLost(APP, "unforeseen")))
+        await until(agent.saw(on.InstanceLost(APP, "unforeseen")))
         manager.does = _answer
-        await agent.until(agent.saw(on.InstanceReported(APP, status(Role.PRIMARY))))
+        await until(agent.saw(on.InstanceReported(APP, status(Role.PRIMARY))))
 
 
 async def test_an_error_in_the_machine_ends_the_agent(agent: Agent) -> None:

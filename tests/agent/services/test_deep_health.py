@@ -14,6 +14,7 @@ from leeward.core.values import App
 from leeward.ports.clock import SystemClock
 from leeward.ports.gateway import Address
 from tests.core.views import APP, SETTINGS
+from tests.kit.waiting import until
 
 
 @dataclass
@@ -105,11 +106,7 @@ async def test_an_application_is_asked_again_while_the_pod_of_another_one_hangs(
         deep = DeepHealths(apps, {APP: Pods((address,)), other: Pods((address,))}, session, SystemClock())
         running = asyncio.create_task(deep.run())
         try:
-            async with asyncio.timeout(20):
-                while True:
-                    if told.asked >= 3:
-                        break
-                    await asyncio.sleep(0.001)
+            await until(lambda: told.asked >= 3, within_s=20, every_s=0.001)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

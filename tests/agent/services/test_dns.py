@@ -18,6 +18,7 @@ from tests.agent.machine.test_machine import Driven
 from tests.core.views import AP, APP, DOWN, EU, REGIONS, UP, US, report, topology
 from tests.core.views import seen as heard
 from tests.instance.instances import free_port
+from tests.kit import waiting
 
 GATEWAYS = {US: "192.0.2.1", EU: "192.0.2.2", AP: "192.0.2.3"}
 NEAREST = {US: (US, EU, AP), EU: (EU, US, AP), AP: (AP, US, EU)}
@@ -85,13 +86,14 @@ async def running(naming: Naming) -> AsyncIterator[None]:
 
 
 async def until(port: int, near: str, expected: tuple[str, ...]) -> Reply:
-    async with asyncio.timeout(TIMEOUT_S):
-        while True:
-            with suppress(NoAnswerError):
-                reply = await ask("127.0.0.1", port, "payments.example.com", near=near, timeout_s=5)
-                if reply.addresses == expected:
-                    return reply
-            await asyncio.sleep(0.01)
+    return await waiting.until(
+        lambda: ask("127.0.0.1", port, "payments.example.com", near=near, timeout_s=5),
+        f"users in {near} are answered with {expected}",
+        accept=lambda reply: reply.addresses == expected,
+        within_s=TIMEOUT_S,
+        every_s=0.01,
+        not_yet=(NoAnswerError,),
+    )
 
 
 async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Driven, port: int) -> None:

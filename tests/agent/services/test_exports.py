@@ -1,8 +1,9 @@
 """One region's part in exported services, on a cluster of which a namespace cannot be read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ from leeward.ports.quorum import Put
 from leeward.sim.quorum import MemoryQuorum, MemoryStore
 from tests.agent.machine.test_machine import FLEET, settings
 from tests.core.views import EU, REGIONS
+from tests.kit import waiting
 
 KEY = keys.offers(FLEET, EU)
 LEDGER, REPORTS = Name("bank", "ledger"), Name("shop", "reports")
@@ -62,12 +64,7 @@ class Gateway:
         self.serves = services
 
 
-async def _until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.001)
+until = partial(waiting.until, within_s=20, every_s=0.001)
 
 
 @pytest.fixture
@@ -88,16 +85,16 @@ async def test_a_namespace_that_cannot_be_read_or_written_holds_up_no_other(
     exporting = Exporting(*part)
     running = asyncio.create_task(exporting.run())
     try:
-        await _until(lambda: len(gateway.serves) == 2)
-        await _until(lambda: REPORTS.namespace in cluster.written)
-        told = before
-        async with asyncio.timeout(20):
-            while told == before:
-                found = await store.snapshot(KEY, timeout_s=1)
-                told = decode(Offers, found.entries[KEY].value)
-                await asyncio.sleep(0.001)
+        await until(lambda: len(gateway.serves) == 2)
+        await until(lambda: REPORTS.namespace in cluster.written)
+
+        async def offered() -> set[Name]:
+            found = await store.snapshot(KEY, timeout_s=1)
+            return {offer.service for offer in decode(Offers, found.entries[KEY].value).services}
+
+        everything = {LEDGER, REPORTS, Name("slow", REPORTS.name)}
+        await until(offered, accept=lambda found: found == everything)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert [each.name for each in gateway.serves] == [REPORTS.name, REPORTS.name]
-    assert {offer.service for offer in told.services} == {LEDGER, REPORTS, Name("slow", REPORTS.name)}

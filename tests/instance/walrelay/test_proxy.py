@@ -18,7 +18,6 @@ from leeward.instance.settings import Endpoint, Layout, ManagerSettings, find_bi
 from leeward.instance.walrelay.messages import query
 from leeward.instance.walrelay.prefetch import TESTED_MAJORS
 from leeward.instance.walrelay.proxy import WalProxy, _Connection
-from tests.instance.instances import happens
 from tests.instance.walrelay.test_prefetch import (
     COPY_DONE,
     HISTORY,
@@ -33,6 +32,7 @@ from tests.instance.walrelay.test_prefetch import (
     wal,
 )
 from tests.instance.walrelay.test_standby_session import GOODBYE, PROMOTED, SEGMENT, SLOTLESS, says
+from tests.kit.waiting import until
 
 STARTUP = struct.pack("!II", 22, 196608) + b"user\x00replica\x00\x00"
 READY = b"Z\x00\x00\x00\x05I"
@@ -174,7 +174,7 @@ async def test_a_request_to_stream_waits_no_longer_for_a_standby_session_that_ca
         async with carried_to(address[1], tmp_path, LONG_S) as (reader, writer):
             writer.write(STARTUP)
             # The first connection is all that fits in before somebody accepts it; then something else takes its place.
-            await happens(refused)
+            await until(refused)
             accepted, _ = upstream.accept()
             filler.connect_ex(address)
             loop = asyncio.get_running_loop()

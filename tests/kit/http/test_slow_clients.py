@@ -22,6 +22,7 @@ from leeward.kit.http.serving import HttpServer, ServerLimits
 from tests.agent.runtime.test_api import write_identity
 from tests.core.views import AP, EU
 from tests.kit.http import nonsense
+from tests.kit.waiting import until
 
 # What is bounded takes fractions of a second; a busy machine may take longer to notice.
 BOUND_S = 20
@@ -176,12 +177,11 @@ class Serving:
         return await asyncio.open_connection("127.0.0.1", self.server.port, local_addr=(address, 0))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while True:
-                self.server._forget_closed()
-                if condition():
-                    return
-                await asyncio.sleep(0.01)
+        def look() -> bool:
+            self.server._forget_closed()
+            return condition()
+
+        await until(look, within_s=BOUND_S, every_s=0.01)
 
     async def until_empty(self) -> None:
         await self.until(lambda: not self.server._connections)

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from leeward.core.identities import CERTIFICATE, KEY
 from leeward.kit.http import tls
 from leeward.kit.http.tls import TlsFiles
 from leeward.world import identity
+from tests.kit.certificates import serial, shown
 
 EU, US = "eu", "us"
 
@@ -33,10 +33,6 @@ def issue(directory: Path) -> None:
         identity.put(directory / region, each.agent)
 
 
-def serial(path: Path) -> int:
-    return x509.load_pem_x509_certificate(path.read_bytes()).serial_number
-
-
 @asynccontextmanager
 async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,14 +45,6 @@ async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-
-
-async def shown(port: int, context: ssl.SSLContext) -> int:
-    """Return the serial number of what a server shows."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=EU)
-    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.close()
-    return x509.load_der_x509_certificate(found).serial_number
 
 
 def test_a_context_is_read_again_only_when_a_file_has_changed(files: Path) -> None:
@@ -73,11 +61,13 @@ async def test_both_ends_shake_hands_with_what_is_there_now(files: Path) -> None
     client, server = tls.client(files / US), tls.server(files / EU)
     before = serial(files / EU / CERTIFICATE)
     async with serving(server()) as port:
-        assert await shown(port, client()) == before
+        assert await shown("127.0.0.1", port, client(), server_hostname=EU) == before
     # Another authority: neither end would accept the other's old certificate.
     issue(files)
     async with serving(server()) as port:
-        assert await shown(port, client()) == serial(files / EU / CERTIFICATE) != before
+        assert (
+            await shown("127.0.0.1", port, client(), server_hostname=EU) == serial(files / EU / CERTIFICATE) != before
+        )
 
 
 async def test_a_server_that_takes_one_context_shows_what_is_there_now_and_keeps_its_connections(files: Path) -> None:
@@ -90,7 +80,9 @@ async def test_a_server_that_takes_one_context_shows_what_is_there_now_and_keeps
     async with serving(following.for_each_handshake()) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls.client(files / US)())
         issue(files)
-        assert await shown(port, tls.client(files / US)()) == serial(files / EU / CERTIFICATE)
+        assert await shown("127.0.0.1", port, tls.client(files / US)(), server_hostname=EU) == serial(
+            files / EU / CERTIFICATE
+        )
         writer.write(b"still here\n")
         assert await reader.readline() == b"still here\n"
         writer.close()
@@ -103,7 +95,7 @@ async def test_neither_end_speaks_an_old_tls(files: Path, old_end: str) -> None:
     old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2
     async with serving(server) as port:
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
-            await shown(port, client)
+            await shown("127.0.0.1", port, client, server_hostname=EU)
 
 
 def test_half_of_an_exchange_changes_nothing(files: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
 from leeward.ports.cluster import KubeObject, Resource
-from tests.adapters.etcd.identity import Authority
+from tests.kit import waiting
+from tests.kit.certificates import Authority
 
 NAME = "r200"
 PORT = 6443
@@ -213,9 +214,7 @@ def exists(pid: int) -> bool:
 
 async def so(holds: Callable[[], bool]) -> None:
     """Wait until something outside of the API is so."""
-    async with asyncio.timeout(WAIT_S):
-        while not holds():  # noqa: ASYNC110 -- the kernel and files have no event to wait for
-            await asyncio.sleep(0.02)
+    await waiting.until(holds, within_s=WAIT_S)
 
 
 async def log_of(cluster: KubernetesCluster, pod: str, **options: Any) -> str:

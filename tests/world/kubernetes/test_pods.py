@@ -397,7 +397,7 @@ async def test_it_stays_small(region: Region, cluster: KubernetesCluster) -> Non
 def test_it_says_what_is_wrong_with_a_manifest(tmp_path: Path) -> None:
     from subprocess import run
 
-    from tests.adapters.etcd.identity import Authority
+    from tests.kit.certificates import Authority
     from tests.world.kubernetes.region import NAME
 
     Authority().issue(NAME, tmp_path / "identity")
