@@ -32,9 +32,14 @@ PODS_UNSEEN_S = 10.0
 
 @dataclass(slots=True)
 class Application:
-    """Observations, and which orders and proposals are under way."""
+    """Observations, and which orders and proposals are under way.
+
+    Always true: each field is written by one module, which its group names; the others call a function of that module.
+    """
 
     settings: AppSettings
+
+    # Written here.
     instance: InstanceStatus | None = None
     reported_at_s: float = 0.0
     silent_since_s: float | None = None
@@ -51,7 +56,6 @@ class Application:
     """The lease that the agent before this one stated, and"""
     lease_before_until_s: float = 0.0
     """until when its last heartbeat may still let the instance write."""
-    direct_promises: dict[Region, Promise] = field(default_factory=dict)
     progress: ProgressRecord | None = None
     """How far the primaries' WAL was, while this region's is the primary: newer than the store's."""
     progress_epoch: int = 0
@@ -60,12 +64,28 @@ class Application:
     """The last point of the record that was sent to the store, under this epoch."""
     progress_due_at_s: float = 0.0
     lag_history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=LAG_HISTORY))
+    wal_arrived: dict[Region, tuple[int, float]] = field(default_factory=dict)
+    """Each standby's LSN while it streams from the primary, and when it last grew."""
+    carried: Carried = Carried()
+    """How the gateway carried the application's traffic when its paths were used last."""
+    broken_paths: Mapping[Region, str] = field(default_factory=dict)
+    """Those paths that failed twice in a row, and why."""
+
+    # Written by the machine.
     because: str = ""
+    deposed: Deposed | None = None
+    """The primary whose return would show that its failover was needless."""
+
+    # Written by orders.
     ordering: Order | None = None
     """The order on its way to the instance."""
     order_after_s: float = 0.0
     fed_until_s: float = 0.0
     fed_at_s: float = 0.0
+
+    # Written by proposals.
+    direct_promises: dict[Region, Promise] = field(default_factory=dict)
+    """What each region promised: as it sent it here, and our own."""
     proposing: int | None = None
     """The transaction that would replace the topology."""
     propose_after_revision: int = 0
@@ -75,26 +95,16 @@ class Application:
     """Which invariant the last proposal breaks: it was not sent."""
     promising: int | None = None
     """The transaction that writes our promise."""
-    vow_after_s: float = 0.0
-    wal_arrived: dict[Region, tuple[int, float]] = field(default_factory=dict)
-    """Each standby's LSN while it streams from the primary, and when it last grew."""
+    promise_after_s: float = 0.0
     counting: int | None = None
     """The transaction that replaces the tally."""
     count_after_s: float = 0.0
-    deposed: Deposed | None = None
-    """The primary whose return would show that its failover was needless."""
-    routed_epoch: int = 0
-    rejoin_recorded: Rejoin | None = None
-    carried: Carried = Carried()
-    """How the gateway carried the application's traffic when its paths were used last."""
-    broken_paths: Mapping[Region, str] = field(default_factory=dict)
-    """Those paths that failed twice in a row, and why."""
 
-    def forget_store(self) -> None:
-        """Wait for nothing that was asked of a history of the store that was replaced."""
-        self.proposing = self.promising = None
-        self.propose_after_revision = 0
-        self.propose_after_s = self.vow_after_s = 0.0
+    # Written by traffic.
+    routed_epoch: int = 0
+
+    # Written by log.
+    rejoin_recorded: Rejoin | None = None
 
     def report_instance(self, status: InstanceStatus, now_s: float) -> None:
         """Take in a status, and how far the standbys are behind.
@@ -111,6 +121,14 @@ class Application:
                 self.lag_history.append((now_s, status.wal.lsn))
         else:
             self.lag_history.clear()
+
+    def lose_instance(self) -> None:
+        """Take in that the instance manager does not answer."""
+        self.instance = None
+
+    def see_pods(self, pods: tuple[Address, ...]) -> None:
+        """Take in which pods are ready."""
+        self.pods, self.pods_seen = pods, True
 
     def paths_tried(self, carried: Carried) -> None:
         """Take in how traffic is carried. One failure may be a region that is just being lost; two in a row count."""
@@ -224,6 +242,10 @@ class Application:
             return None
         self.progress_written, self.progress_due_at_s = record.wal, now_s + interval_s
         return record
+
+    def write_progress_again(self) -> None:
+        """Take nothing of the record for written: the transaction that carried it failed."""
+        self.progress_written = None
 
     def watch_silence(self, *, leads: bool, heard: bool, epoch: int, phase: Phase | None, now_s: float) -> None:
         """Track since when the instance should accept writes and does not.

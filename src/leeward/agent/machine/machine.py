@@ -17,7 +17,7 @@ from leeward.agent.machine.delays import DelayLog
 from leeward.agent.machine.generations import Generations
 from leeward.agent.machine.heartbeats import Heartbeats
 from leeward.agent.machine.log import DecisionLog
-from leeward.agent.machine.outbox import NEVER_S, RETRY_S, Outbox
+from leeward.agent.machine.outbox import NEVER_S, Outbox
 from leeward.agent.machine.placement import Placement
 from leeward.agent.machine.proposals import Proposals
 from leeward.agent.machine.removal import Removal
@@ -237,22 +237,20 @@ class Machine:
                 app.report_instance(status, self._out.now_s)
                 self._follow_progress(app)
             case on.InstanceLost():
-                app.instance = None
-                app.ordering = None
+                app.lose_instance()
+                orders.lost(app)
             case on.OrderEnded(accepted=accepted):
-                app.ordering = None
-                if not accepted:
-                    app.order_after_s = self._out.now_s + RETRY_S
+                orders.ended(app, self._out, accepted=accepted)
 
     def _take_from_application(self, event: on.PodsChanged | on.PromiseReceived) -> None:
         """Take in the application's pods, or what another region's replica of its database promised."""
         match event:
             case on.PodsChanged(app=name, pods=pods):
-                self.apps[name].pods, self.apps[name].pods_seen = pods, True
+                self.apps[name].see_pods(pods)
             case on.PromiseReceived(promise=promise):
                 app = self.apps.get(promise.app)
                 if app is not None:
-                    app.direct_promises[promise.region] = promise
+                    self._proposals.receive_promise(app, promise)
 
     def _take_from_gateway(self, event: on.RoutesApplied | on.PathsTried | on.GatewayTried) -> bool:
         """Take in what the gateway did or answered; False when a steady state surely goes on as before."""
@@ -291,7 +289,7 @@ class Machine:
             self.lease_until_s, self._heard_sent_at_s = 0.0, float("-inf")
             self._heartbeats.forget()
             for app in self.apps.values():
-                app.forget_store()
+                self._proposals.forget_store(app)
             self._out.actions.append(do.ReportStoreRestored(because))
         self.store.take(snapshot, self._out.now_s, replaced=because is not None)
         if first:
@@ -343,7 +341,7 @@ class Machine:
             self.lease_until_s = lease.holder_until_s(self._heard_sent_at_s, self.timers.lease_s)
         elif sent_at_s is not None:
             for app in self.apps.values():
-                app.progress_written = None
+                app.write_progress_again()
         request = self._requests.pop(number, None)
         if request is not None:
             refused = "something else changed at the same moment; check the state and retry"

@@ -24,6 +24,18 @@ def order(app: Application, view: View, out: Outbox) -> None:
     out.actions.append(do.OrderInstance(app.settings.name, wanted, app.instance.basis(view.topology_revision)))
 
 
+def ended(app: Application, out: Outbox, *, accepted: bool) -> None:
+    """Take in that an order has ended; one that was rejected is not sent again at once."""
+    app.ordering = None
+    if not accepted:
+        app.order_after_s = out.now_s + RETRY_S
+
+
+def lost(app: Application) -> None:
+    """Wait for no answer to an order: its instance manager does not answer."""
+    app.ordering = None
+
+
 def feed(app: Application, view: View, out: Outbox) -> None:
     """Let the primary write as long as this region's own lease lasts."""
     topology, instance = view.topology, view.instance

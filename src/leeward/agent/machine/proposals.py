@@ -12,7 +12,7 @@ from leeward.core.actions import Action, Count, GivePromise, Propose, RenewGener
 from leeward.core.asked import accept
 from leeward.core.codec import encode
 from leeward.core.settings import AgentSettings
-from leeward.core.values import Accepted, Asked, Phase, Region
+from leeward.core.values import Accepted, Asked, Phase, Promise, Region
 from leeward.core.view import Fence, View
 from leeward.ports.quorum import Compare, Delete, Outcome, Put
 
@@ -93,8 +93,18 @@ class Proposals:
 
     def _give_promise(self, app: Application, given: GivePromise) -> None:
         # Our own promise counts for us at once, and for others when they receive it: it is on our instance's disk.
-        app.direct_promises[self._me] = given.promise
+        self.receive_promise(app, given.promise)
         self._out.actions.extend(do.SendPromise(region, given.promise) for region in self._nearest)
+
+    def receive_promise(self, app: Application, promise: Promise) -> None:
+        """Take in what a region promised, before the store has it."""
+        app.direct_promises[promise.region] = promise
+
+    def forget_store(self, app: Application) -> None:
+        """Wait for nothing that was asked of a history of the store that was replaced."""
+        app.proposing = app.promising = None
+        app.propose_after_revision = 0
+        app.propose_after_s = app.promise_after_s = 0.0
 
     def _count(self, app: Application, count: Count) -> None:
         """Replace the tally once; whoever else counts the same at the same time fails, and sees it counted."""
@@ -116,8 +126,8 @@ class Proposals:
         written = self._store.promises.get((app.settings.name, self._me)) == promise
         if promise.epoch != topology.epoch or written or app.promising is not None:
             return
-        if self._out.now_s < app.vow_after_s:
-            self._out.wake_by(app.vow_after_s)
+        if self._out.now_s < app.promise_after_s:
+            self._out.wake_by(app.promise_after_s)
             return
         app.promising = self._out.transact(
             (Compare(keys.topology(self._fleet, promise.app), view.topology_revision), self._generation()),
@@ -134,7 +144,7 @@ class Proposals:
                 app.propose_after_revision = outcome.revision
         if app.promising == transaction:
             app.promising = None
-            app.vow_after_s = self._out.now_s + RETRY_S
+            app.promise_after_s = self._out.now_s + RETRY_S
         if app.counting == transaction:
             app.counting = None
             # The watch brings what was counted a moment later.

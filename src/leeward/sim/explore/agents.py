@@ -53,7 +53,7 @@ IRRELEVANT: Mapping[str, object] = {
     "decision_keys": None,
     "undecodable": None,
     "heard_at_s": 0.0,
-    "rejoin_told": None,
+    "rejoin_recorded": None,
     "routed_epoch": 0,
     "_routes": None,
     "_number": 0,
