@@ -22,7 +22,7 @@ from leeward.spec import load
 RUNS = 20
 WRITE_EVERY_S = 0.02
 STRIKES_S = FOUND_S + 3.0
-STORM_S = 20.0
+INJECTION_S = 20.0
 # A member of the quorum store that was killed is back after about so long.
 MEMBER_BACK_S = 1.0
 # Longer than the lease, as the drills hold their faults.
@@ -73,7 +73,7 @@ def outage_s(row: Row, fleet: Fleet, seed: int) -> float:
     at_s = STRIKES_S + 0.037 * seed
     home, heir = fleet.data_regions[0], fleet.data_regions[1]
     faults = tuple(_fault(kind, at_s, home, heir) for kind in row.faults)
-    seen = live_through(Plan(seed, fleet, faults, (), STORM_S, jitter=0.05, write_every_s=WRITE_EVERY_S))
+    seen = live_through(Plan(seed, fleet, faults, (), INJECTION_S, jitter=0.05, write_every_s=WRITE_EVERY_S))
     if seen.outcome.violation is not None:
         raise SystemExit(f"{row.drill}, seed {seed}: {seen.outcome.violation}")
     done = [found for found in seen.simulation.acknowledgements if found.committed_at_s > at_s]

@@ -1,4 +1,4 @@
-"""Measure how fast the simulator is, per core: a world at rest, storms, and hours with an incident now and then.
+"""Measure how fast the simulator is, per core: a world at rest, under faults, and hours with an incident now and then.
 
     python benchmarks/simulation/measure.py --seeds 40
 
@@ -55,7 +55,7 @@ def at_rest(write_every_s: float) -> Result:
     return Result(1, REST_S, REST_S, schedule.steps - events, time.process_time() - began_s)
 
 
-def storms(seeds: int) -> Result:
+def under_faults(seeds: int) -> Result:
     """Run plans of three regions as the swarm draws them."""
     began_s = time.process_time()
     seen = [live_through(draw(seed, Focus(counts=(3,)))) for seed in range(seeds)]
@@ -78,14 +78,14 @@ def hours(seeds: int) -> Result:
 def main() -> int:
     """Measure and print; exit status 1 when a world at rest is slower than the target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=40, help="storms; a tenth as many long runs")
+    parser.add_argument("--seeds", type=int, default=40, help="worlds under faults; a tenth as many long runs")
     parser.add_argument("--target", type=float, default=TARGET, help="times real time, per core, at rest")
     parser.add_argument("--json", action="store_true")
     wanted = parser.parse_args()
     measures: dict[str, Callable[[], Result]] = {
         "at rest, 30 writes/s": lambda: at_rest(0.1),
         "at rest, 3 writes/s": lambda: at_rest(1.0),
-        "storms": lambda: storms(wanted.seeds),
+        "under faults": lambda: under_faults(wanted.seeds),
         f"{HOURS:g} hours of incidents": lambda: hours(max(1, wanted.seeds // 10)),
     }
     found = {name: measure() for name, measure in measures.items()}

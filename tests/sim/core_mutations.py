@@ -251,7 +251,7 @@ def the_lease_ignores_the_rpo(patch: pytest.MonkeyPatch) -> None:
 MODES = frozenset((Kind.MODE,))
 CHOICES = frozenset((Kind.FAILOVER, Kind.REGION_LOSS, Kind.INSTANCE_KILL, Kind.SLOW_REPLICA))
 RESTORES = LOSSES | {Kind.STORE_RESTORE, Kind.STORE_WIPE}
-PATIENT = replace(PROMPT, rtos_s=(60.0,), rtts_s=(0.004,), storms_s=(80.0,))
+PATIENT = replace(PROMPT, rtos_s=(60.0,), rtts_s=(0.004,), injections_s=(80.0,))
 
 CORE_MUTATIONS = (
     Mutation("steady before proved", steady_before_proved, replace(PROMPT, modes=SAFE_MODES, kinds=LOSSES)),
@@ -277,7 +277,7 @@ CORE_MUTATIONS = (
     Mutation(
         "who holds more is not waited for",
         elect_without_who_holds_more,
-        replace(PROMPT, modes=QUORUM, kinds=CHOICES, ambushes=6),
+        replace(PROMPT, modes=QUORUM, kinds=CHOICES, triggered=6),
         seeds=120,
     ),
     Mutation(
@@ -288,7 +288,7 @@ CORE_MUTATIONS = (
     Mutation(
         "a switchover's end is not waited for",
         promote_without_the_handover,
-        replace(PROMPT, modes=ASYNC, kinds=KILLS | {Kind.SWITCHOVER}, ambushes=4),
+        replace(PROMPT, modes=ASYNC, kinds=KILLS | {Kind.SWITCHOVER}, triggered=4),
     ),
     Mutation("a primary is ordered no names", order_no_names, replace(PROMPT, modes=SAFE_MODES, kinds=LOSSES)),
     Mutation("one acknowledgement fewer", one_acknowledgement_fewer, Focus((5,), SAFE_MODES, kinds=SLOW)),

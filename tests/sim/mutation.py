@@ -55,8 +55,8 @@ class Mutation:
             seed=seed,
             fleet=three(chance.choice(self.focus.modes)),
             faults=tuple(replace(fault, at_s=fault.at_s + chance.uniform(0.0, 0.5)) for fault in self.script),
-            ambushes=(),
-            storm_s=30.0,
+            triggered=(),
+            injection_s=30.0,
             jitter=0.5,
             write_every_s=0.05,
         )

@@ -23,7 +23,7 @@ def lived(mode: ReplicationMode, spares: frozenset[Region], *faults: Fault) -> t
 
 @pytest.mark.parametrize("mode", list(ReplicationMode))
 def test_a_region_joins_and_another_one_leaves(mode: ReplicationMode) -> None:
-    seen, told = lived(
+    seen, lines = lived(
         mode,
         frozenset((AP,)),
         Fault(FOUND_S + 2.0, Kind.DATA_REGIONS, AP),
@@ -39,7 +39,7 @@ def test_a_region_joins_and_another_one_leaves(mode: ReplicationMode) -> None:
         "eu leaves",
         "eu is no longer a data region",
     )
-    places = [next(place for place, line in enumerate(told) if line.startswith(step)) for step in steps]
+    places = [next(place for place, line in enumerate(lines) if line.startswith(step)) for step in steps]
     assert places == sorted(places)
     assert seen.simulation.sites[EU].instances[found.app].postgres.role is Role.STOPPED
 
@@ -63,7 +63,7 @@ def test_one_data_region_acknowledges_alone_and_a_second_one_may_join(mode: Repl
 
 
 def test_a_primary_lost_in_the_middle_of_a_change_is_replaced_and_the_change_ends() -> None:
-    seen, told = lived(
+    seen, lines = lived(
         ReplicationMode.QUORUM,
         frozenset((AP,)),
         Fault(FOUND_S + 2.0, Kind.DATA_REGIONS, AP),
@@ -72,18 +72,18 @@ def test_a_primary_lost_in_the_middle_of_a_change_is_replaced_and_the_change_end
     found = seen.simulation.topology
     assert found is not None
     assert found.data_regions == (US, EU, AP)
-    assert any(line.startswith("us was last heard") for line in told)
+    assert any(line.startswith("us was last heard") for line in lines)
 
 
 def test_a_lost_region_can_be_removed() -> None:
-    seen, told = lived(
+    seen, lines = lived(
         ReplicationMode.SYNC,
         frozenset(),
         Fault(FOUND_S + 1.0, Kind.REGION_LOSS, AP, None, 35.0),
         Fault(FOUND_S + 5.0, Kind.DATA_REGIONS, AP),
     )
-    left = next(place for place, line in enumerate(told) if line.startswith("ap is no longer a data region"))
-    back = next(place for place, line in enumerate(told) if line == "over: region-loss ap")
+    left = next(place for place, line in enumerate(lines) if line.startswith("ap is no longer a data region"))
+    back = next(place for place, line in enumerate(lines) if line == "over: region-loss ap")
     assert left < back
     assert seen.outcome.violation is None
 

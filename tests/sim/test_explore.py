@@ -260,7 +260,7 @@ def test_a_machine_that_is_put_back_into_a_state_goes_on_as_if_it_had_never_left
         world = applied(setting, world, next(moves.urgent(setting, world), moves.tick(setting, world)))
     never_left = {region: Machine(setting.agents.settings[region], "1") for region in small.REGIONS}
     for region, event, now_s, actions in heard:
-        told = never_left[region].handle(event, now_s, now_s)
-        decisive = [action for action in told if isinstance(action, DECISIVE)]
+        actions = never_left[region].handle(event, now_s, now_s)
+        decisive = [action for action in actions if isinstance(action, DECISIVE)]
         assert [action for action in actions if isinstance(action, DECISIVE)] == decisive
     assert sum(isinstance(action, do.ExtendLease) for _, _, _, actions in heard for action in actions) > 3

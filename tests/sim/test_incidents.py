@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from leeward.sim import swarm
-from leeward.sim.incidents import INCIDENTS, Incident, tell
+from leeward.sim.incidents import INCIDENTS, Incident, story_of
 from tests.conftest import Golden
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "incidents.md"
 
 @pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.name)
 def test_the_story(incident: Incident, golden: Golden) -> None:
-    golden(SCENARIOS / f"{incident.name}.txt", tell(incident))
+    golden(SCENARIOS / f"{incident.name}.txt", story_of(incident))
     assert swarm.run(incident.plan()).violation is None
 
 

@@ -18,8 +18,10 @@ pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
 
 def lived(fleet: Fleet, seed: int, *faults: Fault) -> Lived:
-    storm_s = max(fault.at_s + fault.for_s for fault in faults) - FOUND_S + 10.0
-    seen = live_through(Plan(seed=seed, fleet=fleet, faults=faults, ambushes=(), storm_s=storm_s, write_every_s=0.1))
+    injection_s = max(fault.at_s + fault.for_s for fault in faults) - FOUND_S + 10.0
+    seen = live_through(
+        Plan(seed=seed, fleet=fleet, faults=faults, triggered=(), injection_s=injection_s, write_every_s=0.1)
+    )
     assert seen.outcome.violation is None, seen.outcome.violation
     return seen
 

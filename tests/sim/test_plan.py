@@ -16,9 +16,9 @@ def test_every_fault_is_drawn_often() -> None:
 
 
 def test_every_fault_but_lag_lies_in_wait() -> None:
-    ambushes = Counter(ambush.fault.kind for plan in PLANS for ambush in plan.ambushes)
-    assert set(Kind) - set(ambushes) == {Kind.SLOW_REPLICA}
-    assert {ambush.who for plan in PLANS for ambush in plan.ambushes if ambush.fault.kind in OPERATORS} != set()
+    triggered = Counter(trigger.fault.kind for plan in PLANS for trigger in plan.triggered)
+    assert set(Kind) - set(triggered) == {Kind.SLOW_REPLICA}
+    assert {trigger.who for plan in PLANS for trigger in plan.triggered if trigger.fault.kind in OPERATORS} != set()
 
 
 def test_fleets_have_two_to_seven_regions_with_and_without_a_witness_in_every_mode() -> None:
@@ -48,5 +48,5 @@ def test_a_tenth_of_the_worlds_is_so_calm_that_nothing_may_move() -> None:
 
 def test_each_pair_of_a_fault_and_a_phase_has_its_turn() -> None:
     plans = (draw(seed) for seed in range(2 * len(PAIRS)))
-    ambushes = {(ambush.fault.kind, ambush.phase) for plan in plans for ambush in plan.ambushes}
-    assert set(PAIRS) - ambushes == set()
+    triggered = {(trigger.fault.kind, trigger.phase) for plan in plans for trigger in plan.triggered}
+    assert set(PAIRS) - triggered == set()

@@ -6,21 +6,21 @@ import pytest
 
 from leeward.core.values import Region, ReplicationMode
 from leeward.sim import predict
+from leeward.sim.fault_injector import FaultInjector
 from leeward.sim.faults import Fault, Kind
 from leeward.sim.fleet import three
 from leeward.sim.plan import FOUND_S, Plan
 from leeward.sim.predict import INCIDENTS, Question, plan_of
 from leeward.sim.quiet import Quiet, at_rest
 from leeward.sim.simulation import Simulation
-from leeward.sim.storm import Storm
 from leeward.sim.swarm import Lived, live_through
 
 US = Region("us")
-STORM_S = 300.0
+INJECTION_S = 300.0
 
 
 def lonely(*faults: Fault) -> Plan:
-    return Plan(1, three(ReplicationMode.SYNC), faults, (), STORM_S, write_every_s=1.0, skips_quiet=True)
+    return Plan(1, three(ReplicationMode.SYNC), faults, (), INJECTION_S, write_every_s=1.0, skips_quiet=True)
 
 
 def decided(seen: Lived) -> list[tuple[str, int]]:
@@ -51,29 +51,29 @@ def test_a_run_without_its_quiet_stretches_tells_the_same_story(seed: int, monke
 def test_faults_are_told_at_the_times_of_the_plan() -> None:
     lines = list[str]()
     seen = live_through(lonely(Fault(250.25, Kind.AGENT_KILL, US, None, 3.0)), trace=lines.append)
-    (told,) = [line for line in lines if "agent-kill us for" in line]
-    assert float(told.split(" s ")[0]) == pytest.approx(250.25)
+    (line,) = [line for line in lines if "agent-kill us for" in line]
+    assert float(line.split(" s ")[0]) == pytest.approx(250.25)
     assert seen.outcome.skipped_s > 200
 
 
 def test_nothing_is_left_out_while_a_fault_lasts() -> None:
     begins_s = FOUND_S + 1.0
     isolated = lonely(Fault(begins_s, Kind.ISOLATION, US, None, 80.0))
-    assert live_through(replace(isolated, storm_s=80.0)).outcome.skipped_s == 0
+    assert live_through(replace(isolated, injection_s=80.0)).outcome.skipped_s == 0
 
 
 def test_a_region_out_of_service_keeps_the_world_awake_until_its_traffic_is_back() -> None:
     plan = lonely()
     simulation = Simulation(plan.fleet, 1)
-    storm = Storm(simulation)
-    quiet = Quiet(simulation, storm)
+    injector = FaultInjector(simulation)
+    quiet = Quiet(simulation, injector)
     simulation.schedule.run_until(30.0)
-    assert at_rest(simulation, storm)
+    assert at_rest(simulation, injector)
     simulation.sites[US].kill()
     simulation.schedule.run_until(40.0)
     simulation.sites[US].restart()
     simulation.schedule.run_until(45.0)
-    assert not at_rest(simulation, storm), "its traffic is being held back"
+    assert not at_rest(simulation, injector), "its traffic is being held back"
     quiet.pass_until(45.0 + quiet.settling_s)
     assert simulation.skipped_s == 0
     quiet.pass_until(1000.0)

@@ -23,7 +23,7 @@ OF_ONE_DATABASE = (
     Kind.STATE_LOSS,
     Kind.VOLUME_LOSS,
 )
-STORM_S = 30.0
+INJECTION_S = 30.0
 GAP_S = 1.5
 """Two writes of a client, three tries and a round trip over the largest fleet lie within it."""
 
@@ -34,10 +34,10 @@ def plan(seed: int) -> Plan:
     mode = tuple(ReplicationMode)[seed % len(ReplicationMode)]
     faults = [
         Fault(FOUND_S + at_s, chance.choice(OF_ONE_DATABASE), chance.choice(three(mode).regions), None, 4.0, 4.0)
-        for at_s in range(1, int(STORM_S), 3)
+        for at_s in range(1, int(INJECTION_S), 3)
     ]
     beside = replace(three(chance.choice(tuple(ReplicationMode))), app=App("orders"))
-    return Plan(seed, three(mode), tuple(faults), (), STORM_S, beside=beside)
+    return Plan(seed, three(mode), tuple(faults), (), INJECTION_S, beside=beside)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -30,7 +30,7 @@ def test_what_is_met_meanwhile_counts() -> None:
 def test_a_world_is_led_to_its_pair_and_drawn_again_from_what_is_printed() -> None:
     seed = next(seed for seed in range(20) if not draw(seed).calm)
     plan = draw(seed, pair=RARE)
-    assert RARE in {(ambush.fault.kind, ambush.phase) for ambush in plan.ambushes}
+    assert RARE in {(trigger.fault.kind, trigger.phase) for trigger in plan.triggered}
     assert draw(seed, pair=parse_pair(pair_text(RARE))) == plan
     assert draw(seed) != plan
 

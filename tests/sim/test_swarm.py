@@ -37,7 +37,7 @@ def test_no_promise_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
         met.add(outcome.met)
         if broken is not None:
             replay = f"LEEWARD_SIMULATION_SEED={seed} LEEWARD_SIMULATION_PAIR={pair_text(pair)}"
-            pytest.fail(f"{plan}: {broken}\n{tell(smallest(plan))}\nreplay: {replay}")
+            pytest.fail(f"{plan}: {broken}\n{described(smallest(plan))}\nreplay: {replay}")
         seed, pair = seed + 1, steering.next_pair()
     with capsys.disabled():
         print(f"\n{seed - FIRST_SEED} worlds, seeds {FIRST_SEED} to {seed - 1}\n{met.table()}")
@@ -48,10 +48,10 @@ def smallest(plan: Plan) -> Plan:
     return shrink(plan, lambda smaller: swarm.run(smaller).violation is not None, attempts=60)
 
 
-def tell(plan: Plan) -> str:
+def described(plan: Plan) -> str:
     lines = [f"the smallest found: {plan}"]
     lines += [f"  {fault.at_s:.2f} s: {fault}" for fault in plan.faults]
-    return "\n".join(lines + [f"  {ambush}" for ambush in plan.ambushes])
+    return "\n".join(lines + [f"  {trigger}" for trigger in plan.triggered])
 
 
 def test_a_seed_is_one_world() -> None:
@@ -72,6 +72,6 @@ def test_shrinking_keeps_what_breaks_and_little_else() -> None:
 
     small = shrink(plan, loses_a_region)
     assert [fault.kind for fault in small.faults] == [Kind.REGION_LOSS]
-    assert small.ambushes == ()
+    assert small.triggered == ()
     assert len(small.fleet.regions) == 2
-    assert replace(small, fleet=plan.fleet, faults=plan.faults, ambushes=plan.ambushes).seed == plan.seed
+    assert replace(small, fleet=plan.fleet, faults=plan.faults, triggered=plan.triggered).seed == plan.seed

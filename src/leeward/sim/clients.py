@@ -24,7 +24,7 @@ READ_EVERY = 4
 @fast_frozen
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """A write that a client was told is done."""
+    """A write that was acknowledged to its client."""
 
     key: str
     epoch: int
@@ -165,7 +165,7 @@ class _Try:
             self._client._schedule.after(RETRY_S, self._client._try, self._key, self._tried + 1)
 
     def _done(self, found: Acknowledged) -> None:
-        """The client is told that the write is done."""
+        """The write is acknowledged to the client."""
         client = self._client
         if not self._over:
             self._over = True

@@ -1,4 +1,4 @@
-"""What can go wrong, as data: when, what, where, for how long. ``storm`` injects and ends it.
+"""What can go wrong, as data: when, what, where, for how long. ``fault_injector`` injects and ends it.
 
 Plain data, so that a failing run can be reported, replayed, and shrunk by leaving faults out.
 """
@@ -97,7 +97,7 @@ class Fault:
 
 
 class Who(StrEnum):
-    """Whom an ambush hits, as the topology that springs it says."""
+    """Which region a triggered fault hits, by its part in the topology that triggers it."""
 
     PRIMARY = "primary"
     DEPOSED = "deposed"
@@ -106,7 +106,7 @@ class Who(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ambush:
+class TriggeredFault:
     """A fault at a bad moment: ``fault.at_s`` after the topology entered a phase for the n-th time."""
 
     phase: Phase

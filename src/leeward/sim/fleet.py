@@ -1,4 +1,4 @@
-"""Which fleet is simulated, and what its agents are told."""
+"""Which fleet is simulated, and what settings its agents get."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ class Fleet:
         )
 
     def application(self, me: Region, data_regions: tuple[Region, ...]) -> AppSettings:
-        """Return what the agent of one region is told of the application."""
+        """Return the settings of the application for the agent of one region."""
         holds = me in self.hosts
         return AppSettings(
             name=self.app,
@@ -75,7 +75,7 @@ class Fleet:
 
 
 def settings(me: Region, applications: Sequence[tuple[Fleet, tuple[Region, ...]]]) -> AgentSettings:
-    """Return what the agent of one region is told: each application with the data regions that the files name.
+    """Return the settings for the agent of one region: each application with the data regions that the files name.
 
     All of them are in one fleet: the regions are the first one's.
     """

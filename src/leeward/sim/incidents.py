@@ -28,11 +28,11 @@ class Incident:
     def plan(self) -> Plan:
         """Return the run: nothing is left to chance but what processes take."""
         last_s = max(fault.at_s + fault.for_s for fault in self.faults)
-        storm_s = last_s - FOUND_S + AFTER_S
-        return Plan(1, self.fleet, self.faults, (), storm_s, jitter=0.0, write_every_s=0.2)
+        injection_s = last_s - FOUND_S + AFTER_S
+        return Plan(1, self.fleet, self.faults, (), injection_s, jitter=0.0, write_every_s=0.2)
 
 
-def tell(incident: Incident) -> str:
+def story_of(incident: Incident) -> str:
     """Return the incident's story and what it cost, as text. The same every time."""
     lines = list[str]()
     seen = live_through(incident.plan(), trace=lines.append)
@@ -42,12 +42,12 @@ def tell(incident: Incident) -> str:
     primary = checkers.topology(simulation.sites, app).primary
     lost = checkers.lost(simulation.sites, app, primary, simulation.ledger) if primary is not None else []
     orphans = sum(len(keys) for site in simulation.sites.values() for _, keys in _orphans(site.instances.get(app)))
-    told = (line for line in sentences(lines) if float(line.split(" s ")[0]) >= BEGINS_S - 1)
+    shown = (line for line in sentences(lines) if float(line.split(" s ")[0]) >= BEGINS_S - 1)
     return "\n".join(
         [
             f"# {incident.about}",
             "",
-            *(f"{float(line.split(' s ', 1)[0]):6.1f} s {line.split(' s ', 1)[1]}" for line in told),
+            *(f"{float(line.split(' s ', 1)[0]):6.1f} s {line.split(' s ', 1)[1]}" for line in shown),
             "",
             f"{'broken promise: ' + seen.outcome.violation if seen.outcome.violation else 'every promise was kept'}",
             f"longest time without an acknowledged write: {gap_s:.1f} s",

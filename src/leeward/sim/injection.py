@@ -19,7 +19,7 @@ End = Callable[[], None]
 
 
 class Injection:
-    """What faults do to the parts of a simulation. When they happen is the storm's business."""
+    """What faults do to the parts of a simulation. ``fault_injector`` determines when."""
 
     def __init__(self, simulation: Simulation, ask: Callable[[Region, Callable[[str], on.Request]], None]) -> None:
         self._simulation = simulation
@@ -143,7 +143,7 @@ class Injection:
             simulation.place(others if region in placement else (*others, region))
 
     def _disturb_store(self, fault: Fault) -> End | None:
-        """End a member of the store, or let something be wrong with who leads and who is told what."""
+        """End a member of the store, move the leader, stall a watch, or compact."""
         store, where, site = self._simulation.store, fault.where, self._simulation.sites[fault.where]
         match fault.kind:
             case Kind.LEADER_MOVE:

@@ -1,4 +1,4 @@
-"""One member of the simulated quorum store: what it holds, and whom it tells."""
+"""One member of the simulated quorum store: what it holds, and whom it notifies."""
 
 from collections.abc import Callable
 

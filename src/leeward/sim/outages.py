@@ -1,8 +1,8 @@
 """Every outage has a reason: a second without an acknowledged write needs a fault that lasts, or just ended."""
 
 from leeward.sim.application import Application
+from leeward.sim.fault_injector import FaultInjector
 from leeward.sim.schedule import Schedule
-from leeward.sim.storm import Storm
 from leeward.sim.violation import ViolationError
 
 LOOK_EVERY_S = 1.0
@@ -11,12 +11,12 @@ RECOVERY_S = 15.0
 
 
 class Outages:
-    """Looks at one application every second of the storm."""
+    """Looks at one application every second of the injector."""
 
-    def __init__(self, application: Application, schedule: Schedule, storm: Storm) -> None:
+    def __init__(self, application: Application, schedule: Schedule, injector: FaultInjector) -> None:
         self._application = application
         self._schedule = schedule
-        self._storm = storm
+        self._injector = injector
         self.bound_s = RECOVERY_S + 2 * application.fleet.patience.takeover_s
         """How long a fault that is over may explain an outage."""
         self.seconds = 0
@@ -24,14 +24,14 @@ class Outages:
 
     def look(self) -> None:
         """Look now, and again in a second, until everything heals. Raises ViolationError."""
-        schedule, storm, acknowledged = self._schedule, self._storm, self._application.acknowledgements
-        if storm.over:
+        schedule, injector, acknowledged = self._schedule, self._injector, self._application.acknowledgements
+        if injector.over:
             return
         last_s = acknowledged[-1].committed_at_s if acknowledged else 0.0
         if schedule.now_s - last_s > LOOK_EVERY_S:
             self.seconds += 1
-            since_s = max(last_s, storm.disturbed_at_s)
-            if not storm.disturbs and schedule.now_s - since_s > self.bound_s:
+            since_s = max(last_s, injector.disturbed_at_s)
+            if not injector.disturbs and schedule.now_s - since_s > self.bound_s:
                 raise ViolationError(
                     f"no write of {self._application.app} was acknowledged for {schedule.now_s - last_s:.1f} s, and no "
                     f"fault has lasted for {schedule.now_s - since_s:.1f} s"

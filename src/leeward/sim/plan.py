@@ -1,6 +1,6 @@
 """One seed, one world: it draws the fleet, the mode and the weather, which faults happen and how often.
 
-A plan is plain data and holds everything that a run depends on, so it can be told, replayed and shrunk.
+A plan is plain data and holds everything that a run depends on, so it can be printed, replayed and shrunk.
 """
 
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from random import Random
 
 from leeward.core import timers
 from leeward.core.values import App, FailoverPolicy, Phase, Region, ReplicationMode
-from leeward.sim.faults import HARMLESS, Ambush, Fault, Kind, Who
+from leeward.sim.faults import HARMLESS, Fault, Kind, TriggeredFault, Who
 from leeward.sim.fleet import DRIFT_MAX, Fleet
 
 FOUND_S = 8.0
@@ -32,8 +32,8 @@ class Plan:
     seed: int
     fleet: Fleet
     faults: tuple[Fault, ...]
-    ambushes: tuple[Ambush, ...]
-    storm_s: float
+    triggered: tuple[TriggeredFault, ...]
+    injection_s: float
     jitter: float = 0.1
     loss: float = 0.0
     duplication: float = 0.0
@@ -49,7 +49,7 @@ class Plan:
         fleet = self.fleet
         witnesses = f", witnesses {', '.join(sorted(fleet.witnesses))}" if fleet.witnesses else ""
         witnesses += f", spares {', '.join(sorted(fleet.spares))}" if fleet.spares else ""
-        bad = f"{len(self.faults)} faults, {len(self.ambushes)} ambushes"
+        bad = f"{len(self.faults)} faults, {len(self.triggered)} triggered faults"
         observed = ", failover observed only" if fleet.failover is FailoverPolicy.OBSERVE else ""
         beside = f", beside another one in {self.beside.mode}" if self.beside is not None else ""
         return f"seed {self.seed}: {', '.join(fleet.regions)}{witnesses}; {fleet.mode}{observed}{beside}; {bad}"
@@ -70,9 +70,9 @@ class Focus:
     """What happens when the primary is lost, by weight."""
     kinds: frozenset[Kind] | None = None
     """Which faults happen; None: any."""
-    storms_s: tuple[float, ...] = (10.0, 20.0, 40.0)
+    injections_s: tuple[float, ...] = (10.0, 20.0, 40.0)
     """For how long."""
-    ambushes: int = 0
+    triggered: int = 0
     """How many of ``kinds`` strike at a moment of the topology, besides."""
 
 
@@ -87,32 +87,32 @@ def draw(seed: int, focus: Focus = EVERYTHING, pair: Pair | None = None) -> Plan
     chance = Random(seed)
     fleet = _fleet(seed, chance, focus)
     lease_s = _scale_s(seed, fleet)
-    storm_s = chance.choice(focus.storms_s)
+    injection_s = chance.choice(focus.injections_s)
     calm = focus.kinds is None and chance.random() < 0.1
     kinds = sorted(HARMLESS if calm else (focus.kinds or frozenset(Kind)) - {Kind.SLOW_REPLICA})
     present = [kind for kind in kinds if focus.kinds or chance.random() < 0.3] or [chance.choice(kinds)]
     often_s = chance.choice((1.0, 3.0, 8.0))
-    ambushes = focus.ambushes if calm or focus.kinds else chance.choice((0, 0, 1, 3, 6))
+    triggered = focus.triggered if calm or focus.kinds else chance.choice((0, 0, 1, 3, 6))
     faults = list[Fault]()
     at_s = FOUND_S
     while True:
         at_s += chance.expovariate(1 / often_s) + (1.5 * lease_s if calm else 0.0)
-        if at_s >= FOUND_S + storm_s:
+        if at_s >= FOUND_S + injection_s:
             break
         faults += _fault(chance, chance.choice(present), at_s, fleet, lease_s, calm=calm)
     if not calm and (focus.kinds is None or Kind.SLOW_REPLICA in focus.kinds):
-        faults += _lagging(seed, fleet, storm_s, LAGGING if focus.kinds is None else 1.0)
-    ambushed = [_ambush(chance, fleet, lease_s, focus.kinds) for _ in range(ambushes)]
+        faults += _lagging(seed, fleet, injection_s, LAGGING if focus.kinds is None else 1.0)
+    armed = [_triggered_fault(chance, fleet, lease_s, focus.kinds) for _ in range(triggered)]
     if not calm and focus.kinds is None:
-        led_to, ambush = _steered(seed, pair or PAIRS[seed % len(PAIRS)], fleet, lease_s)
+        led_to, trigger = _steered(seed, pair or PAIRS[seed % len(PAIRS)], fleet, lease_s)
         faults += led_to
-        ambushed.append(ambush)
+        armed.append(trigger)
     return Plan(
         seed=seed,
         fleet=fleet,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_s)),
-        ambushes=tuple(ambushed),
-        storm_s=storm_s,
+        triggered=tuple(armed),
+        injection_s=injection_s,
         jitter=chance.choice((0.0, 0.1, 0.5)),
         loss=0.0 if calm else chance.choice((0.0, 0.0, 0.01, 0.05)),
         write_every_s=chance.choice((0.05, 0.2, 0.5)),
@@ -255,7 +255,7 @@ def _of_a_database(chance: Random, fault: Fault) -> Fault:
             return replace(fault, amount=chance.choice((0.0, 1.0)))
 
 
-def _lagging(seed: int, fleet: Fleet, storm_s: float, share: float) -> list[Fault]:
+def _lagging(seed: int, fleet: Fleet, injection_s: float, share: float) -> list[Fault]:
     """Return, for a share of the worlds, replicas that fall far behind, and regions lost in succession meanwhile."""
     # Drawn apart, so that the rest of a seed's world does not depend on it.
     chance = Random(f"lagging-{seed}")
@@ -266,9 +266,10 @@ def _lagging(seed: int, fleet: Fleet, storm_s: float, share: float) -> list[Faul
     behind = standbys if chance.random() < 0.6 else chance.sample(standbys, 1)
     begins_s = FOUND_S + chance.uniform(0.0, 2.0)
     slow = [
-        Fault(begins_s, Kind.SLOW_REPLICA, region, None, storm_s, chance.choice((1.0, 6.0, 15.0))) for region in behind
+        Fault(begins_s, Kind.SLOW_REPLICA, region, None, injection_s, chance.choice((1.0, 6.0, 15.0)))
+        for region in behind
     ]
-    losses, at_s = list[Fault](), begins_s + storm_s * chance.uniform(0.5, 0.8)
+    losses, at_s = list[Fault](), begins_s + injection_s * chance.uniform(0.5, 0.8)
     for region in (leads, *chance.sample(standbys, chance.randint(0, 1))):
         kind = chance.choice((Kind.REGION_LOSS, Kind.ISOLATION))
         losses.append(Fault(at_s, kind, region, None, lease_s * chance.uniform(2.0, 8.0)))
@@ -276,23 +277,23 @@ def _lagging(seed: int, fleet: Fleet, storm_s: float, share: float) -> list[Faul
     return [*slow, *losses]
 
 
-def _steered(seed: int, pair: Pair, fleet: Fleet, lease_s: float) -> tuple[list[Fault], Ambush]:
-    """Return what leads a world to a pair of fault and phase, and the ambush there."""
+def _steered(seed: int, pair: Pair, fleet: Fleet, lease_s: float) -> tuple[list[Fault], TriggeredFault]:
+    """Return what leads a world to a pair of fault and phase, and the triggered fault there."""
     chance = Random(f"steered-{seed}")
     kind, phase = pair
     (fault, *_) = _fault(chance, kind, chance.expovariate(1 / 0.1), fleet, lease_s, calm=False)
-    ambush = Ambush(phase, 1, chance.choice(tuple(Who)), fault)
+    trigger = TriggeredFault(phase, 1, chance.choice(tuple(Who)), fault)
     at_s, first = FOUND_S + chance.uniform(0.5, 2.0), fleet.data_regions[0]
     to = fleet.data_regions[-1]
     if phase is Phase.SWITCHING:
-        return [Fault(at_s, Kind.SWITCHOVER, asked, to) for asked in fleet.hosts], ambush
-    return [Fault(at_s, Kind.REGION_LOSS, first, None, 2 * lease_s)], ambush
+        return [Fault(at_s, Kind.SWITCHOVER, asked, to) for asked in fleet.hosts], trigger
+    return [Fault(at_s, Kind.REGION_LOSS, first, None, 2 * lease_s)], trigger
 
 
-def _ambush(chance: Random, fleet: Fleet, lease_s: float, among: frozenset[Kind] | None) -> Ambush:
+def _triggered_fault(chance: Random, fleet: Fleet, lease_s: float, among: frozenset[Kind] | None) -> TriggeredFault:
     apart = {Kind.CLOCK_DRIFT, Kind.CLOCK_JUMP, Kind.FLAPPING, Kind.SLOW_REPLICA}
     kinds = sorted((among or frozenset(Kind)) - apart)
     (fault, *_) = _fault(chance, chance.choice(kinds), chance.expovariate(1 / 0.15), fleet, lease_s, calm=False)
     who = chance.choice(tuple(Who))
     phase = chance.choice((Phase.ELECTING, Phase.PROMOTING, Phase.SWITCHING, Phase.STEADY))
-    return Ambush(phase, chance.randrange(1, 4), who, fault)
+    return TriggeredFault(phase, chance.randrange(1, 4), who, fault)

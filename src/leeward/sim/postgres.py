@@ -176,7 +176,7 @@ class Postgres:
         return all((one.flushed or 0) >= len(self.history) for one in self.receivers.values() if not one.ended)
 
     def end(self) -> None:
-        """End now. Kernels tell the peers."""
+        """End now. Kernels reset the connections of the peers."""
         self.follows = None
         self.disconnect()
         self.role, self.closing = Role.STOPPED, False
@@ -184,10 +184,10 @@ class Postgres:
         self._stuck.clear()
         self._unflushed.clear()
         for region, receiver in self.receivers.items():
-            self._tell(region, "_reset", receiver.link)
+            self._send(region, "_reset", receiver.link)
         self.receivers.clear()
 
-    def _tell(self, region: Region, what: str, *arguments: object) -> None:
+    def _send(self, region: Region, what: str, *arguments: object) -> None:
         peer = self._peers[region]
         self._network.stream(self.region, region, peer._process.receive, getattr(peer, what), *arguments)
 
@@ -197,7 +197,7 @@ class Postgres:
         """Hang up: nothing is received or acknowledged any more."""
         self._link += 1
         if self.upstream is not None:
-            self._tell(self.upstream, "_gone", self.region, self._link - 1)
+            self._send(self.upstream, "_gone", self.region, self._link - 1)
             self.upstream = None
 
     def follow(self, upstream: Region | None) -> None:
@@ -231,7 +231,7 @@ class Postgres:
 
     def _ask(self, upstream: Region, link: int) -> None:
         if link == self._link:
-            self._tell(upstream, "_greet", self.region, link)
+            self._send(upstream, "_greet", self.region, link)
 
     def reachable_from(self, region: Region) -> bool:
         """Whether another region can read its files and its WAL now."""
@@ -244,7 +244,7 @@ class Postgres:
         if link != peer._link:
             return
         if self.role is not Role.STOPPED and not self.answers:
-            self._tell(region, "_answered", self.region, link, Greeting.REFUSED, 0)
+            self._send(region, "_answered", self.region, link, Greeting.REFUSED, 0)
             return
         common = peer.history.common_with(self.history)
         if self.role is Role.STOPPED or self.closing:
@@ -259,7 +259,7 @@ class Postgres:
             timeline = peer.history.timeline
             lined_up = self.role is not Role.PRIMARY and timeline == self.history.timeline
             self.receivers[region] = Receiver(link, common, timeline, lined_up)
-        self._tell(region, "_answered", self.region, link, greeting, common)
+        self._send(region, "_answered", self.region, link, greeting, common)
         if greeting is Greeting.WELCOME:
             self._push(region)
             self._changed()
@@ -279,7 +279,7 @@ class Postgres:
             self._reconnect()
 
     def _say_flushed(self, upstream: Region) -> None:
-        self._tell(upstream, "_flushed", self.region, self._link, claim(len(self.history), self._sent_lsn))
+        self._send(upstream, "_flushed", self.region, self._link, claim(len(self.history), self._sent_lsn))
 
     def _ended(self, upstream: Region, link: int, fork_lsn: int, left: int) -> None:
         """The upstream has no more of this timeline: ask for the next one, unless ours goes beyond the fork."""
@@ -291,7 +291,7 @@ class Postgres:
             self._changed()
             self._reconnect()
         else:
-            self._tell(upstream, "_asked_on", self.region, link, left - 1)
+            self._send(upstream, "_asked_on", self.region, link, left - 1)
 
     def _reset(self, link: int) -> None:
         if link == self._link and self.role is not Role.STOPPED:
@@ -339,7 +339,7 @@ class Postgres:
             last = next(later, last)
         if first < last:
             receiver.sent = last
-            self._tell(region, "_receive", receiver.link, first, records[first:last])
+            self._send(region, "_receive", receiver.link, first, records[first:last])
         if last < len(records):
             receiver.ended = True
             promoted = receiver.lined_up and self.role is Role.PRIMARY
@@ -347,7 +347,7 @@ class Postgres:
 
     def _end_timeline(self, region: Region, receiver: Receiver, left: int) -> None:
         if left > 0:
-            self._tell(region, "_ended", self.region, receiver.link, receiver.sent, left)
+            self._send(region, "_ended", self.region, receiver.link, receiver.sent, left)
         else:
             receiver.timeline, receiver.ended = self.history.records[receiver.sent].timeline, False
             self._push(region)

@@ -103,19 +103,19 @@ def plan_of(question: Question) -> Plan:
     chance = Random(question.seed)
     fleet = question.fleet
     if question.hours is None:
-        storm_s = AFTERMATH_S
+        injection_s = AFTERMATH_S
         times_s = [FOUND_S + chance.uniform(2.0, 5.0)]
     else:
-        storm_s = question.hours * 3600
+        injection_s = question.hours * 3600
         times_s, at_s = [], FOUND_S
-        while (at_s := at_s + chance.expovariate(1 / INCIDENT_EVERY_S)) < FOUND_S + storm_s:
+        while (at_s := at_s + chance.expovariate(1 / INCIDENT_EVERY_S)) < FOUND_S + injection_s:
             times_s.append(at_s)
     return Plan(
         seed=question.seed,
         fleet=fleet,
         faults=tuple(_incident(chance, question, at_s) for at_s in times_s),
-        ambushes=(),
-        storm_s=storm_s,
+        triggered=(),
+        injection_s=injection_s,
         jitter=chance.choice((0.0, 0.1, 0.3)),
         write_every_s=0.1 if question.hours is None else 1.0,
         skips_quiet=question.hours is not None,
@@ -206,13 +206,13 @@ def story(question: Question) -> list[str]:
     live_through(plan, trace=lines.append)
     begins_s = plan.faults[0].at_s if plan.faults else FOUND_S
     width = max(len(region) for region in question.fleet.regions)
-    told = list[str]()
+    described = list[str]()
     for line in sentences(lines):
         at, who, what = re.split(r"\s{2,}|(?<= s)\s", line, maxsplit=2)
         since_s = round(float(at.removesuffix(" s")) - begins_s, 2)
         if since_s >= 0:
-            told.append(f"{since_s + 0.0:+8.2f}  {'' if who == '*' else who:<{width}}  {what}")
-    return told
+            described.append(f"{since_s + 0.0:+8.2f}  {'' if who == '*' else who:<{width}}  {what}")
+    return described
 
 
 def capacity(spec: Spec, application: Application) -> list[str]:
@@ -227,7 +227,7 @@ def capacity(spec: Spec, application: Application) -> list[str]:
             f"unknown: each region runs {service.replicas} pods, and without autoscaling nothing says how busy they are"
         ]
     usual_pods = scaling.min * scaling.cpu / 100
-    told = list[str]()
+    described = list[str]()
     for lost in placed:
         others = sorted((name for name in placed if name != lost), key=lambda name: spec.rtt_s(lost, name))
         if not others:
@@ -235,9 +235,9 @@ def capacity(spec: Spec, application: Application) -> list[str]:
         to, needed_pods = others[0], 2 * usual_pods
         found = f"with {lost} lost its users go to {to}: {needed_pods:.1f} pods' work, {scaling.min} run"
         if needed_pods > scaling.max:
-            told.append(f"{found}, and autoscaling ends at {scaling.max}: OVERLOADED")
+            described.append(f"{found}, and autoscaling ends at {scaling.max}: OVERLOADED")
         elif needed_pods > scaling.min:
-            told.append(f"{found}, autoscaling may add {scaling.max - scaling.min}")
+            described.append(f"{found}, autoscaling may add {scaling.max - scaling.min}")
         else:
-            told.append(f"{found}, enough")
-    return told
+            described.append(f"{found}, enough")
+    return described

@@ -6,7 +6,7 @@ missed, because a world at rest repeats itself. No decision depends on what time
 something happened: a heartbeat seen, a topology changed, a region's health lost or regained. At rest the first
 renews itself several times a second, and the others have gone by: the longest that anything remembers is a
 region's hold-down and its ramp, and a world counts as settled only after it has been at rest, with not one
-decision told, for longer than those. What grows for ever (sequence numbers, WAL, clocks) is only ever compared with
+noted decision, for longer than those. What grows for ever (sequence numbers, WAL, clocks) is only ever compared with
 itself. Whole seconds are left out, so that a fault hits the same moment between two heartbeats as often as before.
 
 What is at rest is judged here from the world's truth, strictly: a world that cannot come to rest, because a
@@ -16,8 +16,8 @@ region lacks a usable copy or a promise of sync cannot be given, is lived throug
 from leeward.agent.machine import relevance
 from leeward.agent.machine.machine import Machine
 from leeward.core import routing, timers
+from leeward.sim.fault_injector import FaultInjector
 from leeward.sim.simulation import Simulation
-from leeward.sim.storm import Storm
 
 LOOK_S = 1.0
 """How often to look whether the world is at rest."""
@@ -26,15 +26,15 @@ NOTICE_S = 2.0
 
 
 class Quiet:
-    """Watches a simulation for rest, and lets the storm's next fault come once nothing is left to wait for."""
+    """Watches a simulation for rest, and skips to the next fault once nothing is left to wait for."""
 
-    def __init__(self, simulation: Simulation, storm: Storm) -> None:
+    def __init__(self, simulation: Simulation, injector: FaultInjector) -> None:
         lasting = timers.derive(max(simulation.fleet.rtt_s.values()))
         self.settling_s = lasting.hold_down_s + lasting.ramp_s + 2 * lasting.lease_s
         """How long a world must have been at rest to be settled."""
         self._simulation = simulation
-        self._storm = storm
-        self._told = -1
+        self._injector = injector
+        self._noted = -1
         self._since_s = 0.0
 
     def pass_until(self, represented_s: float) -> None:
@@ -44,23 +44,23 @@ class Quiet:
             schedule.run_until(schedule.now_s + min(left_s, LOOK_S))
             if not self._settled():
                 continue
-            until_s = min(represented_s, self._storm.next_at_s) - NOTICE_S
+            until_s = min(represented_s, self._injector.next_at_s) - NOTICE_S
             idle_s = int(until_s - simulation.represented_s)
             if idle_s > 0:
-                self._storm.hasten(idle_s)
+                self._injector.skip_ahead(idle_s)
 
     def _settled(self) -> bool:
         """Whether the world has been at rest for long enough, and nothing has been decided meanwhile."""
         simulation = self._simulation
-        if simulation.told != self._told or not at_rest(simulation, self._storm):
-            self._told, self._since_s = simulation.told, simulation.schedule.now_s
+        if simulation.noted != self._noted or not at_rest(simulation, self._injector):
+            self._noted, self._since_s = simulation.noted, simulation.schedule.now_s
         return simulation.schedule.now_s - self._since_s >= self.settling_s
 
 
-def at_rest(simulation: Simulation, storm: Storm) -> bool:
+def at_rest(simulation: Simulation, injector: FaultInjector) -> bool:
     """Whether nothing is wrong, nothing is under way, and everything is where it should be, at this moment."""
     return (
-        storm.calm
+        injector.calm
         and simulation.network.calm
         and simulation.store.calm
         and all(client.calm for client in simulation.clients)

@@ -58,7 +58,7 @@ class Site:
         *,
         make: MachineFactory,
         drift: float,
-        tell: Callable[[Region, str], None],
+        note: Callable[[Region, str], None],
         promised: Callable[[Promise], None],
     ) -> None:
         self.name = settings.region
@@ -78,7 +78,7 @@ class Site:
         self._sites = sites
         self._make = make
         self._drift = drift
-        self._tell = tell
+        self._note = note
         self._promised = promised
         self.late_s: dict[App, float] = {}
         """How late an order or a lease may reach an instance: the request hangs, and arrives all the same."""
@@ -282,11 +282,11 @@ class Site:
                 self._store.members[self.name].forget_watcher()
                 self._read_store()
             case do.ReportStoreRestored(because=because):
-                self._tell(self.name, f"the store went back: {because}")
+                self._note(self.name, f"the store went back: {because}")
             case do.Reply():
-                self._tell(self.name, f"replied: {action.because or 'accepted'}")
+                self._note(self.name, f"replied: {action.because or 'accepted'}")
             case do.LogDecision(because=because):
-                self._tell(self.name, because)
+                self._note(self.name, because)
             case do.ReportDefect(because=because):
                 raise ViolationError(f"{self.name} decided on a topology that may not be: {because}")
             case _:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from leeward.core.values import Region
-from leeward.sim.faults import Ambush, Fault
+from leeward.sim.faults import Fault, TriggeredFault
 from leeward.sim.fleet import Fleet
 from leeward.sim.plan import Plan
 
@@ -39,8 +39,8 @@ def _smaller(plan: Plan) -> list[Plan]:
         ]
         pieces //= 2
     candidates += [
-        replace(plan, ambushes=plan.ambushes[:index] + plan.ambushes[index + 1 :])
-        for index in range(len(plan.ambushes))
+        replace(plan, triggered=plan.triggered[:index] + plan.triggered[index + 1 :])
+        for index in range(len(plan.triggered))
     ]
     if plan.loss or plan.jitter or plan.duplication:
         candidates.append(replace(plan, loss=0.0, jitter=0.0, duplication=0.0))
@@ -57,8 +57,8 @@ def _fewer_regions(plan: Plan) -> list[Plan]:
         if len(smaller.data_regions) < 2:
             continue
 
-        def stays(fault: Fault | Ambush, gone: str = gone) -> bool:
-            inner = fault.fault if isinstance(fault, Ambush) else fault
+        def stays(fault: Fault | TriggeredFault, gone: str = gone) -> bool:
+            inner = fault.fault if isinstance(fault, TriggeredFault) else fault
             return gone not in (inner.where, inner.other)
 
         plans.append(
@@ -67,7 +67,7 @@ def _fewer_regions(plan: Plan) -> list[Plan]:
                 fleet=smaller,
                 beside=_without(plan.beside, gone) if plan.beside is not None else None,
                 faults=tuple(filter(stays, plan.faults)),
-                ambushes=tuple(filter(stays, plan.ambushes)),
+                triggered=tuple(filter(stays, plan.triggered)),
             )
         )
     return plans

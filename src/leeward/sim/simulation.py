@@ -75,8 +75,8 @@ class Simulation:
         self.store.on_restore = self._restored
         self.skipped_s = 0.0
         """How much of the plan's time was left out, because nothing could have happened in it."""
-        self.told = 0
-        """How many decisions were told, and faults noted."""
+        self.noted = 0
+        """How many decisions and faults were noted."""
         self._trace = trace
         self._write_every_s = write_every_s
         for region in fleet.regions:
@@ -89,7 +89,7 @@ class Simulation:
                 self.sites,
                 make=make,
                 drift=self.chance.uniform(-DRIFT_MAX, DRIFT_MAX),
-                tell=self._tell,
+                note=self._note,
                 promised=self._promised,
             )
         for application in self.applications:
@@ -174,14 +174,14 @@ class Simulation:
         """The time as the plan counts it: what was lived through and what was left out."""
         return self.schedule.now_s + self.skipped_s
 
-    def _tell(self, region: Region, because: str) -> None:
-        self.told += 1
+    def _note(self, region: Region, because: str) -> None:
+        self.noted += 1
         if self._trace is not None:
             self._trace(f"{self.represented_s:9.3f} s  {region:<14} {because}")
 
     def note(self, what: str) -> None:
         """Put a fault into the trace."""
-        self.told += 1
+        self.noted += 1
         if self._trace is not None:
             self._trace(f"{self.represented_s:9.3f} s  {'*':<14} {what}")
 

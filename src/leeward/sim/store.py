@@ -166,12 +166,12 @@ class Store:
         self._schedule.after(self._round_trip_s(leader), self._finish, request, leader)
 
     def _finish(self, request: Request, leader: Region) -> None:
-        """The others have answered: commit, and tell the region that asked."""
+        """The others have answered: commit, and answer the region that asked."""
         if request.history != self.history:
             return
         if leader != self.leader:
             if self._chance.random() < 0.5:
-                # The entry reached the next leader: committed, though nobody is told.
+                # The entry reached the next leader: committed, though the region gets no answer.
                 self._commit(request.compares, request.changes)
             return
         if not self._majority(leader):

@@ -11,7 +11,7 @@ _WAITING = re.compile(
 
 def sentences(trace: list[str]) -> list[str]:
     """Return the lines worth reading, each sentence once per region that is the first to say it."""
-    told = list[str]()
+    lines = list[str]()
     known = set[str]()
     for line in trace:
         what = line[28:]
@@ -22,5 +22,5 @@ def sentences(trace: list[str]) -> list[str]:
         if by_fate:
             known.clear()
         known.add(plain)
-        told.append(re.sub(r"\s{2,}", "  ", line.strip()))
-    return told
+        lines.append(re.sub(r"\s{2,}", "  ", line.strip()))
+    return lines

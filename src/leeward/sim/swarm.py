@@ -1,4 +1,4 @@
-"""Run a plan: let the storm pass, heal everything, and demand order.
+"""Run a plan: inject its faults, heal everything, and check that order returns.
 
 A run is: found the application, let clients write, let the faults happen, heal, require that everything
 converges within a bounded virtual time and then stays as it is, and look for what was promised and is gone.
@@ -13,15 +13,15 @@ from leeward.sim import checkers
 from leeward.sim.application import Application
 from leeward.sim.clients import Acknowledged
 from leeward.sim.coverage import Coverage
+from leeward.sim.fault_injector import FaultInjector
 from leeward.sim.faults import Kind
 from leeward.sim.outages import Outages
 from leeward.sim.plan import FOUND_S, Plan
 from leeward.sim.quiet import Quiet
 from leeward.sim.region import MachineFactory
-from leeward.sim.shifts import Shifts
 from leeward.sim.simulation import Simulation
-from leeward.sim.storm import Storm
 from leeward.sim.unwritable import Unwritable
+from leeward.sim.user_placement import UserPlacement
 from leeward.sim.violation import ViolationError
 
 # What a fault set in motion before it was healed may still lead to a failover, for longer than a lease.
@@ -77,19 +77,19 @@ def live_through(plan: Plan, *, make: MachineFactory = Machine, trace: Callable[
         make=make,
         trace=trace,
     )
-    storm = Storm(simulation)
+    injector = FaultInjector(simulation)
     try:
-        _live_through(plan, simulation, storm, outcome)
+        _live_through(plan, simulation, injector, outcome)
     except ViolationError as error:
         outcome.violation = str(error)
-    outcome.met = Coverage(storm.met_phases, storm.met_activities)
+    outcome.met = Coverage(injector.met_phases, injector.met_activities)
     outcome.acknowledged = len(simulation.ledger.acknowledged)
     outcome.virtual_s = simulation.schedule.now_s
     outcome.skipped_s = simulation.skipped_s
-    return Lived(outcome, simulation, FOUND_S + plan.storm_s - simulation.skipped_s)
+    return Lived(outcome, simulation, FOUND_S + plan.injection_s - simulation.skipped_s)
 
 
-def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Outcome) -> None:
+def _live_through(plan: Plan, simulation: Simulation, injector: FaultInjector, outcome: Outcome) -> None:
     schedule = simulation.schedule
     schedule.run_until(FOUND_S / 2)
     simulation.start_clients()
@@ -100,18 +100,18 @@ def _live_through(plan: Plan, simulation: Simulation, storm: Storm, outcome: Out
         schedule.run_until(schedule.now_s + 0.5)
     # The plan's time goes on from here.
     simulation.skipped_s -= schedule.now_s - FOUND_S
-    storm.keep_backups()
-    storm.expect(plan.faults)
-    storm.lie_in_wait(plan.ambushes)
-    Shifts(simulation).look()
+    injector.keep_backups()
+    injector.expect(plan.faults)
+    injector.arm(plan.triggered)
+    UserPlacement(simulation).look()
     for application in simulation.applications:
-        Outages(application, schedule, storm).look()
-    Unwritable(simulation, storm).look()
+        Outages(application, schedule, injector).look()
+    Unwritable(simulation, injector).look()
     if plan.skips_quiet:
-        Quiet(simulation, storm).pass_until(FOUND_S + plan.storm_s)
+        Quiet(simulation, injector).pass_until(FOUND_S + plan.injection_s)
     else:
-        schedule.run_until(FOUND_S + plan.storm_s - simulation.skipped_s)
-    storm.heal()
+        schedule.run_until(FOUND_S + plan.injection_s - simulation.skipped_s)
+    injector.heal()
     until_s = schedule.now_s + CONVERGE_S
     schedule.run_until(schedule.now_s + SETTLE_S)
     while waiting := _pending(simulation, caught_up=False):
@@ -147,7 +147,7 @@ def _check_losses(plan: Plan, simulation: Simulation, application: Application) 
     topology = checkers.topology(simulation.sites, application.app)
     assert topology.primary is not None, "converged"
     ledger, promises, losses = application.ledger, application.promises, application.losses
-    happened = {fault.kind for fault in (*plan.faults, *(ambush.fault for ambush in plan.ambushes))}
+    happened = {fault.kind for fault in (*plan.faults, *(trigger.fault for trigger in plan.triggered))}
     excused = promises.lax | losses.accepted
     checkers.check_reads(ledger, excused)
     missing = checkers.check_loss(simulation.sites, application.app, topology.primary, ledger, excused)

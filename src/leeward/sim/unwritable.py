@@ -7,9 +7,9 @@ stands still, and another replica is within reach, the topology must leave that 
 from leeward.core import failover
 from leeward.core.values import FailoverPolicy, Phase, Region, Topology
 from leeward.instance.machine.pace import WRITE_STALL_S
+from leeward.sim.fault_injector import FaultInjector
 from leeward.sim.region import Site
 from leeward.sim.simulation import Simulation
-from leeward.sim.storm import Storm
 from leeward.sim.violation import ViolationError
 
 LOOK_EVERY_S = 0.25
@@ -20,9 +20,9 @@ SLACK_S = 4.0
 class Unwritable:
     """Looks four times a second at the primary of the topology in force."""
 
-    def __init__(self, simulation: Simulation, storm: Storm) -> None:
+    def __init__(self, simulation: Simulation, injector: FaultInjector) -> None:
         self._simulation = simulation
-        self._storm = storm
+        self._injector = injector
         fleet = simulation.fleet
         lease_s = simulation.sites[fleet.regions[0]].settings.timers.lease_s
         waits_s = max(failover.UNWRITABLE_LEASES * lease_s, fleet.patience.takeover_s)
@@ -34,7 +34,7 @@ class Unwritable:
     def look(self) -> None:
         """Look now, and again in a moment, until everything heals. Raises ViolationError."""
         simulation, schedule = self._simulation, self._simulation.schedule
-        if self._storm.over:
+        if self._injector.over:
             return
         topology = simulation.topology
         about = self._stuck(topology) if topology is not None else None

@@ -27,15 +27,15 @@ def meanwhile(seen: Lived, from_s: float, to_s: float) -> list[Acknowledged]:
 
 
 def test_the_primary_stays_and_everybody_writes_to_it_through_other_pods() -> None:
-    seen, told = lived()
+    seen, lines = lived()
     done = meanwhile(seen, GONE_S + NOTICED_S, GONE_S + LASTING_S)
     assert {found.by for found in done} == {US}
     assert {found.key.split("-")[0] for found in done} == {US, EU, AP}
     assert checkers.epoch(seen.simulation.sites, seen.simulation.fleet.app) == 1
-    assert "users of us read from eu and write to us through the pods of eu" in told
-    assert "users of eu write to us through the pods of eu" in told
-    assert "users of ap write to us through the pods of ap" in told
-    assert {f"users of {region} are served where they are" for region in (US, EU, AP)} <= set(told)
+    assert "users of us read from eu and write to us through the pods of eu" in lines
+    assert "users of eu write to us through the pods of eu" in lines
+    assert "users of ap write to us through the pods of ap" in lines
+    assert {f"users of {region} are served where they are" for region in (US, EU, AP)} <= set(lines)
 
 
 def test_an_operator_may_move_it_to_where_pods_are() -> None:
@@ -47,7 +47,7 @@ def test_an_operator_may_move_it_to_where_pods_are() -> None:
 
 
 def test_no_operator_may_move_it_to_where_none_are() -> None:
-    seen, told = lived(Fault(GONE_S - 1.0, Kind.SWITCHOVER, US, EU), Fault(GONE_S + 8.0, Kind.SWITCHOVER, EU, US))
-    assert "replied: no pod of payments is ready in us: it could not serve its users" in told
+    seen, lines = lived(Fault(GONE_S - 1.0, Kind.SWITCHOVER, US, EU), Fault(GONE_S + 8.0, Kind.SWITCHOVER, EU, US))
+    assert "replied: no pod of payments is ready in us: it could not serve its users" in lines
     done = meanwhile(seen, GONE_S + 8.0 + NOTICED_S, GONE_S + LASTING_S)
     assert {found.by for found in done} == {EU}

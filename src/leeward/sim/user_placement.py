@@ -18,8 +18,8 @@ LOOK_EVERY_S = 0.5
 AT_HOME = "are served where they are"
 
 
-class Shifts:
-    """Checks that nobody is sent to a region without pods while another could serve, and tells who is sent where."""
+class UserPlacement:
+    """Checks that nobody is sent to a region without pods while another could serve, and notes who is sent where."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -27,7 +27,7 @@ class Shifts:
         self._patience_s = 2 * lasting.hold_down_s
         """What it may take to notice, and how long a region that has just come back is not trusted yet."""
         self._since_s: dict[tuple[Region, str, Region, Region], float] = {}
-        self._told: dict[Region, str] = {}
+        self._reported: dict[Region, str] = {}
 
     def look(self) -> None:
         """Look at every gateway now, and again in a moment. Raises ViolationError."""
@@ -39,26 +39,26 @@ class Shifts:
                     f"the gateway of {source} has sent {what} to {to}, which has no pod, for "
                     f"{schedule.now_s - since_s:.1f} s, while {better} could serve them"
                 )
-        self._tell()
+        self._report()
         schedule.after(LOOK_EVERY_S, self.look)
 
-    def _tell(self) -> None:
-        """Say where users are whenever that is not where they should be, and when it is again."""
+    def _report(self) -> None:
+        """Note where users are sent when it changes."""
         for source in self._simulation.fleet.data_regions:
             route = self._simulation.sites[source].routes.get(self._simulation.fleet.app)
             if route is None or route.primary is None or not self._informed(source):
                 continue
             where = self._where(source, route)
-            if where != self._told.get(source, AT_HOME):
-                self._told[source] = where
+            if where != self._reported.get(source, AT_HOME):
+                self._reported[source] = where
                 self._simulation.note(f"users of {source} {where}")
 
     def _where(self, source: Region, route: Route) -> str:
         reads = self._reads(source, route)
-        told = [] if reads == source else [f"read from {reads or 'nobody'}"]
+        parts = [] if reads == source else [f"read from {reads or 'nobody'}"]
         if route.stand_in is not None:
-            told.append(f"write to {route.primary} through the pods of {route.stand_in}")
-        return " and ".join(told) or AT_HOME
+            parts.append(f"write to {route.primary} through the pods of {route.stand_in}")
+        return " and ".join(parts) or AT_HOME
 
     def _reads(self, source: Region, route: Route) -> Region | None:
         if self._simulation.sites[source].pods:

@@ -8,7 +8,7 @@ from functools import partial
 from leeward.agent.machine import events as on
 from leeward.core.values import App, FailoverPolicy, Phase, Region, Topology
 from leeward.sim.application import Application
-from leeward.sim.faults import UNFELT, Ambush, Fault, Who
+from leeward.sim.faults import UNFELT, Fault, TriggeredFault, Who
 from leeward.sim.injection import Injection
 from leeward.sim.simulation import Simulation
 
@@ -17,8 +17,8 @@ RESCUE_S = 20.0
 """How long after everything healed an election may go on before an operator looks at it."""
 
 
-class Storm:
-    """Lets faults happen to a simulation, each at its time, and can end them all."""
+class FaultInjector:
+    """Injects the faults of a plan into a simulation, each at its time, and ends them all at the end."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -38,7 +38,7 @@ class Storm:
         """How often a fault met an instance's activity, by its first word."""
         self._coming: deque[Fault] = deque()
         self._aimed = 0
-        self._ambushed = 0
+        self._triggered = 0
 
     def keep_backups(self) -> None:
         """Keep the store's state every so often: what a restore goes back to."""
@@ -68,29 +68,29 @@ class Storm:
 
     @property
     def calm(self) -> bool:
-        """Whether no fault lasts, and none is about to strike out of an ambush."""
-        return not self._open and not self._ambushed
+        """Whether no fault lasts, and no triggered fault is about to begin."""
+        return not self._open and not self._triggered
 
-    def hasten(self, by_s: float) -> None:
-        """Leave out a stretch in which nothing can happen: everything still to come does so earlier."""
+    def skip_ahead(self, by_s: float) -> None:
+        """Skip a stretch in which nothing can happen: all later faults come that much earlier."""
         self._simulation.skipped_s += by_s
         self._aim()
 
-    def lie_in_wait(self, ambushes: tuple[Ambush, ...]) -> None:
-        """Strike when the topology enters the phases."""
+    def arm(self, triggered: tuple[TriggeredFault, ...]) -> None:
+        """Inject each when the topology enters its phase."""
         counts: Counter[Phase] = Counter()
 
         def entered(topology: Topology) -> None:
             counts[topology.phase] += 1
-            for ambush in ambushes:
-                if ambush.phase is topology.phase and ambush.occurrence == counts[topology.phase]:
-                    self._ambushed += 1
-                    self._simulation.schedule.after(ambush.fault.at_s, self._spring, _aimed(ambush, topology))
+            for trigger in triggered:
+                if trigger.phase is topology.phase and trigger.occurrence == counts[topology.phase]:
+                    self._triggered += 1
+                    self._simulation.schedule.after(trigger.fault.at_s, self._fire, _aimed(trigger, topology))
 
         self._simulation.application.on_topology = entered
 
-    def _spring(self, fault: Fault) -> None:
-        self._ambushed -= 1
+    def _fire(self, fault: Fault) -> None:
+        self._triggered -= 1
         self.strike(fault)
 
     def strike(self, fault: Fault) -> None:
@@ -178,10 +178,10 @@ def _failover_to(app: App, target: Region, request: str) -> on.Request:
     return on.FailoverRequested(request, app, target)
 
 
-def _aimed(ambush: Ambush, topology: Topology) -> Fault:
-    """Return the ambush's fault with whom it hits filled in."""
+def _aimed(trigger: TriggeredFault, topology: Topology) -> Fault:
+    """Return the triggered fault, in the region that the topology determines."""
     whom = {Who.PRIMARY: topology.primary, Who.DEPOSED: topology.deposed, Who.TARGET: topology.target}
-    region = whom.get(ambush.who) or topology.favourite if ambush.who is not Who.ANYBODY else None
-    if region is None or region == ambush.fault.other:
-        return ambush.fault
-    return replace(ambush.fault, where=region)
+    region = whom.get(trigger.who) or topology.favourite if trigger.who is not Who.ANYBODY else None
+    if region is None or region == trigger.fault.other:
+        return trigger.fault
+    return replace(trigger.fault, where=region)
