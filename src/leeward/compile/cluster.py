@@ -14,6 +14,7 @@ from leeward.compile.app.pod_security import is_policy, translate
 from leeward.compile.app.secrets import system_secrets
 from leeward.compile.app.storage import with_class
 from leeward.compile.concern import FleetConcerns, ordered
+from leeward.compile.kube.contents import Key, contents, with_content_hash
 from leeward.compile.kube.objects import KubeObject
 from leeward.compile.observe import concerns as observe
 from leeward.compile.observe.telemetry import leeward_monitor
@@ -23,6 +24,7 @@ from leeward.compile.platform.concerns import ELSEWHERE
 from leeward.compile.platform.delivery import waved
 from leeward.compile.platform.federation import is_federated, propagate
 from leeward.compile.platform.sealed import answered
+from leeward.compile.region.identity import SYSTEM_SECRETS, instance_secret
 from leeward.compile.region.namespaces import system_namespace
 from leeward.compile.regional import compile_application, compile_system
 from leeward.compile.site import Site, site_of
@@ -93,14 +95,27 @@ def compile_parts(
     federated = [item for item in (propagate(site, each) for each in filter(is_federated, documents)) if item]
     parts.append(Part("infrastructure", "federated", tuple(federated)))
     delivered = site.fleet.gitops is not None
+    secured = _secured(answered(site, _pinned(site, parts), documents), documents)
     found = [
         replace(part, objects=tuple(map(waved, part.objects)) if delivered else part.objects)
-        for part in _secured(answered(site, _pinned(site, parts), documents), documents)
+        for part in _rolled(site, secured)
         if part.objects
     ]
     if site.fleet.images.digests_required:
         require_digests(cluster, (item for part in found for item in part.objects))
     return found
+
+
+def _rolled(site: Site, parts: list[Part]) -> list[Part]:
+    known = contents(item for part in parts for item in part.objects)
+    return [replace(part, objects=tuple(rolled(site.spec, part.objects, known))) for part in parts]
+
+
+def rolled(spec: Spec, items: Iterable[KubeObject], known: Mapping[Key, KubeObject]) -> list[KubeObject]:
+    """Return objects whose pods start anew when what they read of ``known`` changes."""
+    # Certificates are read again for each new connection.
+    renewed = {*SYSTEM_SECRETS, *(instance_secret(each.metadata.name) for each in spec.applications)}
+    return [with_content_hash(item, known, renewed_in_place=renewed) for item in items]
 
 
 def _pinned(site: Site, parts: list[Part]) -> list[Part]:

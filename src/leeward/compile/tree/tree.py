@@ -8,7 +8,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from leeward.compile.cluster import application_objects, compile_parts
+from leeward.compile.cluster import application_objects, compile_parts, rolled
+from leeward.compile.kube.contents import contents
 from leeward.compile.kube.kustomize import Files, base, collection, overlay, without_region
 from leeward.compile.kube.objects import KubeObject
 from leeward.compile.observe.runbooks import runbooks
@@ -83,6 +84,7 @@ def _application(
         items = application_objects(site, site.spec.applications[0])
         # Ciphertext is the overlays': each cluster has a key of its own.
         items = [item for item in items if not (sealed and is_reference(item))]
+        items = rolled(alone, items, contents(items))
         return [without_region(waved(item) if delivered else item) for item in items]
 
     under, before = "../../base", built(environments=False)
