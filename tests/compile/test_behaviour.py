@@ -238,10 +238,6 @@ def test_one_job_in_the_first_cluster_starts_a_database_of_equals() -> None:
     parts = [item for item in items if item["metadata"]["name"].startswith("shop-cockroachdb")]
     secrets = [("Secret", "shop", item["metadata"]["name"]) for item in kind(parts, "ExternalSecret")]
     assert faults([only(items, "Namespace", "shop"), *parts], external=secrets) == []
-    # Argo CD does not wait for the members before it.
-    wave = "argocd.argoproj.io/sync-wave"
-    names = only(items, "Service", "shop-cockroachdb")
-    assert {each["metadata"]["annotations"][wave] for each in (job, members, names)} == {"-3"}
 
 
 def _is_root(item: KubeObject) -> bool:

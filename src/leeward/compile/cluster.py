@@ -21,9 +21,9 @@ from leeward.compile.observe.telemetry import leeward_monitor
 from leeward.compile.part import Part
 from leeward.compile.platform import concerns as platform
 from leeward.compile.platform.concerns import ELSEWHERE
-from leeward.compile.platform.delivery import waved
 from leeward.compile.platform.federation import is_federated, propagate
 from leeward.compile.platform.sealed import answered
+from leeward.compile.platform.waves import waved
 from leeward.compile.region.identity import SYSTEM_SECRETS, instance_secret
 from leeward.compile.region.namespaces import system_namespace
 from leeward.compile.regional import compile_application, compile_system

@@ -1,66 +1,20 @@
 """Argo CD, one in every region: each follows the tree for its own clusters, and none of them can reach the others'.
 
-A change goes region by region: within a region's Argo CD by sync waves (namespaces and policies, then data, then the
-service), from cluster to cluster by a rolling sync, between regions by a branch for each region when ``promote`` is
-on: ``git push origin main:main-us-east-1`` lets one region have it. Without ``promote`` all regions follow at once,
-and ``validate`` warns: it is off unless you ask for it because these branches are yours to push. With it on, and none
-of them there, Argo CD finds no revision and no region gets anything at all.
+A change goes region by region: within a region's Argo CD by sync waves (namespaces, policies and settings, networks,
+the store, agents, databases, services, routes: nothing waits for what comes later), from cluster to cluster by a
+rolling sync, between regions by a branch for each region when ``promote`` is on: ``git push origin
+main:main-us-east-1`` lets one region have it. Without ``promote`` all regions follow at once, and ``validate`` warns:
+it is off unless you ask for it because these branches are yours to push. With it on, and none of them there, Argo CD
+finds no revision and no region gets anything at all.
 """
 
 from leeward.compile.kube.objects import KubeObject, object_of
-from leeward.compile.region.identity import DATABASE_INIT
+from leeward.compile.platform.waves import WAVE
 from leeward.compile.site import Site
 
 NAMESPACE = "argocd"
 GROUP = "argoproj.io/v1alpha1"
-WAVE = "argocd.argoproj.io/sync-wave"
 REGION = "topology.kubernetes.io/region"
-
-WAVES = {
-    "Namespace": -10,
-    "StorageClass": -9,
-    "NetworkPolicy": -8,
-    "ResourceQuota": -8,
-    "LimitRange": -8,
-    "ServiceAccount": -7,
-    "Role": -7,
-    "RoleBinding": -7,
-    "ExternalSecret": -6,
-    "SealedSecret": -6,
-    "ConfigMap": -5,
-    "StatefulSet": -3,
-    "Cluster": -3,
-    "Deployment": 0,
-    "HorizontalPodAutoscaler": 1,
-    "PodDisruptionBudget": 1,
-    "Canary": 1,
-    "VirtualService": 2,
-    "HTTPRoute": 2,
-    "HealthCheck": 3,
-    "DNSEndpoint": 3,
-    "RecordSet": 3,
-    "MultiClusterIngress": 3,
-}
-
-
-def waved(item: KubeObject) -> KubeObject:
-    """Return the object with the wave in which Argo CD applies it."""
-    wave = WAVES["StatefulSet"] if _with_the_members(item) else WAVES.get(item["kind"], 0)
-    if wave == 0:
-        return item
-    metadata = item["metadata"]
-    annotations = {**metadata.get("annotations", {}), WAVE: str(wave)}
-    return {**item, "metadata": {**metadata, "annotations": annotations}}
-
-
-def _with_the_members(item: KubeObject) -> bool:
-    """Return whether a database's members cannot be ready without an object.
-
-    A wave waits until the one before is healthy: a wave later the members' names, and what starts them, never came.
-    """
-    if item["kind"] == "Job":
-        return bool(item["metadata"]["labels"].get("app.kubernetes.io/component") == DATABASE_INIT)
-    return bool(item["kind"] == "Service" and item.get("spec", {}).get("clusterIP") == "None")
 
 
 def argo_cd(site: Site) -> list[KubeObject]:

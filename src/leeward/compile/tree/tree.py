@@ -15,8 +15,8 @@ from leeward.compile.kube.objects import KubeObject
 from leeward.compile.observe.runbooks import runbooks
 from leeward.compile.part import Part
 from leeward.compile.platform.concerns import ELSEWHERE
-from leeward.compile.platform.delivery import waved
 from leeward.compile.platform.sealed import is_reference
+from leeward.compile.platform.waves import waved
 from leeward.compile.site import all_clusters, site_of
 from leeward.compile.target import EngineCommands, Images
 from leeward.compile.tree.diagram import diagram
