@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.command_line import CommandLine
-from tests.left_out import leave_out, tell
+from tests.skips import leave_out, report
 
 Golden = Callable[[Path, str], None]
 ROOT_ONLY = "what only root can do"
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say plainly what was left out, why, and how to have it."""
-    tell(terminalreporter, config, ROOT_ONLY)
+    report(terminalreporter, config, ROOT_ONLY)
 
 
 @pytest.fixture

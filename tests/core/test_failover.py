@@ -219,7 +219,7 @@ def test_a_deposed_primary_that_may_still_write_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("instance", "vows"),
+    ("instance", "promises"),
     [
         pytest.param(CUT, True, id="cut under this epoch"),
         pytest.param(status(Role.DETACHED, epoch=1), False, id="cut under an older epoch"),
@@ -229,17 +229,17 @@ def test_a_deposed_primary_that_may_still_write_is_waited_for() -> None:
         pytest.param(None, False, id="no answer"),
     ],
 )
-def test_a_replica_promises_only_once_it_is_cut(instance: object, vows: bool) -> None:
+def test_a_replica_promises_only_once_it_is_cut(instance: object, promises: bool) -> None:
     given = lost_view(EU, topology=electing(), instance=instance)
     found = [action.promise for action in failover.decide(given).actions if isinstance(action, GivePromise)]
-    assert found == ([promise(EU, wal_epoch=CUT.wal.epoch if CUT.wal else 0)] if vows else [])
+    assert found == ([promise(EU, wal_epoch=CUT.wal.epoch if CUT.wal else 0)] if promises else [])
 
 
 BEHIND = status(Role.STANDBY, epoch=2, order=Order(2, Role.STANDBY, EU), upstream=EU)
 
 
 @pytest.mark.parametrize(
-    ("instance", "vows"),
+    ("instance", "promises"),
     [
         pytest.param(BEHIND, True, id="it streams from the favourite"),
         pytest.param(replace(BEHIND, upstream=US), False, id="it still streams from the old primary"),
@@ -248,9 +248,9 @@ BEHIND = status(Role.STANDBY, epoch=2, order=Order(2, Role.STANDBY, EU), upstrea
         pytest.param(replace(BEHIND, order=Order(1, Role.STANDBY, EU)), False, id="not under this epoch"),
     ],
 )
-def test_a_replica_behind_the_favourite_need_not_leave_it_to_promise(instance: InstanceStatus, vows: bool) -> None:
+def test_a_replica_behind_the_favourite_need_not_leave_it_to_promise(instance: InstanceStatus, promises: bool) -> None:
     given = lost_view(AP, topology=electing(), instance=instance)
-    assert any(isinstance(action, GivePromise) for action in failover.decide(given).actions) is vows
+    assert any(isinstance(action, GivePromise) for action in failover.decide(given).actions) is promises
 
 
 # -- the primary's own decisions ------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tests.kubernetes.api import Api
 from tests.kubernetes.controlplane import ControlPlane, control_plane
 from tests.kubernetes.definitions import definitions
 from tests.kubernetes.prepare import why_not
-from tests.left_out import leave_out, tell
+from tests.skips import leave_out, report
 
 SERVED_S = 120.0
 WHAT = "real Kubernetes API server"
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say plainly what was left out, why, and how to have it."""
-    tell(terminalreporter, config, WHAT)
+    report(terminalreporter, config, WHAT)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.left_out import leave_out, tell
+from tests.skips import leave_out, report
 from tests.supply.audit import why_not
 
 HERE = Path(__file__).parent
@@ -25,5 +25,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tell(terminalreporter, config, WHAT)
-    tell(terminalreporter, config, SIGNING)
+    report(terminalreporter, config, WHAT)
+    report(terminalreporter, config, SIGNING)

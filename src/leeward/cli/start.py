@@ -15,7 +15,7 @@ from leeward.cli.running import run
 from leeward.cli.running_worlds import places_of
 from leeward.cli.worlds_here import cluster_in, whole_fleet
 from leeward.compile.names import host_of
-from leeward.compile.region.gateway_ports import doors
+from leeward.compile.region.gateway_ports import gateway_ports
 from leeward.core.dns.settings import Policy
 from leeward.core.values import App, Region
 from leeward.drill.access import FleetUnavailableError, unsettled
@@ -67,7 +67,7 @@ def applications_of(spec: Spec) -> str:
     """Return how to reach each of several applications: by host, and by the gateways' ports for their databases."""
     rows = []
     for application in spec.applications:
-        ports = doors(spec, application)
+        ports = gateway_ports(spec, application)
         placed = ", ".join(spec.placement(application))
         rows.append(
             (application.metadata.name, host_of(spec, application), str(ports.primary if ports else "-"), placed)

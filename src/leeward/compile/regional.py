@@ -8,7 +8,7 @@ from leeward.compile.app.service import service
 from leeward.compile.kube.objects import KubeObject
 from leeward.compile.region.agent import agent, grants
 from leeward.compile.region.exported import export, imports
-from leeward.compile.region.gateway_ports import has_doors
+from leeward.compile.region.gateway_ports import has_gateway_ports
 from leeward.compile.region.identity import has_instance, secrets
 from leeward.compile.region.namespaces import application_namespace, namespaces, system_namespace
 from leeward.compile.region.quorum import quorum
@@ -79,7 +79,7 @@ def _check(spec: Spec, target: Target) -> None:
                     )
                 ]
             )
-    databases = sum(map(has_doors, spec.applications))
+    databases = sum(map(has_gateway_ports, spec.applications))
     if target.pods is not None and databases > len(DATABASE_ADDRESSES):
         raise ProblemsError(
             [

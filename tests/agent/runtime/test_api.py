@@ -181,7 +181,7 @@ class _Silent:
     async def vantage(self, region: str, *, timeout_s: float) -> Any:
         await asyncio.Event().wait()
 
-    async def tell(self, region: str, promise: Promise, *, timeout_s: float) -> None:
+    async def send_promise(self, region: str, promise: Promise, *, timeout_s: float) -> None:
         return
 
 

@@ -118,7 +118,7 @@ class Peers:
         await self.does()
         return UP
 
-    async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
+    async def send_promise(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
         await self.does()
 
 

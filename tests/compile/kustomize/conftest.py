@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.compile.kustomize.prepare import why_not
-from tests.left_out import leave_out, tell
+from tests.skips import leave_out, report
 
 HERE = Path(__file__).parent
 WHAT = "real kustomize"
@@ -18,4 +18,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    tell(terminalreporter, config, WHAT)
+    report(terminalreporter, config, WHAT)

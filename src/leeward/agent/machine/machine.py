@@ -39,7 +39,7 @@ _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
 
 
 class Machine:
-    """One region's agent. ``handle`` is its only door; it is not thread-safe and needs no lock."""
+    """One region's agent. ``handle`` is its only entry point; it is not thread-safe and needs no lock."""
 
     def __init__(self, settings: AgentSettings, incarnation: str) -> None:
         self.settings = settings
@@ -71,7 +71,7 @@ class Machine:
         self._declaration = Declaration(settings, self.store, self._out)
         self._removal = Removal(settings, self.store, self._out)
 
-    # -- the door ---------------------------------------------------------------------------------
+    # -- entry point ------------------------------------------------------------------------------
 
     def handle(self, event: on.Event, now_s: float, unix_s: float) -> list[do.Action]:
         """Take in one event at ``now_s`` of the boot clock; return what to do, in order."""

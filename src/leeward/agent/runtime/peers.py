@@ -75,7 +75,7 @@ class HttpPeers:
         except (aiohttp.ClientError, TimeoutError, OSError, DecodeError):
             return None
 
-    async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
+    async def send_promise(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
         """Send a promise, if the region can be reached. The store will have it in any case."""
         try:
             await self._call(self._express, "PUT", region, "/v1/promises", encode(promise), timeout_s)

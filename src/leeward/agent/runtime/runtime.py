@@ -54,7 +54,7 @@ class Peers(Protocol):
         """Return whether the region serves; an unreachable one does not. Never raises."""
         ...
 
-    async def tell(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
+    async def send_promise(self, region: Region, promise: Promise, *, timeout_s: float) -> None:
         """Send a promise, if the region can be reached. Never raises."""
         ...
 
@@ -202,7 +202,7 @@ class Runtime:
                 unknown = on.Probed(region, Vantage(False, f"the probe of {region} failed"))
                 self._start("probe", partial(self._probe, action), unknown, region=region)
             case do.SendPromise(region=region, promise=promise):
-                sending = partial(self._peers.tell, region, promise, timeout_s=INSTANCE_TIMEOUT_S)
+                sending = partial(self._peers.send_promise, region, promise, timeout_s=INSTANCE_TIMEOUT_S)
                 self._start("send promise", sending, region=region, app=promise.app)
             case do.ApplyRoutes():
                 self._routes = action

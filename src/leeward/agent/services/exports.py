@@ -81,7 +81,7 @@ class Exporting:
         async with asyncio.TaskGroup() as tasks:
             self._keep(tasks, "listen to exports", self._listen)
             self._keep(tasks, "route to exports", self._lead)
-            self._keep(tasks, "publish exports", self._tell)
+            self._keep(tasks, "publish exports", self._publish)
             for namespace in self._namespaces:
                 for resource in FOLLOWED:
                     self._keep(
@@ -196,7 +196,7 @@ class Exporting:
                     last = wanted
             await asyncio.sleep(self._machine.timers.heartbeat_s)
 
-    async def _tell(self) -> None:
+    async def _publish(self) -> None:
         """Publish what this region exports, whenever the store does not have it."""
         while True:
             own = self.own()

@@ -121,7 +121,7 @@ class StoreKeeper:
         made_at_unix_s, damaged = await self._member.newest_backup()
         if damaged:
             log.warning("backups of the store are damaged", because=damaged)
-        self._tell(replace(self.own, backup_at_unix_s=made_at_unix_s))
+        self._report(replace(self.own, backup_at_unix_s=made_at_unix_s))
         await asyncio.sleep(SETTLE_S)
         while True:
             await asyncio.sleep(self._due_in_s())
@@ -129,11 +129,11 @@ class StoreKeeper:
                 made = await self._member.back_up(unix_s=self._clock.unix_s(), keep=self._settings.backups_kept)
             except (BackupError, QuorumUnavailableError, OSError) as error:
                 log.warning("backup of the store failed", because=str(error))
-                self._tell(replace(self.own, backup_error=str(error)))
+                self._report(replace(self.own, backup_error=str(error)))
                 await asyncio.sleep(min(RETRY_S, self._settings.backup_every_s))
             else:
                 log.info("backup of the store made", file=made.path.name, bytes=made.size_bytes)
-                self._tell(replace(self.own, backup_at_unix_s=made.made_at_unix_s, backup_error=""))
+                self._report(replace(self.own, backup_at_unix_s=made.made_at_unix_s, backup_error=""))
 
     def _due_in_s(self) -> float:
         """Return how long to wait. A backup of the future, after a clock was set back, delays by a period at most."""
@@ -172,7 +172,7 @@ class StoreKeeper:
         return store_space.step(self._me, members, compacted=self._compacted_at == self._revision)
 
     async def _defragment(self) -> None:
-        self._tell(replace(self.own, defragmenting=True))
+        self._report(replace(self.own, defragmenting=True))
         try:
             # Two agents that begin at the same moment see one another here.
             if self._step(await self._ask()) is not Step.DEFRAGMENT:
@@ -184,16 +184,16 @@ class StoreKeeper:
             await self._measure()
             log.info("defragmented the store's member", before_bytes=before_bytes, after_bytes=self.own.db_bytes)
         finally:
-            self._tell(replace(self.own, defragmenting=False))
+            self._report(replace(self.own, defragmenting=False))
 
     async def _measure(self) -> None:
         try:
             found = await self._member.measure(timeout_s=MEASURE_S)
         except QuorumUnavailableError:
-            self._tell(replace(self.own, answers=False))
+            self._report(replace(self.own, answers=False))
             return
         self._revision = found.revision
-        self._tell(
+        self._report(
             replace(
                 self.own,
                 answers=True,
@@ -214,6 +214,6 @@ class StoreKeeper:
         self._post(on.StoreMembersSeen({region: member for region, member in found.items() if member is not None}))
         return {self._me: self.own, **found}
 
-    def _tell(self, own: StoreMember) -> None:
+    def _report(self, own: StoreMember) -> None:
         self.own = own
         self._post(on.StoreMembersSeen({self._me: own}))

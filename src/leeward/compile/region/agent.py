@@ -12,7 +12,7 @@ from leeward.compile.kube.objects import KubeObject, labels_of, selector_of
 from leeward.compile.region.exported import ports as exported_ports
 from leeward.compile.region.exported import rights as exported_rights
 from leeward.compile.region.exported import services as exported_services
-from leeward.compile.region.gateway_ports import called, doors
+from leeward.compile.region.gateway_ports import called, gateway_ports
 from leeward.compile.region.identity import (
     AGENT_SECRET,
     CLUSTER_TOKEN_KEY,
@@ -161,7 +161,7 @@ def _database_ports(spec: Spec) -> dict[str, int]:
     return {
         name: port
         for application in spec.applications
-        if (ports := doors(spec, application)) is not None
+        if (ports := gateway_ports(spec, application)) is not None
         for name, port in ports.named(application).items()
     }
 
@@ -170,7 +170,7 @@ def _database_service(
     spec: Spec, application: Application, labels: dict[str, str], selector: dict[str, str], target: Target
 ) -> list[KubeObject]:
     """Return what leads one application's pods to the gateway's ports for its database."""
-    ports, listening = called(spec, application, target), doors(spec, application)
+    ports, listening = called(spec, application, target), gateway_ports(spec, application)
     if ports is None or listening is None:
         return []
     service = k8s.service(gateway_service(application.metadata.name), SYSTEM_NAMESPACE, labels, selector, {})

@@ -20,7 +20,7 @@ EGRESS_PORTS = (EGRESS_PORT_BASE + 1, EGRESS_PORT_BASE + DATABASES_MAX * EGRESS_
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class GatewayPorts:
     """The ports that lead to one application's PostgreSQL."""
 
     primary: int
@@ -34,29 +34,31 @@ class Doors:
         return {f"pg-{digest}": self.primary, **ways}
 
 
-def has_doors(application: Application) -> bool:
+def has_gateway_ports(application: Application) -> bool:
     """Return whether gateways lead to an application's database."""
     return application.spec.database.engine is Engine.POSTGRES
 
 
 def place_of(spec: Spec, application: Application) -> int:
     """Return the place of an application among those whose databases gateways lead to, from 0. Raises ValueError."""
-    return [each.metadata.name for each in spec.applications if has_doors(each)].index(application.metadata.name)
+    return [each.metadata.name for each in spec.applications if has_gateway_ports(each)].index(
+        application.metadata.name
+    )
 
 
-def doors(spec: Spec, application: Application) -> Doors | None:
+def gateway_ports(spec: Spec, application: Application) -> GatewayPorts | None:
     """Return the ports where gateways listen for an application's database; None where they do not."""
-    return _doors(spec, application, place_of(spec, application)) if has_doors(application) else None
+    return _ports_at(spec, application, place_of(spec, application)) if has_gateway_ports(application) else None
 
 
-def called(spec: Spec, application: Application, target: Target) -> Doors | None:
+def called(spec: Spec, application: Application, target: Target) -> GatewayPorts | None:
     """Return the ports that the region's own pods ask for: those of the gateway, or of the service before it."""
-    return doors(spec, application) if target.pods else _doors(spec, application, 0)
+    return gateway_ports(spec, application) if target.pods else _ports_at(spec, application, 0)
 
 
-def _doors(spec: Spec, application: Application, place: int) -> Doors | None:
-    if not has_doors(application):
+def _ports_at(spec: Spec, application: Application, place: int) -> GatewayPorts | None:
+    if not has_gateway_ports(application):
         return None
     base, placed = EGRESS_PORT_BASE + place * EGRESS_PORTS_EACH, spec.placement(application)
     egress = {region.name: base + index for index, region in enumerate(spec.regions, start=1) if region.name in placed}
-    return Doors(POSTGRES_PORT + place, egress)
+    return GatewayPorts(POSTGRES_PORT + place, egress)

@@ -4,7 +4,7 @@ from urllib.parse import unquote
 
 from leeward.compile.names import dns_settings, host_of
 from leeward.compile.region.exported import namespaces as exporting_namespaces
-from leeward.compile.region.gateway_ports import doors
+from leeward.compile.region.gateway_ports import gateway_ports
 from leeward.compile.region.identity import has_instance
 from leeward.compile.target import (
     AGENT_PORT,
@@ -70,7 +70,7 @@ def _app(spec: Spec, application: Application, region: str, target: Target) -> A
     data_regions = spec.placement(application)
     # Only Leeward's own instance manager takes orders; other databases follow their operators.
     ours = has_instance(application)
-    ports = doors(spec, application)
+    ports = gateway_ports(spec, application)
     host = target.database_host(name, application.namespace) if ours and region in data_regions else None
     return AppSettings(
         name=App(name),

@@ -17,7 +17,7 @@ from leeward.compile.app.service import read_service
 from leeward.compile.kube import objects as k8s
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
 from leeward.compile.region import exported
-from leeward.compile.region.gateway_ports import has_doors
+from leeward.compile.region.gateway_ports import has_gateway_ports
 from leeward.compile.site import Site, all_clusters, find
 from leeward.compile.target import gateway_service
 from leeward.spec.application import Application
@@ -233,5 +233,5 @@ def system_exports(site: Site) -> list[KubeObject]:
     labels = site.labels("leeward", "names", "leeward")
     return [
         object_of(exported.VERSION, "ServiceExport", gateway_service(each.metadata.name), "leeward-system", labels)
-        for each in filter(has_doors, site.spec.applications)
+        for each in filter(has_gateway_ports, site.spec.applications)
     ]

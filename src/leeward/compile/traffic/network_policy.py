@@ -11,7 +11,7 @@ from leeward.compile.app.service import COCKROACH_PORT
 from leeward.compile.app.sidecars import ENVOY_METRICS_PORT
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
 from leeward.compile.region.exported import honoured
-from leeward.compile.region.gateway_ports import EGRESS_PORTS, PRIMARY_PORTS, doors, has_doors
+from leeward.compile.region.gateway_ports import EGRESS_PORTS, PRIMARY_PORTS, gateway_ports, has_gateway_ports
 from leeward.compile.region.identity import DATABASE_INIT, starts_cockroach
 from leeward.compile.site import Site, pods_of
 from leeward.compile.target import (
@@ -76,7 +76,7 @@ def system_policies(site: Site) -> list[KubeObject]:
         SYSTEM_NAMESPACE,
         labels,
         selector_of("leeward", "agent"),
-        ingress=[*public, *(rule for each in site.spec.applications for rule in _own_doors(site, each, own))],
+        ingress=[*public, *(rule for each in site.spec.applications for rule in _own_ports(site, each, own))],
         egress=None,
     )
     if site.target.answers_dns:
@@ -96,9 +96,9 @@ def system_policies(site: Site) -> list[KubeObject]:
     ]
 
 
-def _own_doors(site: Site, application: Application, own: list[Peer]) -> list[Rule]:
+def _own_ports(site: Site, application: Application, own: list[Peer]) -> list[Rule]:
     """Return the way to the gateway's ports for an application's database: for its own namespace's pods only."""
-    ports = doors(site.spec, application)
+    ports = gateway_ports(site.spec, application)
     if ports is None:
         return []
     ways: list[Rule] = [([_namespace(application.namespace), *own], [ports.primary, *ports.egress.values()])]
@@ -183,9 +183,9 @@ def _database_ways(site: Site, application: Application) -> list[Rule]:
     if not site.home:
         home = site.spec.clusters(site.region.name)[0]
         blocks = [{"ipBlock": {"cidr": cidr}} for cidr in (home.pod_cidr, home.service_cidr) if cidr]
-        ports: list[Port] = [PRIMARY_PORTS] if has_doors(application) else [COCKROACH_PORT]
+        ports: list[Port] = [PRIMARY_PORTS] if has_gateway_ports(application) else [COCKROACH_PORT]
         return [(blocks, ports)] if blocks else []
-    if not has_doors(application):
+    if not has_gateway_ports(application):
         return [([_tier(application, "database")], [COCKROACH_PORT])]
     # Which port of the gateway's pod is the application's may change with its neighbours; the pod lets in only its own.
     return [([_tier(application, "database")], [POSTGRES_PORT]), ([_leeward()], [PRIMARY_PORTS])]

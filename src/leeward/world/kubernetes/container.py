@@ -28,7 +28,7 @@ EAGER_S = 0.05
 EAGER_EXECUTE_S = 0.2
 CANNOT_START = 128
 
-Tell = Callable[[str, str, bool], None]
+RecordEvent = Callable[[str, str, bool], None]
 """Record an event: reason, message, whether it is a warning."""
 
 
@@ -55,7 +55,7 @@ class Container:
         processes: Processes,
         prober: Prober,
         program: Callable[[int], Awaitable[Program]],
-        tell: Tell,
+        record_event: RecordEvent,
         changed: Callable[[], None],
     ) -> None:
         """Take the plan, and how to get the program to run for the n-th restart (it may wait for its parts)."""
@@ -70,7 +70,7 @@ class Container:
         self._processes = processes
         self._prober = prober
         self._program = program
-        self._tell = tell
+        self._record_event = record_event
         self._changed = changed
         self._started = False
         self._stopping = False
@@ -115,7 +115,7 @@ class Container:
             if pause_s:
                 because = f"back-off {pause_s:g} s restarting container {self.name} (exit code {code})"
                 self.last_state, self.state = self.state, _waiting("CrashLoopBackOff", because)
-                self._tell("BackOff", f"Back-off restarting failed container {self.name}", True)
+                self._record_event("BackOff", f"Back-off restarting failed container {self.name}", True)
                 self._changed()
                 await asyncio.sleep(pause_s)
             else:
@@ -126,7 +126,7 @@ class Container:
     def wait_for(self, reason: str, because: str) -> None:
         """Show that it cannot start yet."""
         self.state = _waiting(reason, because)
-        self._tell(reason, because, True)
+        self._record_event(reason, because, True)
         self._changed()
 
     async def stop(self, grace_s: float) -> None:
@@ -154,7 +154,7 @@ class Container:
         except OSError as error:
             os.write(output, f"{error}\n".encode())
             self.state = _terminated(CANNOT_START, "StartError", started_at, str(error))
-            self._tell("Failed", f"container {self.name} cannot be started: {error}", True)
+            self._record_event("Failed", f"container {self.name} cannot be started: {error}", True)
             return CANNOT_START
         finally:
             os.close(output)
@@ -162,7 +162,7 @@ class Container:
         self.state = {"running": {"startedAt": started_at}}
         self._started = self.plan.startup is None
         self.ready = self._started and self.plan.readiness is None
-        self._tell("Started", f"Started container {self.name}", False)
+        self._record_event("Started", f"Started container {self.name}", False)
         self._changed()
         probing = asyncio.create_task(self._probe(child, program), name=f"probes of {self.name}")
         try:
@@ -228,7 +228,7 @@ class Container:
                 self._changed()
             elif problem is not None and self.ready and bad >= probe.failures:
                 self.ready = False
-                self._tell("Unhealthy", f"Readiness probe of {self.name} failed: {problem}", True)
+                self._record_event("Unhealthy", f"Readiness probe of {self.name} failed: {problem}", True)
                 self._changed()
 
     async def _watch_liveness(self, probe: Probe, child: Child, program: Program) -> None:
@@ -243,8 +243,8 @@ class Container:
                 return
 
     async def _fail(self, child: Child, kind: str, problem: str) -> None:
-        self._tell("Unhealthy", f"{kind} probe of {self.name} failed: {problem}", True)
-        self._tell("Killing", f"Container {self.name} failed its probe and will be restarted", False)
+        self._record_event("Unhealthy", f"{kind} probe of {self.name} failed: {problem}", True)
+        self._record_event("Killing", f"Container {self.name} failed its probe and will be restarted", False)
         await self._end(child, self.plan.grace_s)
 
 

@@ -174,7 +174,7 @@ class PodWorker:
             processes=node.processes,
             prober=node.prober,
             program=program,
-            tell=self._tell,
+            record_event=self._record_event,
             changed=self._publish,
         )
         return container
@@ -193,13 +193,15 @@ class PodWorker:
             identity=identity,
         )
         for name in sorted(substitute.unresolved):
-            self._tell("ServiceWithoutAddress", f"{name} left unchanged: it selects no pod with a fixed address", True)
+            self._record_event(
+                "ServiceWithoutAddress", f"{name} left unchanged: it selects no pod with a fixed address", True
+            )
         return program
 
     def _service_address(self, pod: str, service: str, namespace: str) -> str | None:
         return fixed_address(self._node.store, pod, service, namespace)
 
-    def _tell(self, reason: str, message: str, warning: bool) -> None:
+    def _record_event(self, reason: str, message: str, warning: bool) -> None:
         record = self._node.recorder.warning if warning else self._node.recorder.normal
         record(self.pod, reason, message)
 
