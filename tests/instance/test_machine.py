@@ -1,6 +1,7 @@
 """What an instance manager does next, and what it learns: one row, one sentence."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -217,6 +218,84 @@ def test_data_without_a_state_that_do_not_become_consistent_are_attached_to_the_
     assert not knows.memory.inconsistent, (
         "with a state it is known to be no copy: recovery after a crash takes its time"
     )
+
+
+def forgotten(**changes: Any) -> Situation:
+    """Data without a state, attached to the upstream because it is not consistent alone."""
+    base: dict[str, Any] = {"seen": None, "duty": DUTY, "memory": Memory(inconsistent=True, starting_since_s=90.0)}
+    given = situation(FOLLOW, **(base | changes))
+    return replace(given, state=replace(given.state, initialised=False))
+
+
+@pytest.mark.parametrize(
+    ("given", "unusable"),
+    [
+        pytest.param(forgotten(), False, id="the upstream's WAL is waited for"),
+        pytest.param(forgotten(now_s=90.0 + CONSISTENCY_S), True, id="not for ever"),
+        pytest.param(forgotten(now_s=500.0, streaming_from=EU), False, id="WAL that arrives makes it consistent"),
+        pytest.param(forgotten(wal_removed=True), True, id="the upstream lacks that WAL (seed 1101027)"),
+        pytest.param(
+            forgotten(now_s=90.0 + CONSISTENCY_S, running=False), True, id="it ends again whenever it is started"
+        ),
+    ],
+)
+def test_data_without_a_state_that_postgresql_does_not_start_on_are_set_aside_and_copied(
+    given: Situation, unusable: bool
+) -> None:
+    decision = decide(given)
+    assert decision.memory.unusable is unusable
+    if not unusable:
+        return
+    aside = replace(given, memory=decision.memory, running=False)
+    assert decide(replace(aside, running=True)).step == do.Kill()
+    assert decide(aside).step == do.SetAside()
+    assert "does not start on the local data" in (decide(aside).problem or "")
+    full_state, full = learn(aside.state, aside.memory, do.SetAside(), do.Failed("no room to keep the local data"), 1.0)
+    again = decide(replace(aside, state=full_state, memory=full))
+    assert (again.step, again.problem) == (do.SetAside(), "no room to keep the local data")
+    state, memory = learn(aside.state, aside.memory, do.SetAside(), do.Kept("orphans/unusable-1.wal"), 1.0)
+    assert decide(replace(aside, state=state, memory=memory)).step == do.Copy(EU)
+    state, memory = learn(state, memory, do.Copy(EU), do.Copied(1), 2.0)
+    rejoined = decide(
+        situation(FOLLOW, state=state, memory=replace(memory, trusted=(1, EU)), duty=DUTY, streaming_from=EU)
+    ).memory.rejoined
+    assert rejoined is not None
+    assert "kept in orphans/unusable-1.wal" in rejoined.because
+
+
+def test_data_without_a_state_that_end_whenever_they_are_started_are_given_up() -> None:
+    """PostgreSQL exits each time, so between two looks it does not run."""
+    given = replace(forgotten(memory=Memory(), running=False, duty=Duty()), now_s=100.0)
+    for _ in range(200):
+        decision = decide(given)
+        if decision.memory.unusable:
+            break
+        given = replace(given, memory=decision.memory, now_s=given.now_s + 0.5)
+    assert 2 * CONSISTENCY_S <= given.now_s - 100.0 <= 2 * CONSISTENCY_S + 2.0
+
+
+@pytest.mark.parametrize("wanted", [FOLLOW, DETACH])
+def test_a_standby_without_its_state_file_replays_all_it_has_before_it_counts_its_epochs(wanted: Order) -> None:
+    """After a crash PostgreSQL answers when it is consistent; the record of its own epoch may follow."""
+    behind = situation(wanted, seen=seen(received_lsn=None, epoch=1, replay_idle=False))
+    behind = replace(behind, state=replace(behind.state, initialised=False))
+    waits = decide(behind)
+    assert (waits.activity, waits.step, waits.state.writable_epoch) == ("replaying", None, None)
+    looks = replace(behind, seen=seen(received_lsn=None, epoch=2), memory=waits.memory)
+    first = decide(looks)
+    assert first.state.writable_epoch is None, "one look at an idle replay is not enough"
+    assert decide(replace(looks, memory=first.memory)).state.writable_epoch == 2
+
+
+def test_a_rewind_that_changed_nothing_leaves_the_data_as_good_as_it_was() -> None:
+    """The upstream lost its volume before the rewind reached it: this copy was the last one (seed 1100818)."""
+    leaving = replace(LEAVING, orphans_saved=True, stopped=True)
+    rewinds = decide(situation(FOLLOW, memory=Memory(leaving=leaving), running=False))
+    detached = replace(situation(DETACH), state=replace(rewinds.state, order=DETACH), running=False, seen=None)
+    assert decide(detached).problem == "no complete local copy of the data"
+    spared = decide(replace(detached, rewind_unchanged=True))
+    assert spared.step == do.Start(Duty(), recovery=True)
+    assert not spared.state.incomplete
 
 
 def test_a_primary_that_commits_nothing_is_not_writable() -> None:

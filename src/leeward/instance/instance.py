@@ -122,6 +122,13 @@ class Instance:
         region = None if seen is None else self._publisher.upstream_of(seen)
         return region if region is not None and self.walrelay.streams_from(region) else None
 
+    def streams_from(self, seen: Observation | None) -> Region | None:
+        """Return which region WAL arrives from, also while PostgreSQL is not consistent and answers no query."""
+        if seen is not None or self.duty is None or not self.server.running:
+            return self.upstream_of(seen)
+        upstream = self.duty.upstream
+        return upstream if upstream is not None and self.walrelay.streams_from(upstream) else None
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Log how long something took, in seconds."""

@@ -10,7 +10,7 @@ from leeward.core.codec import DecodeError
 from leeward.core.values import Region
 from leeward.instance.instance import POLL_S, Instance
 from leeward.instance.machine import steps as do
-from leeward.instance.orphans.evidence import data_to_keep
+from leeward.instance.orphans.evidence import data_to_keep, set_aside
 from leeward.instance.orphans.save import save, saved
 from leeward.instance.postgres.lineage import ask
 from leeward.instance.postgres.server import CommandError
@@ -51,6 +51,8 @@ class Performer:
                 return await self._transfer(step)
             case do.KeepData(epoch=epoch):
                 self._keep_data(epoch)
+            case do.SetAside():
+                return await self._set_aside()
             case do.Initialise() | do.Start() | do.Kill() | do.Stop() | do.Checkpoint() | do.Promote():
                 await self._run_server(step)
             case do.Configure() | do.Cut() | do.CloseAdmission() | do.FreeReplay() | do.ProvideSlots():
@@ -174,6 +176,10 @@ class Performer:
         aside = data_to_keep(instance.settings.layout, kept)
         first = next(iter(kept.unread), None)
         return do.OrphansSaved(kept.transactions, kept.unread_tables, first, keep_data=aside is not None)
+
+    async def _set_aside(self) -> do.Kept:
+        with self._instance.stage("set data aside"):
+            return do.Kept(await asyncio.to_thread(set_aside, self._instance.settings.layout))
 
     def _keep_data(self, epoch: int | None) -> None:
         layout = self._instance.settings.layout

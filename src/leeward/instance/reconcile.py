@@ -128,7 +128,7 @@ class Reconciler:
             running=instance.server.running,
             stopping=instance.server.stopping,
             seen=seen,
-            streaming_from=instance.upstream_of(seen),
+            streaming_from=instance.streams_from(seen),
             has_data=instance.data.exists,
             recovery_signal=instance.data.in_recovery,
             duty=instance.duty,
@@ -140,6 +140,7 @@ class Reconciler:
             and instance.walrelay.wal_removed(order.upstream),
             missing_slots=() if seen is None else instance.missing_slots(seen),
             stale_slots=() if seen is None else instance.stale_slots(seen),
+            rewind_unchanged=instance.data.rewind_unchanged,
         )
 
     async def close(self) -> None:

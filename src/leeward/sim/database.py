@@ -183,6 +183,7 @@ class Instance:
 
     def _interrupt(self) -> None:
         """The step under way has no further effect here."""
+        self.hands.interrupted()
         self._looks += 1
         self._busy = False
 
@@ -283,6 +284,7 @@ class Instance:
         self.end()
         self.lease = None
         self.memory = Memory()
+        self.hands.unchanged = False
         self.postgres.without_wal.clear()
         self.activity, self.problem, self._reported = "", None, (-1, False)
         self.guard.disarm()

@@ -28,6 +28,7 @@ TAKES_S: Mapping[type[do.Step], tuple[float, float]] = {
     do.ProvideSlots: (0.01, 0.05),
     do.ReadEnd: (0.01, 0.05),
     do.KeepData: (0.01, 0.05),
+    do.SetAside: (0.01, 0.05),
     do.SaveOrphans: (0.05, 0.3),
     do.Rewind: (0.4, 1.0),
     do.Copy: (0.3, 1.5),
@@ -38,7 +39,7 @@ FAILS = 0.6
 """Which share of the steps fail while they do."""
 
 FALLIBLE = (do.Initialise, do.Start, do.Rewind, do.Copy, do.SaveOrphans)
-WRITING = (do.Initialise, do.Promote, do.Rewind, do.Copy, do.SaveOrphans, do.KeepData)
+WRITING = (do.Initialise, do.Promote, do.Rewind, do.Copy, do.SaveOrphans, do.KeepData, do.SetAside)
 """What cannot end while the disk takes nothing, and fails while it is full."""
 
 Ended = Callable[..., None]
@@ -58,7 +59,9 @@ class Hands:
         self.closed = False
         """The application has no session, and gets none."""
         self.torn = False
-        """A rewind has changed part of the data: it is good for nothing but to be replaced."""
+        """A rewind has begun: unless it ends, the data is good for nothing but to be replaced."""
+        self.unchanged = False
+        """The last rewind ended before it changed anything, and the process lived to see it."""
         self.system = ""
         """The identifier of the database on the disk."""
         self.failing = 0
@@ -75,17 +78,29 @@ class Hands:
         self._chance = chance
         self._databases = 0
         self._step = 0
+        self._transfers = False
+        """A rewind or a copy is under way."""
+        self._changes = False
+        """The rewind under way has begun to change the data."""
 
     def ended(self) -> None:
         """PostgreSQL has ended."""
-        self.starting = False
+        self.starting = self._transfers = False
         self._step += 1
+
+    def interrupted(self) -> None:
+        """What transfers data is ended when something else is ordered."""
+        if self._transfers:
+            self._step += 1
+            self._leave_unchanged()
 
     def perform(self, step: do.Step, ended: Ended, arguments: tuple[object, ...]) -> None:
         """Perform a step; ``ended`` gets the arguments, the step and its outcome, unless the process dies before."""
         self._step += 1
+        self._transfers = isinstance(step, do.Rewind | do.Copy)
 
         def finish(outcome: do.Outcome) -> None:
+            self._transfers = False
             if not self._strikes():
                 ended(*arguments, step, outcome)
 
@@ -97,7 +112,17 @@ class Hands:
             takes_s += self.extra_s
         if self.dies:
             process.after(takes_s * self._chance.random(), self._interrupt)
+        if isinstance(step, do.Rewind):
+            process.after(takes_s / 2, self._change, self._step, step)
         process.after(takes_s, self._finish, self._step, step, finish)
+
+    def _change(self, number: int, step: do.Rewind) -> None:
+        """A rewind has compared everything, and begins to change the data, if the upstream is there to be read."""
+        self._changes = number == self._step and self._reachable(step.upstream)
+
+    def _leave_unchanged(self) -> None:
+        if self.torn and not self._changes:
+            self.torn, self.unchanged = False, True
 
     def _interrupt(self) -> None:
         """The process may die in the middle of a step."""
@@ -129,7 +154,7 @@ class Hands:
                 self.closed = self.closed and isinstance(step, do.Configure) and not step.duty.admits
                 self.duty = None
             case do.Rewind():
-                self.torn = True
+                self.torn, self.unchanged, self._changes = True, False, False
             case do.AskNeighbours():
                 return self._round_trip_s(*self._peers)
             case do.Compare(upstream=upstream):
@@ -189,17 +214,23 @@ class Hands:
                 server.promote()
                 self.recovery_signal = False
             case do.KeepData(epoch=epoch):
-                keys = [record.key for record in server.history.records if record.key is not None]
-                instance.orphans.append((epoch or 0, keys))
-                self.has_data = False
+                self._keep(epoch)
             case _:
                 return self._answer(step)
         return do.Done()
+
+    def _keep(self, epoch: int | None) -> None:
+        """Move the data to the orphans."""
+        records = self._instance.postgres.history.records
+        self._instance.orphans.append((epoch or 0, [record.key for record in records if record.key is not None]))
+        self.has_data = False
 
     def _fail(self, step: do.Step) -> None:
         """Leave behind what such a failure does."""
         if isinstance(step, do.Start):
             self.starting, self.duty = False, None
+        if isinstance(step, do.Rewind):
+            self._leave_unchanged()
 
     def _answer(self, step: do.Step) -> do.Outcome:
         match step:
@@ -214,6 +245,9 @@ class Hands:
                 return self._rewind(upstream)
             case do.Copy(upstream=upstream):
                 return self._copy(upstream)
+            case do.SetAside():
+                self._keep(None)
+                return do.Kept("")
             case do.ReadEnd():
                 return do.EndRead(len(self._instance.postgres.history))
             case _:
@@ -279,7 +313,8 @@ class Hands:
         return do.OrphansSaved(len(lost))
 
     def _rewind(self, upstream: Region) -> do.Outcome:
-        if not self._reachable(upstream):
+        if not self._changes or not self._reachable(upstream):
+            self._leave_unchanged()
             return do.Failed(f"cannot rewind to {upstream}")
         server, source = self._instance.postgres, self._peers[upstream].postgres
         common = server.history.common_with(source.history)

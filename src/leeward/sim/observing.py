@@ -69,6 +69,7 @@ def situation(instance: "Instance") -> Situation:
         lease_s=_lease_s(instance, order),
         closed=hands.closed,
         wal_removed=order is not None and order.upstream in server.without_wal,
+        rewind_unchanged=hands.unchanged,
     )
 
 

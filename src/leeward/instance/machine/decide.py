@@ -28,6 +28,9 @@ def decide(situation: Situation) -> Decision:
 
 
 def _decide(situation: Situation) -> Decision:
+    if situation.state.incomplete and situation.rewind_unchanged:
+        # It may be the only copy left: the upstream that it was to be rewound to may have lost its own.
+        situation = replace(situation, state=replace(situation.state, incomplete=False))
     state, memory = situation.state, situation.memory
     order = state.order
     if order is None:

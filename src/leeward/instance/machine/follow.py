@@ -5,8 +5,10 @@ from dataclasses import replace
 from leeward.core.values import Order, Region, Rejoin
 from leeward.instance.machine import leave, recovery
 from leeward.instance.machine.pace import CONSISTENCY_S, PATIENCE_S, RETRY_S, SOON_S, STEADY_S
-from leeward.instance.machine.steps import Compare, Configure, Copy, Cut, Decision, Kill, ProvideSlots
+from leeward.instance.machine.steps import Compare, Configure, Copy, Cut, Decision, Kill, ProvideSlots, SetAside
 from leeward.instance.machine.values import Duty, Memory, PendingRejoin, Situation
+
+_UNUSABLE = "PostgreSQL does not start on the local data, neither alone nor with the upstream's WAL"
 
 
 def decide(situation: Situation, order: Order) -> Decision:
@@ -33,40 +35,88 @@ def decide(situation: Situation, order: Order) -> Decision:
         return _copy(replace(situation, memory=replace(memory, pending_rejoin=back)), upstream)
     if not situation.has_data or situation.state.incomplete or source not in (None, upstream):
         return _copy(situation, upstream)
-    # A fresh copy is not consistent, and answers no query, until it has streamed.
-    duty = Duty(upstream=upstream if memory.inconsistent else source, synchronous=order.synchronous)
-    entering = recovery.enter(situation, duty)
+    if memory.unusable:
+        return _set_aside(situation)
+    entering = _enter(situation, order, upstream)
     if entering is not None:
-        if entering.step is None and duty.upstream is not None and situation.duty != duty:
-            return replace(entering, step=Kill())
-        if situation.state.initialised or source is not None:
-            return entering
-        return _await_consistency(entering, situation)
-    situation = recovery.entered(situation)
-    memory = replace(situation.memory, starting_since_s=None, inconsistent=False)
-    situation = replace(situation, memory=memory)
+        return entering
+    situation, replaying = _entered(situation)
+    if replaying is not None:
+        return replaying
     attached = situation.duty is not None and situation.duty.upstream == upstream
     if not memory.foreign and (memory.trusted == (order.epoch, upstream) or memory.unbroken or attached):
         return _stream(situation, order, upstream)
     return _join(situation, order, upstream)
 
 
-def _await_consistency(entering: Decision, situation: Situation) -> Decision:
+def _enter(situation: Situation, order: Order, upstream: Region) -> Decision | None:
+    """Return the decision on the way into recovery; None once PostgreSQL answers in it.
+
+    A fresh copy is not consistent, and answers no query, until it has streamed.
+    """
+    source, memory = situation.state.copied_from, situation.memory
+    duty = Duty(upstream=upstream if memory.inconsistent else source, synchronous=order.synchronous)
+    entering = recovery.enter(situation, duty)
+    if entering is None:
+        return None
+    if entering.step is None and duty.upstream is not None and situation.duty != duty:
+        return replace(entering, step=Kill())
+    if situation.state.initialised or source is not None:
+        return entering
+    return _await_consistency(entering, situation, upstream)
+
+
+def _entered(situation: Situation) -> tuple[Situation, Decision | None]:
+    """Return the situation with what answering in recovery proves, and the decision to wait until all is replayed.
+
+    Data without a state is waited for: which epoch was its own is not known before.
+    """
+    seen, situation = situation.seen, recovery.entered(situation)
+    assert seen is not None, "it answers in recovery"
+    memory = replace(situation.memory, starting_since_s=None, inconsistent=False)
+    situation = replace(situation, memory=memory)
+    if situation.state.initialised:
+        return situation, None
+    if not recovery.connected(situation):
+        memory, replaying = recovery.replay(situation, seen)
+        if replaying is not None:
+            return situation, replaying
+    state = recovery.remembered(situation.state, seen)
+    return replace(situation, state=state, memory=memory), None
+
+
+def _await_consistency(entering: Decision, situation: Situation, upstream: Region) -> Decision:
     """Decide for data whose state was lost: it is unknown whether it is a copy that lacks WAL of its source.
 
     Local WAL is replayed before anything is streamed, and PostgreSQL refuses to stream where it sees that histories
     forked. It does not see that where both sides began a timeline of the same number: then WAL that holds orphans may
     be overwritten, as tests/instance/test_namesakes.py met it before histories were compared by epochs.
     """
-    memory = entering.memory
-    if entering.step is not None:
-        return replace(entering, memory=replace(memory, starting_since_s=None))
-    since_s = situation.now_s if memory.starting_since_s is None else memory.starting_since_s
+    memory, now_s = entering.memory, situation.now_s
+    since_s = now_s if memory.starting_since_s is None else memory.starting_since_s
+    if memory.inconsistent and situation.streaming_from == upstream:
+        # It gets what it lacks.
+        since_s = now_s
     memory = replace(memory, starting_since_s=since_s)
-    if situation.now_s - since_s < CONSISTENCY_S:
+    late = now_s - since_s >= CONSISTENCY_S
+    if memory.inconsistent and (late or situation.wal_removed):
+        memory = replace(memory, unusable=True, starting_since_s=None)
+        return replace(entering, step=None, memory=memory, problem=_UNUSABLE, again_s=0.0)
+    if not late:
         return replace(entering, memory=memory)
     problem = "PostgreSQL cannot become consistent with the local WAL"
-    return replace(entering, memory=replace(memory, inconsistent=True), problem=problem)
+    return replace(entering, memory=replace(memory, inconsistent=True, starting_since_s=None), problem=problem)
+
+
+def _set_aside(situation: Situation) -> Decision:
+    return Decision(
+        activity="setting the local data aside",
+        problem=situation.memory.problem or _UNUSABLE,
+        step=Kill() if situation.running else SetAside(),
+        state=situation.state,
+        memory=situation.memory,
+        again_s=0.0,
+    )
 
 
 def _copy(situation: Situation, upstream: Region) -> Decision:

@@ -18,6 +18,7 @@ from leeward.instance.machine.steps import (
     Failed,
     Initialise,
     KeepData,
+    Kept,
     NeighboursAnswered,
     OrphansSaved,
     Outcome,
@@ -57,6 +58,10 @@ def learn(state: State, memory: Memory, step: Step, outcome: Outcome, now_s: flo
                     unread_first=outcome.unread_first,
                 )
             return state, replace(memory, leaving=leaving, pending_rejoin=back, problem=None)
+        case Kept():
+            back = PendingRejoin(f"PostgreSQL did not start on the local data, which is kept in {outcome.path}")
+            state = replace(state, initialised=True, incomplete=True)
+            return state, replace(memory, unusable=False, inconsistent=False, pending_rejoin=back, problem=None)
         case Copied():
             return _copied(state, memory, step, outcome)
         case Compared():
@@ -84,7 +89,7 @@ def _done(state: State, memory: Memory, step: Step) -> Learned:
             return state, replace(memory, checkpointed=True)
         case Stop():
             leaving = None if memory.leaving is None else replace(memory.leaving, stopped=True)
-            return state, replace(memory, leaving=leaving, unbroken=False)
+            return state, replace(memory, leaving=leaving, unbroken=False, starting_since_s=None)
         case KeepData():
             return state, replace(memory, leaving=None)
         case _:

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from leeward.instance.machine.pace import SOON_S
-from leeward.instance.machine.steps import Decision, Kill, Start
-from leeward.instance.machine.values import Duty, Situation
+from leeward.instance.machine.pace import AT_ONCE_S, LOOK_TWICE_S, REPLAY_IDLE_S, SOON_S
+from leeward.instance.machine.steps import Decision, FreeReplay, Kill, Start
+from leeward.instance.machine.values import Duty, Memory, Observation, Situation, State
 
 
 def enter(situation: Situation, duty: Duty) -> Decision | None:
@@ -37,14 +37,55 @@ def enter(situation: Situation, duty: Duty) -> Decision | None:
 
 
 def entered(situation: Situation) -> Situation:
-    """Return the situation with what being in recovery, and answering, proves."""
-    state, seen = replace(situation.state, initialised=True), situation.seen
-    if not situation.state.initialised and state.copied_from is None and seen is not None:
-        # There is data and no state: the file was lost, and with it whether the newest epoch here was its own.
-        state = replace(state, writable_epoch=seen.epoch)
+    """Return the situation with what being in recovery, and answering, proves of a copy."""
+    state = situation.state
     if state.copied_from is not None:
-        state = replace(state, copied_from=None, writable_epoch=None)
+        state = replace(state, initialised=True, copied_from=None, writable_epoch=None)
     return replace(situation, state=state)
+
+
+def remembered(state: State, seen: Observation) -> State:
+    """Return the state after all WAL here is replayed.
+
+    Where there is data and no state, the file was lost, and with it whether the newest epoch here was its own. Before
+    that is replayed the newest one is not known: after a crash PostgreSQL answers when it is consistent, which may be
+    far ahead of the end of its WAL.
+    """
+    return state if state.initialised else replace(state, initialised=True, writable_epoch=seen.epoch)
+
+
+def replay(situation: Situation, seen: Observation) -> tuple[Memory, Decision | None]:
+    """Return what is known of replay, and the decision to wait for it; None once all WAL here is replayed.
+
+    For an instance that is connected to no upstream.
+    """
+    memory, replayed = _all_replayed(situation.memory, seen, situation.now_s)
+    if replayed:
+        return memory, None
+    first = memory.replay_idle_since != situation.memory.replay_idle_since
+    return memory, Decision(
+        activity="replaying",
+        step=FreeReplay() if seen.replay_blocked else None,
+        state=situation.state,
+        memory=memory,
+        again_s=LOOK_TWICE_S if first else AT_ONCE_S,
+    )
+
+
+def _all_replayed(memory: Memory, seen: Observation, now_s: float) -> tuple[Memory, bool]:
+    """Whether all WAL here is replayed.
+
+    After a restart PostgreSQL does not report how much it had received: then two observations must find replay idle.
+    """
+    replayed_lsn, since = seen.replayed_lsn or 0, memory.replay_idle_since
+    if seen.received_lsn is not None and replayed_lsn >= seen.received_lsn:
+        return memory, True
+    if not seen.replay_idle or since is None or since[0] != replayed_lsn:
+        return replace(memory, replay_idle_since=(replayed_lsn, now_s) if seen.replay_idle else None), False
+    if seen.received_lsn is None:
+        return memory, True
+    # What was received may end inside a record, which can never be replayed.
+    return memory, now_s - since[1] >= REPLAY_IDLE_S
 
 
 def connected(situation: Situation) -> bool:

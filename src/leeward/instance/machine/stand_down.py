@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from leeward.core.values import Order
 from leeward.instance.machine import recovery
-from leeward.instance.machine.pace import AT_ONCE_S, LOOK_TWICE_S, REPLAY_IDLE_S, STEADY_S, STOP_TIMEOUT_S
-from leeward.instance.machine.steps import Checkpoint, Configure, Cut, Decision, FreeReplay, ProvideSlots, ReadEnd, Stop
-from leeward.instance.machine.values import Duty, Ended, Memory, Observation, Situation
+from leeward.instance.machine.pace import STEADY_S, STOP_TIMEOUT_S
+from leeward.instance.machine.steps import Checkpoint, Configure, Cut, Decision, ProvideSlots, ReadEnd, Stop
+from leeward.instance.machine.values import Duty, Ended, Situation
 
 
 def detach(situation: Situation, order: Order) -> Decision:
@@ -34,33 +34,13 @@ def detach(situation: Situation, order: Order) -> Decision:
         return replace(cut, activity="cutting", step=Cut(duty))
     if situation.duty != duty:
         return replace(cut, step=Configure(duty))
-    memory, replayed = _all_replayed(memory, seen, situation.now_s)
-    if not replayed:
-        first = memory.replay_idle_since != situation.memory.replay_idle_since
-        free = FreeReplay() if seen.replay_blocked else None
-        return replace(
-            cut, activity="replaying", memory=memory, step=free, again_s=LOOK_TWICE_S if first else AT_ONCE_S
-        )
+    memory, replaying = recovery.replay(situation, seen)
+    if replaying is not None:
+        return replaying
     slots = None
     if situation.missing_slots or situation.stale_slots:
         slots = ProvideSlots(situation.missing_slots, situation.stale_slots)
-    return replace(cut, settled=True, memory=memory, step=slots)
-
-
-def _all_replayed(memory: Memory, seen: Observation, now_s: float) -> tuple[Memory, bool]:
-    """Whether all WAL here is replayed.
-
-    After a restart PostgreSQL does not report how much it had received: then two observations must find replay idle.
-    """
-    replayed_lsn, since = seen.replayed_lsn or 0, memory.replay_idle_since
-    if seen.received_lsn is not None and replayed_lsn >= seen.received_lsn:
-        return memory, True
-    if not seen.replay_idle or since is None or since[0] != replayed_lsn:
-        return replace(memory, replay_idle_since=(replayed_lsn, now_s) if seen.replay_idle else None), False
-    if seen.received_lsn is None:
-        return memory, True
-    # What was received may end inside a record, which can never be replayed.
-    return memory, now_s - since[1] >= REPLAY_IDLE_S
+    return replace(cut, settled=True, state=recovery.remembered(state, seen), memory=memory, step=slots)
 
 
 def stop(situation: Situation) -> Decision:

@@ -110,6 +110,11 @@ class KeepData:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """Keep data that PostgreSQL does not start on: all of it where the disk has room, otherwise its WAL."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rewind:
     """Undo what the upstream's history does not have."""
 
@@ -140,6 +145,7 @@ Step = (
     | Compare
     | SaveOrphans
     | KeepData
+    | SetAside
     | Rewind
     | Copy
 )
@@ -191,13 +197,20 @@ class OrphansSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Where the data that was set aside is, or its WAL."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Copied:
     """How much a copy or a rewind transferred."""
 
     copied_bytes: int
 
 
-Outcome = Done | Failed | NeighboursAnswered | EndRead | Compared | OrphansSaved | Copied
+Outcome = Done | Failed | NeighboursAnswered | EndRead | Compared | OrphansSaved | Kept | Copied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ class State:
     """The last epoch it may have accepted writes under, until it takes another's history. Set before the first
     write is possible."""
     incomplete: bool = False
-    """A copy or a rewind was interrupted: the data directory can only be replaced."""
+    """A rewind began, or the data was given up: the data directory can only be replaced."""
     copied_from: Region | None = None
     """Fresh from a copy or a rewind: consistent only once it has streamed from this region."""
     upstreams: tuple[Region, ...] = ()
@@ -177,6 +177,8 @@ class Memory:
     """Since when PostgreSQL, started in recovery on data without a state, does not answer."""
     inconsistent: bool = False
     """It does not become consistent with the WAL that is here: it needs the upstream's."""
+    unusable: bool = False
+    """PostgreSQL does not start on data without a state, neither alone nor with the upstream's WAL."""
     idle_since_s: float | None = None
     """Since when it has not been streaming although it should."""
     streams_since_s: float = 0.0
@@ -229,3 +231,5 @@ class Situation:
     """Regions of the order without a usable replication slot here."""
     stale_slots: tuple[str, ...] = ()
     """Slots of regions that have no replica any more."""
+    rewind_unchanged: bool = False
+    """The last rewind of this process failed or was interrupted before it changed the data."""

@@ -45,6 +45,36 @@ def keep_evidence(layout: Layout, epoch: int, segments: tuple[str, ...]) -> str:
     return str(target)
 
 
+def set_aside(layout: Layout) -> str:
+    """Keep data that PostgreSQL does not start on, before it is replaced; return the path.
+
+    The whole data directory is moved where as much again stays free beside the copy that replaces it; otherwise its WAL
+    is copied. May be interrupted and repeated. Raises OSError where there is no room for that.
+    """
+    layout.orphans.mkdir(mode=0o700, exist_ok=True)
+    number = 1 + len(list(layout.orphans.glob("unusable-*")))
+    free_bytes = shutil.disk_usage(layout.root).free
+    whole = layout.orphans / f"unusable-{number}.pgdata"
+    if free_bytes >= 2 * _size_bytes(layout.data):
+        os.rename(layout.data, whole)
+        sync_directory(layout.orphans)
+        return str(whole)
+    wal = layout.data / "pg_wal"
+    size_bytes = _size_bytes(wal)
+    if size_bytes > free_bytes // 4:
+        raise OSError(f"no room to keep the local data: {size_bytes} bytes of WAL, and {free_bytes} bytes are free")
+    kept, partial = layout.orphans / f"unusable-{number}.wal", layout.orphans / "unusable.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700)
+    for path in sorted(each for each in wal.iterdir() if each.is_file()):
+        shutil.copyfile(path, partial / path.name)
+        sync_file(partial / path.name)
+    sync_directory(partial)
+    partial.rename(kept)
+    sync_directory(layout.orphans)
+    return str(kept)
+
+
 def _size_bytes(directory: Path) -> int:
     total = 0
     for root, _, names in os.walk(directory):

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import psycopg
 
@@ -27,6 +28,8 @@ _SEGMENT_HEADER_BYTES = 40
 _COPY_TIMEOUT_S = 3600.0
 _READY_TIMEOUT_S = 60.0
 
+# What pg_rewind says (with --progress) once it has compared everything, and before it changes anything.
+_REWIND_BEGINS, _NOTHING_TO_REWIND = "need to copy", "no rewind required"
 _PROGRESS = re.compile(r"(\d+)/\d+ kB")
 
 
@@ -39,6 +42,8 @@ class DataDirectory:
         self._isolated = isolated
         self._owner_password = owner
         self._replication_password = replication
+        self.rewind_unchanged = False
+        """The last rewind failed or was interrupted before it changed anything."""
 
     @property
     def exists(self) -> bool:
@@ -122,14 +127,30 @@ class DataDirectory:
     async def rewind_to(self, upstream: Region) -> int:
         """Undo what the upstream's history does not have; return how many bytes that copied.
 
-        After a failure the directory is of no more use. Raises CommandError, TimeoutError.
+        After a failure the directory is of no more use, unless ``rewind_unchanged``. Raises CommandError, TimeoutError.
         """
-        address = self._settings.upstreams[upstream]
         rewinding = self._settings.layout.rewinding
-        with self._password_at(address) as passfile:
-            rewinding.touch(mode=0o600)
+        self.rewind_unchanged = False
+        with rewinding.open("w+b") as said:
             sync_directory(rewinding.parent)
-            output = await self._run(
+            try:
+                output = await self._rewind(self._settings.upstreams[upstream], said)
+            except BaseException:
+                said.seek(0)
+                if _REWIND_BEGINS not in said.read().decode(errors="replace"):
+                    rewinding.unlink()
+                    sync_directory(rewinding.parent)
+                    self.rewind_unchanged = True
+                raise
+        if _REWIND_BEGINS not in output and _NOTHING_TO_REWIND not in output:
+            raise CommandError("pg_rewind does not say when it begins, so this data cannot be relied on")
+        self.keep_in_recovery()
+        rewinding.unlink()
+        return copied_bytes(output)
+
+    async def _rewind(self, address: Endpoint, said: BinaryIO) -> str:
+        with self._password_at(address) as passfile:
+            return await self._run(
                 "pg_rewind",
                 "--progress",
                 "--target-pgdata",
@@ -139,10 +160,8 @@ class DataDirectory:
                 "--no-ensure-shutdown",
                 timeout_s=_COPY_TIMEOUT_S,
                 errors_too=True,
+                errors_to=said,
             )
-        self.keep_in_recovery()
-        rewinding.unlink()
-        return copied_bytes(output)
 
     async def clean_end_lsn(self) -> int | None:
         """Return where the WAL ends after a clean shutdown of a primary; None when it was not one.
@@ -211,7 +230,13 @@ class DataDirectory:
         layout.rewinding.unlink(missing_ok=True)
 
     async def _run(
-        self, program: str, *arguments: str, timeout_s: float, tied: bool = True, errors_too: bool = False
+        self,
+        program: str,
+        *arguments: str,
+        timeout_s: float,
+        tied: bool = True,
+        errors_too: bool = False,
+        errors_to: BinaryIO | None = None,
     ) -> str:
         return await run(
             (str(self._settings.binaries / program), *arguments),
@@ -219,6 +244,7 @@ class DataDirectory:
             timeout_s=timeout_s,
             tied=tied,
             errors_too=errors_too,
+            errors_to=errors_to,
         )
 
 

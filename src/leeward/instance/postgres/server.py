@@ -40,11 +40,13 @@ async def run(
     accept: tuple[int, ...] = (0,),
     errors_too: bool = False,
     output_to: BinaryIO | None = None,
+    errors_to: BinaryIO | None = None,
 ) -> str:
     """Run a program to its end and return its output; cancelled or too slow, it is killed.
 
     ``timeout_s``: None when the caller bounds it. ``output_to``: an open file for its output, which is not returned
-    then. ``errors_too``: its stderr follows its stdout.
+    then. ``errors_too``: its stderr follows its stdout. ``errors_to``: an open file for its stderr, which can be read
+    also after it was killed.
 
     It ends with this process, like the server, unless it is not ``tied``: what only reads a file and ends by
     itself need not pay for that. Raises CommandError, TimeoutError.
@@ -53,7 +55,7 @@ async def run(
         *(_wrapped(command, isolated=isolated) if tied else command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if output_to is None else output_to,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.PIPE if errors_to is None else errors_to,
         env=_environment(),
         cwd="/",
     )
@@ -61,6 +63,9 @@ async def run(
         async with asyncio.timeout(timeout_s):
             output, errors = await process.communicate()
             output = output or b""
+            if errors_to is not None:
+                errors_to.seek(0)
+                errors = errors_to.read()
     finally:
         if process.returncode is None:
             process.kill()

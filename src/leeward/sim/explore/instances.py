@@ -148,6 +148,8 @@ def effect(draft: "Draft", region: Region, step: do.Step) -> do.Outcome | None:
             _change_server(draft, region, step)
         case do.Checkpoint() | do.FreeReplay() | do.ProvideSlots() | do.KeepData():
             pass
+        case do.SetAside():
+            raise AssertionError("no state is lost here")
         case _:
             assert_never(step)
     return do.Done()
