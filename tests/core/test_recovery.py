@@ -80,6 +80,27 @@ def test_first_the_generation_is_replaced_and_nothing_is_ordered(given: View) ->
     assert replication.order(given) is None
 
 
+@pytest.mark.parametrize(
+    ("given", "because"),
+    [
+        (lost_store(seen=heard(us=FRESH, eu=replace(FRESH, has_data=True), ap=FRESH)), "eu has data of payments, but"),
+        (lost_store(seen=heard(eu=report(epoch=4))), "eu has accepted epoch 4 of payments, but the store has no"),
+        (view(seen=heard(ap=report(epoch=3))), "ap has accepted epoch 3 of payments, but the store is at epoch 1"),
+        (
+            view(topology=electing(), seen=heard(ap=report(epoch=2, wal=wal(2, 100)))),
+            "ap holds the record of epoch 2 of payments",
+        ),
+        (
+            view(generation="g", generation_because="eu has data of orders, but the store has no record of it"),
+            "payments belongs to a replaced history of the store (eu has data of orders",
+        ),
+    ],
+)
+def test_the_reason_names_the_region_and_the_application_that_showed_it(given: View, because: str) -> None:
+    """Every application of the fleet is elected again for it: one leftover volume must be found from any of them."""
+    assert because in failover.decide(given).because
+
+
 def reopened(given: View) -> Propose:
     (action,) = failover.decide(given).actions
     assert isinstance(action, Propose)

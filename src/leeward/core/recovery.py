@@ -66,16 +66,22 @@ def doubt(view: View) -> str | None:
             )
         return f"{region} has accepted epoch {epoch} of {view.app.name}, but the store has no record of it"
     if topology.generation != view.generation:
-        return f"the topology of {topology.app} belongs to a replaced history of the store"
+        replaced = f"the topology of {topology.app} belongs to a replaced history of the store"
+        # Another application may be why: every one of them is elected again.
+        return f"{replaced} ({view.generation_because})" if view.generation_because else replaced
     accepted, region = _lived(view)
     if accepted > topology.epoch:
-        return f"{region} has accepted epoch {accepted}, but the store is at epoch {topology.epoch}: it went back"
+        return (
+            f"{region} has accepted epoch {accepted} of {topology.app}, but the store is at epoch {topology.epoch}: "
+            "it went back"
+        )
     if topology.phase is Phase.ELECTING:
         # Its record is written by whoever was elected, and heartbeats are newer than the topology they come after.
         for region, report in _reports(view):
             if report.wal is not None and report.wal.epoch >= topology.epoch:
                 return (
-                    f"{region} holds the record of epoch {topology.epoch}, which is being elected: the store went back"
+                    f"{region} holds the record of epoch {topology.epoch} of {topology.app}, which is being elected: "
+                    "the store went back"
                 )
     return None
 

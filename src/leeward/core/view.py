@@ -54,6 +54,8 @@ class View:
     """The store's generation; empty: the first."""
     generation_at_unix_s: float = 0.0
     """When it began, by the clock of the agent that replaced the one before; 0 for the first."""
+    generation_because: str = ""
+    """Why it began, by the same agent; empty for the first."""
     unreadable: str | None = None
     """Why this agent cannot read the topology in the store, which a newer agent wrote; None when it can."""
     removed_epoch: int = 0

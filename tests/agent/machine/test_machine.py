@@ -17,6 +17,7 @@ from leeward.core.values import (
     Accepted,
     Asked,
     Declared,
+    Generation,
     Heartbeat,
     Order,
     Phase,
@@ -151,6 +152,16 @@ def test_a_heartbeat_compares_the_fence_and_its_lease_counts_from_when_it_was_se
     assert driven.machine.lease_until_s == pytest.approx(100.0 + LEASE_S)
     assert driven.machine.serving(100.0 + LEASE_S - 0.01).serving
     assert not driven.machine.serving(100.0 + LEASE_S).serving
+
+
+def test_a_replaced_history_of_the_store_is_reported_with_what_showed_it() -> None:
+    driven, _ = leading()
+    entries = {
+        keys.topology(FLEET, APP): Entry(encode(topology()), 5),
+        keys.generation(FLEET): Entry(encode(Generation("g", "eu has data of orders", 1.0)), 11),
+    }
+    driven.post(on.SnapshotTaken(Snapshot(11, entries), "restored"))
+    assert "(eu has data of orders)" in driven.machine.apps[APP].because
 
 
 def test_a_refused_or_unanswered_heartbeat_gives_no_lease() -> None:

@@ -169,6 +169,7 @@ class Machine:
             topology_seen_at_s=stored.seen_at_s if stored is not None else 0.0,
             generation=self.store.generation,
             generation_at_unix_s=self.store.generation_at_unix_s,
+            generation_because=self.store.generation_because,
             unreadable=self.store.undecodable.get(keys.topology(self.settings.fleet, app.settings.name)),
             removed_epoch=self.store.removed.get(app.settings.name, 0),
             store_read_at_s=self.store.read_at_s,

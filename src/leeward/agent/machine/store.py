@@ -114,6 +114,8 @@ class StoreCopy:
     """The last epoch of applications that were removed."""
     generation_at_unix_s: float = 0.0
     """When the generation in force began; 0 for the first."""
+    generation_because: str = ""
+    """Why it began; empty for the first."""
     undecodable: dict[str, str] = field(default_factory=dict)
     """Why a newer agent's value cannot be read, by key. What was known of it before is out of date."""
 
@@ -130,7 +132,8 @@ class StoreCopy:
             self.seen_under.clear()
         if not self.revision or replaced:
             self.read_at_s = now_s
-        self.generation, self.generation_revision, self.generation_at_unix_s = "", 0, 0.0
+        self.generation, self.generation_revision = "", 0
+        self.generation_at_unix_s, self.generation_because = 0.0, ""
         self.removed.clear()
         self.undecodable.clear()
         self.revisions.clear()
@@ -168,10 +171,7 @@ class StoreCopy:
 
     def identity_of(self, value: str) -> str:
         """Return which generation a value is; a form that cannot be read is one of its own."""
-        try:
-            return decode(Generation, value).identity
-        except DecodeError:
-            return value
+        return _generation(value).identity
 
     def fold(self, change: Change, now_s: float) -> None:
         """Apply one revision."""
@@ -195,8 +195,9 @@ class StoreCopy:
                 return
             match _parts(self.fleet, key):
                 case ["generation"]:
-                    self.generation, self.generation_revision = self.identity_of(value), revision
-                    self.generation_at_unix_s = _began_at_unix_s(value)
+                    begun = _generation(value)
+                    self.generation, self.generation_revision = begun.identity, revision
+                    self.generation_at_unix_s, self.generation_because = begun.at_unix_s, begun.because
                     self.revisions[key] = revision
                 case ["regions", name, what]:
                     self._set_of_region(Region(name), what, key, value, revision)
@@ -262,8 +263,8 @@ class StoreCopy:
                 self.decision_keys.remove(key)
 
 
-def _began_at_unix_s(value: str) -> float:
+def _generation(value: str) -> Generation:
     try:
-        return decode(Generation, value).at_unix_s
+        return decode(Generation, value)
     except DecodeError:
-        return 0.0
+        return Generation(value, "", 0.0)
