@@ -106,7 +106,7 @@ def test_a_step_of_the_protocol_breaks_nothing(before: Topology | None, after: T
 @pytest.mark.parametrize(("name", "before", "after"), BROKEN)
 def test_a_step_that_may_not_be(name: str, before: Topology | None, after: Topology) -> None:
     invariant = {each.__name__: each for each in invariants.INVARIANTS}[name]
-    assert invariant(before, after)
+    assert list(invariant(before, after))
     assert invariants.broken(before, after)
 
 
@@ -115,6 +115,34 @@ def test_what_a_topology_breaks_already_does_not_keep_it_from_failing_over() -> 
     assert invariants.broken(None, replace(FOUNDING, acks_required=2))
     assert invariants.broken(edited, replace(ELECTING, acks_required=2)) is None
     assert invariants.broken(edited, replace(edited, primary=EU)), "but from nothing else"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(replace(STEADY, acks_required=2), replace(STEADY, acks_required=0), id="too many become too few"),
+        pytest.param(
+            replace(STEADY, acks_required=2), replace(STEADY, acks_required=3), id="too many become even more"
+        ),
+        pytest.param(
+            replace(JOINING, data_regions=(US, EU, AP)),
+            replace(JOINING, data_regions=(US, EU, AP), joint=True, leaving=EU),
+            id="a second change begins",
+        ),
+        pytest.param(
+            replace(SWITCHING, data_regions=(EU,)),
+            replace(SWITCHING, data_regions=(EU,), target=AP),
+            id="another region without a replica is named",
+        ),
+    ],
+)
+def test_what_a_step_adds_to_what_is_broken_already_is_found(before: Topology, after: Topology) -> None:
+    assert invariants.broken(before, after)
+
+
+def test_a_break_that_another_one_hid_was_there_before() -> None:
+    edited = replace(JOINING, data_regions=(US, EU, AP), leaving=EU)
+    assert invariants.broken(edited, replace(ELECTING, joining=AP)) is None
 
 
 def test_every_invariant_is_broken_by_some_step() -> None:
