@@ -4,7 +4,7 @@ import re
 
 # Decisions that say nothing new to a reader of a story: waiting, and counting.
 _WAITING = re.compile(
-    r"holds its lease|has never been seen|has been silent for|waiting (for|until)|"
+    r"holds its lease|has never been seen|has been silent for|(?<!primary; )waiting (for|until)|"
     r"only \d+ of \d+ replicas|is primary under"
 )
 
