@@ -273,13 +273,68 @@ def test_regions_without_data_are_done_without_when_all_have_said_so(
     assert (election.choose(given, given.topology).elected == US) is elects
 
 
-@pytest.mark.parametrize(("ap", "elects"), [(EMPTY, True), (replace(EMPTY, has_data=True), False)])
-def test_in_async_too_a_region_that_holds_no_data_is_not_waited_for(ap: InstanceReport, elects: bool) -> None:
-    """The record of progress went back with the store: no wait tells how much is lost (seed 1001153)."""
-    given = recovering(US, waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC)
+BUSY = report(epoch=1004, wal=wal(3, 200))
+
+
+@pytest.mark.parametrize(
+    ("us_lsn", "eu", "ap", "target", "elected"),
+    [
+        pytest.param(100, EMPTY, EMPTY, None, US, id="the others hold no data (seed 1001153)"),
+        pytest.param(100, EMPTY, replace(EMPTY, has_data=True), None, None, id="one has data and cannot promise yet"),
+        pytest.param(100, EMPTY, BUSY, None, None, id="one runs and has not promised"),
+        pytest.param(100, EMPTY, replace(EMPTY, epoch=3), None, None, id="the word of one is older than the epoch"),
+        pytest.param(100, EMPTY, replace(EMPTY, answers=False), None, None, id="a manager is not heard"),
+        pytest.param(100, EMPTY, None, None, None, id="a region is lost: its loss is unknown"),
+        pytest.param(100, EMPTY, None, US, US, id="an operator names the only replica"),
+        pytest.param(100, EMPTY, BUSY, AP, None, id="an operator names one that has not promised"),
+        pytest.param(100, 90, EMPTY, None, US, id="the one that holds most of those with data"),
+        pytest.param(100, 120, EMPTY, None, EU, id="whichever region that is"),
+        pytest.param(100, 120, EMPTY, US, EU, id="an operator names the one that holds less"),
+        pytest.param(100, 120, BUSY, US, EU, id="while another one may hold more"),
+        pytest.param(100, 120, BUSY, None, None, id="unless none is named"),
+        pytest.param(100, 100, 100, None, US, id="of equals the preferred one"),
+        pytest.param(100, 100, 100, AP, AP, id="or the one that an operator names"),
+    ],
+)
+def test_an_election_in_async_after_the_record_of_progress_went_back(
+    us_lsn: int,
+    eu: InstanceReport | int,
+    ap: InstanceReport | int | None,
+    target: Region | None,
+    elected: Region | None,
+) -> None:
+    """No wait tells how much is lost. A number is the LSN that a replica promises, a report that of one that does not."""
+    given = recovering(waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC)
     assert given.topology is not None
-    given = replace(given, me=US, seen=heard(us=report(epoch=1004), eu=EMPTY, ap=ap))
-    assert (election.choose(given, given.topology).elected == US) is elects
+    held = {US: us_lsn, EU: eu, AP: ap}
+    promises = {r: Promise(r, given.app.name, 1004, wal(3, lsn)) for r, lsn in held.items() if isinstance(lsn, int)}
+    reports = {r: each if isinstance(each, InstanceReport) else report(epoch=1004) for r, each in held.items()}
+    known_of = heard(us=reports[US], eu=reports[EU], ap=reports[AP])
+    if ap is None:
+        del known_of[AP]
+    given = replace(given, me=US, seen=known_of, promises=promises, topology=replace(given.topology, target=target))
+    assert given.topology is not None
+    assert election.choose(given, given.topology).elected == elected
+
+
+@pytest.mark.parametrize(
+    ("recorded", "lsn", "elects"),
+    [
+        pytest.param(True, 100, True, id="with all that is on record"),
+        pytest.param(True, 50, False, id="without the last ten seconds on record"),
+        pytest.param(False, 50, True, id="nothing is on record, and none holds more"),
+    ],
+)
+def test_an_ordinary_election_in_async_goes_by_the_record(recorded: bool, lsn: int, elects: bool) -> None:
+    given = recovering(waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC)
+    assert given.topology is not None
+    record = (Progress(0.0, wal(3, 10)), Progress(10.0, wal(3, 100))) if recorded else ()
+    promises = {region: Promise(region, given.app.name, 1004, wal(3, lsn)) for region in REGIONS}
+    given = replace(
+        given, me=US, promises=promises, progress=record, topology=replace(given.topology, recovering=False)
+    )
+    assert given.topology is not None
+    assert (election.choose(given, given.topology).elected is not None) is elects
 
 
 def test_an_epoch_opens_above_what_others_have_accepted_or_promised() -> None:
