@@ -303,7 +303,7 @@ def test_an_election_in_async_after_the_record_of_progress_went_back(
     target: Region | None,
     elected: Region | None,
 ) -> None:
-    """No wait tells how much is lost. A number is the LSN that a replica promises, a report that of one that does not."""
+    """No wait tells how much is lost. A number is the LSN that a replica promises; a report is of one that does not."""
     given = recovering(waited_s=9 * LEASE_S, mode=ReplicationMode.ASYNC)
     assert given.topology is not None
     held = {US: us_lsn, EU: eu, AP: ap}

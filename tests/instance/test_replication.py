@@ -469,3 +469,22 @@ async def test_data_that_a_rewind_left_half_changed_are_replaced_also_without_th
         await second.settle(1, Role.STANDBY, first)
         assert second.log.read_text().count('"stage": "copy"') == copies + 1
         assert not layout.rewinding.exists()
+
+
+async def test_data_without_a_state_file_that_postgresql_does_not_start_on_are_set_aside_and_copied(
+    start_fleet: StartFleet,
+) -> None:
+    first, second = await start_fleet("us-east-1", "europe-west1")
+    async with first.leased(1):
+        await lead(first)
+        await second.settle(1, Role.STANDBY, first)
+        second.stop()
+        layout = second.settings.layout
+        layout.state.unlink()
+        (layout.data / "global" / "pg_control").write_bytes(bytes(8192))
+        await second.start()
+        status = await second.settle(1, Role.STANDBY, first, timeout_s=180.0)
+    aside = layout.orphans / "unusable-1.pgdata"
+    assert (aside / "global" / "pg_control").read_bytes() == bytes(8192)
+    assert status.rejoined is not None
+    assert str(aside) in status.rejoined.because
