@@ -11,8 +11,8 @@ from leeward.cli.assemble import Assembly, assemble
 from leeward.cli.worlds_here import cluster_in
 from leeward.core.identities import CLUSTER_CA
 from leeward.spec import ProblemsError, load
+from leeward.world import authorities
 from leeward.world.client import World
-from leeward.world.identity import INSTANCE_CA_KEY
 from leeward.world.model import RegionInfo, RegionState
 from tests.world.conftest import home
 
@@ -83,7 +83,7 @@ def test_a_running_world_keeps_its_links(world: Assembly, files: Path) -> None:
 
 
 def test_a_world_of_an_earlier_version_is_refused(world: Assembly, files: Path) -> None:
-    (Path(world.config.directory) / "operator" / INSTANCE_CA_KEY).unlink()
+    shutil.rmtree(Path(world.config.directory) / authorities.DIRECTORY)
     with pytest.raises(ProblemsError, match="world-of-earlier-version"):
         plan(load(files), world.config)
 

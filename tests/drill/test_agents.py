@@ -40,7 +40,7 @@ class Agent:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(directory / "ca.crt"))
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(directory / self.region / "tls.crt", directory / self.region / "tls.key")
-        self.verifier = Verifier("atlas", (directory / "ca.crt").read_bytes())
+        self.verifier = Verifier("atlas", directory / "ca.crt")
         app = web.Application()
         app.router.add_get("/v1/status", self._status)
         app.router.add_get("/v1/records", self._records)

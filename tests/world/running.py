@@ -260,6 +260,8 @@ class Writer:
 
     def __init__(self, world: Running, region: str, prefix: str) -> None:
         self.acknowledged: set[str] = set()
+        self.failed = 0
+        """Requests that were not acknowledged."""
         self._world, self._region, self._prefix = world, region, prefix
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
@@ -281,6 +283,8 @@ class Writer:
             if self._world.pay(self._region, key):
                 self.acknowledged.add(key)
                 number += 1
+            else:
+                self.failed += 1
             self._stop.wait(0.02)
 
 

@@ -25,7 +25,7 @@ from leeward.core.identities import (
     instance_host,
 )
 from leeward.world import identity
-from leeward.world.identity import INSTANCE_CA_KEY, Files
+from leeward.world.identity import Files
 from leeward.world.removal import remove
 from tests.world.support import config
 
@@ -241,7 +241,7 @@ def test_files_are_for_their_owner_and_no_region_has_an_authoritys_key(home: Pat
         if serialization.load_pem_private_key(path.read_bytes(), None).public_key() in authorities
     }
     kept = {home / "written/authorities" / f"{purpose}.key" for purpose in identity.PURPOSES}
-    assert issuing == {home / "written/operator" / INSTANCE_CA_KEY, *kept}
+    assert issuing == kept
     remove(str(home / "written"))
 
 

@@ -4,24 +4,22 @@ import datetime
 import errno
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from leeward.base.problem import ProblemsError
 from leeward.core.identities import CA, CERTIFICATE, KEY, PEER_CERTIFICATE
-from leeward.world import identity, manifests
+from leeward.world import authorities, identity, manifests
 from leeward.world.authority import BOTH, Authority, is_due
 from leeward.world.model import WorldConfig
 from leeward.world.removal import remove
 from leeward.world.renewal import Renewal
-from tests.world.support import config
+from tests.world.written import NAMES, START, secrets_of, written
 
-START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
-NAMES = [x509.DNSName("eu"), x509.UniformResourceIdentifier("spiffe://shop/region/eu")]
 
 
 def certificate(pem: str) -> x509.Certificate:
@@ -70,36 +68,8 @@ def test_a_short_life_begins_a_moment_before() -> None:
 
 @pytest.fixture
 def world(home: Path) -> Iterator[WorldConfig]:
-    """A world as it was written at START, with an identity of an instance manager and a Secret of the user's."""
-    bare = config("renewed")
-    regions = tuple(
-        replace(each, manifests=str(home / "renewed/regions" / each.name / "manifests")) for each in bare.regions
-    )
-    built = replace(bare, regions=regions)
-    made = identity.create(built.fleet, {region.name: region.index for region in regions}, START)
-    identity.write(made, built)
-    theirs = Authority.create("the user's own", START).issue("shop", NAMES, BOTH)
-    for region in regions:
-        Path(region.manifests).mkdir(parents=True)
-        own = made.regions[region.name]
-        secrets = {
-            "leeward-agent": own.agent,
-            "leeward-store-member": own.store_member,
-            "shop-identity": made.instance("shop", region.name, START),
-            "shop-tls": {CERTIFICATE: theirs.certificate, KEY: theirs.key},
-        }
-        objects = [{"kind": "Namespace", "metadata": {"name": "shop"}}]
-        objects += [
-            {"kind": "Secret", "metadata": {"name": name}, "stringData": dict(files)} for name, files in secrets.items()
-        ]
-        manifests.write(region, objects)
-    yield built
-    remove(built.directory)
-
-
-def secrets_of(world: WorldConfig, region: str) -> dict[str, dict[str, str]]:
-    items = manifests.read(world.region(region))
-    return {item["metadata"]["name"]: item["stringData"] for item in items if item["kind"] == "Secret"}
+    with written(home) as built:
+        yield built
 
 
 def test_nothing_is_touched_before_it_is_due(world: WorldConfig) -> None:
@@ -179,8 +149,8 @@ def test_a_disk_that_is_full_for_a_moment_leaves_no_certificate_without_its_key(
 
 
 def test_a_world_of_an_earlier_version_is_left_alone(world: WorldConfig) -> None:
-    for path in (Path(world.directory) / identity.AUTHORITIES).iterdir():
-        path.unlink()
-    (Path(world.directory) / identity.AUTHORITIES).rmdir()
+    remove(f"{world.directory}/{authorities.DIRECTORY}")
     assert Renewal(world).look(START + 0.6 * DAY) == 0
-    assert identity.read(world).authorities == {}
+    assert Renewal(world).behind(START + 0.6 * DAY) is None
+    with pytest.raises(ProblemsError, match="earlier version"):
+        identity.read(world)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from leeward.world.model import RegionInfo, WorldInfo
 from leeward.world.problems import no_such_region
 
 IDENTITY_VARIABLE = "LEEWARD_IDENTITY"
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 def choose(name: str | None) -> World:
@@ -83,8 +85,7 @@ def identity_of(world: World) -> Path:
                 fix=f"set it to a directory created by leeward operator, or unset {IDENTITY_VARIABLE}",
             )
         )
-    ours = (world.operator_directory / CA).read_text()
-    if (Path(named) / CA).read_text() != ours:
+    if not _authorities(Path(named)) & _authorities(world.operator_directory):
         raise CommandError(
             Problem(
                 code="identity-of-another-world",
@@ -107,6 +108,11 @@ def identity_of(world: World) -> Path:
             )
         )
     return Path(named)
+
+
+def _authorities(directory: Path) -> set[str]:
+    """Return the authorities that an identity trusts: two of one purpose while it is exchanged."""
+    return set(_PEM.findall((directory / CA).read_text()))
 
 
 def _ends_unix_s(certificate: Path) -> float:

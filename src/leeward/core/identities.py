@@ -31,6 +31,18 @@ def region_uri(fleet: str, region: str) -> str:
     return f"{SCHEME}{fleet}/region/{region}"
 
 
+class Purpose(StrEnum):
+    """What an authority issues certificates for."""
+
+    FLEET = "fleet"
+    STORE_CLIENT = "store_client"
+    STORE_PEER = "store_peer"
+    INSTANCE = "instance"
+    GATEWAY = "gateway"
+    CLUSTER = "cluster"
+    """The API servers of a world."""
+
+
 class Right(StrEnum):
     """What an operator may do to the applications that its certificate names. Each lets it see them."""
 

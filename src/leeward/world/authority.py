@@ -19,7 +19,7 @@ BOTH = SERVER + CLIENT
 VALID = datetime.timedelta(seconds=CERTIFICATES_S)
 """How long a certificate is valid, unless it is asked for otherwise."""
 AUTHORITY_VALID = datetime.timedelta(days=3650)
-"""An authority's own certificate is never renewed: etcd reads its trusted authorities only when it starts."""
+"""An authority's own certificate is never renewed; it is exchanged (``leeward.world.authorities``)."""
 CLOCK_SKEW = datetime.timedelta(minutes=5)
 SKEW_SHARE = 20
 """A certificate is valid this part of its life before it is issued, and ``CLOCK_SKEW`` at most."""
@@ -92,12 +92,7 @@ class Authority:
 
     def issued(self, certificate: str) -> bool:
         """Return whether this authority issued a certificate. Raises ValueError for an invalid one."""
-        found = x509.load_pem_x509_certificate(certificate.encode())
-        try:
-            found.verify_directly_issued_by(self._certificate)
-        except (InvalidSignature, TypeError, ValueError):
-            return False
-        return True
+        return issued_by(certificate, self.certificate)
 
     def _issue(
         self,
@@ -117,6 +112,16 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         return KeyPair(_pem(certificate), _pem_of_key(key))
+
+
+def issued_by(certificate: str, authority: str) -> bool:
+    """Return whether an authority, by its certificate, issued another one. Raises ValueError for an invalid one."""
+    found = x509.load_pem_x509_certificate(certificate.encode())
+    try:
+        found.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.encode()))
+    except (InvalidSignature, TypeError, ValueError):
+        return False
+    return True
 
 
 def is_due(certificate: str, now: datetime.datetime, valid: datetime.timedelta) -> bool:

@@ -1,9 +1,8 @@
 """A world's identities: an authority per purpose, the certificates of each process, and secrets.
 
 Each process gets certificates of the purposes it has, and no others (docs/decisions/0024-identities-by-purpose.md). The
-authorities' keys stay in a directory of the world that no region sees: the supervisor renews with them
-(``leeward.world.renewal``). That of the instance managers is among the operator's files, too: applications may be added
-while a world runs.
+authorities' keys stay in a directory of the world that no region sees (``leeward.world.authorities``): the supervisor
+renews with them (``leeward.world.renewal``), and ``leeward apply`` issues for applications that it adds.
 """
 
 import datetime
@@ -31,15 +30,14 @@ from leeward.core.identities import (
     operator_uri,
     region_uri,
 )
+from leeward.world import authorities
+from leeward.world.authorities import PURPOSES
 from leeward.world.authority import BOTH, CLIENT, SERVER, VALID, Authority, KeyPair
 from leeward.world.model import WorldConfig, address
 from leeward.world.problems import refusal
 
 SECRET_BYTES = 24
-INSTANCE_CA_KEY = "instance-ca.key"
 TOKEN = "token"
-AUTHORITIES = "authorities"
-"""The directory of the authorities' certificates and keys, by purpose."""
 Files = Mapping[str, str]
 """File name to content."""
 
@@ -69,7 +67,7 @@ class FleetIdentity:
     operator: Files
     """Towards agents; the authorities that its tools trust; the bearer token of the regions' API servers."""
     authorities: Files
-    """Each purpose's authority, and its key: PURPOSE.crt and PURPOSE.key."""
+    """Each purpose's authority, and its key (``leeward.world.authorities``)."""
 
     @property
     def token(self) -> str:
@@ -80,7 +78,7 @@ class FleetIdentity:
         self, app: str, region: str, now: datetime.datetime | None = None, valid: datetime.timedelta = VALID
     ) -> Files:
         """Return a new identity for an application's instance manager in one region, from ``now`` on."""
-        pair = KeyPair(self.operator[INSTANCE_CA], self.operator[INSTANCE_CA_KEY])
+        pair = authorities.of_purpose(self.authorities, "instance").issuing
         authority = Authority.load(pair, now or datetime.datetime.now(datetime.UTC), valid)
         names = [
             x509.DNSName(instance_host(app, region)),
@@ -97,10 +95,10 @@ class FleetIdentity:
         valid: datetime.timedelta = VALID,
     ) -> Files:
         """Return a new identity for an operator who may do what is granted, from ``now`` on."""
-        pair = KeyPair(self.authorities["fleet.crt"], self.authorities["fleet.key"])
+        pair = authorities.of_purpose(self.authorities, "fleet").issuing
         authority = Authority.load(pair, now or datetime.datetime.now(datetime.UTC), valid)
         names = [_uri(operator_uri(self.fleet, grant)) for grant in grants]
-        return _files(authority.certificate, authority.issue(name, names, CLIENT))
+        return _files(self.operator[CA], authority.issue(name, names, CLIENT))
 
 
 def new_secret() -> str:
@@ -116,19 +114,19 @@ def create(
 ) -> FleetIdentity:
     """Make a fresh identity. ``regions``: name to index. Its certificates are valid from ``now`` (this moment) on."""
     start = now or datetime.datetime.now(datetime.UTC)
-    authorities, token = _Authorities.create(fleet, start, valid), new_secret()
+    made, token = _Authorities.create(fleet, start, valid), new_secret()
     return FleetIdentity(
         fleet=fleet,
-        regions={name: authorities.region(name, index, token) for name, index in regions.items()},
-        operator={**authorities.operator(), TOKEN: token},
-        authorities=authorities.files(),
+        regions={name: made.region(name, index, token) for name, index in regions.items()},
+        operator={**made.operator(), TOKEN: token},
+        authorities=made.files(),
     )
 
 
 def write(identity: FleetIdentity, config: WorldConfig) -> None:
     """Write ``operator/``, ``authorities/`` and each region's ``identity/``, readable by their owner only."""
     put(Path(config.directory) / "operator", identity.operator)
-    put(Path(config.directory) / AUTHORITIES, identity.authorities)
+    put(Path(config.directory) / authorities.DIRECTORY, identity.authorities)
     for region in config.regions:
         folder = config.region_directory(region.name) / "identity"
         for each in fields(RegionIdentity):
@@ -137,8 +135,8 @@ def write(identity: FleetIdentity, config: WorldConfig) -> None:
 
 def read(config: WorldConfig) -> FleetIdentity:
     """Return what ``write`` wrote. Raises OSError, and ProblemsError when another version wrote it."""
-    operator = read_files(Path(config.directory) / "operator")
-    if INSTANCE_CA_KEY not in operator:
+    folder = Path(config.directory) / authorities.DIRECTORY
+    if not folder.is_dir():
         raise of_earlier_version(config.name)
     return FleetIdentity(
         fleet=config.fleet,
@@ -151,8 +149,8 @@ def read(config: WorldConfig) -> FleetIdentity:
             )
             for each in config.regions
         },
-        operator=operator,
-        authorities=_authorities(config),
+        operator=read_files(Path(config.directory) / "operator"),
+        authorities=authorities.read(folder),
     )
 
 
@@ -165,12 +163,12 @@ def put(folder: Path, files: Files) -> None:
 
 
 def of_earlier_version(name: str) -> ProblemsError:
-    """Return the error for a world whose certificates are not issued by purpose."""
+    """Return the error for a world whose authorities' keys were not kept."""
     return refusal(
         "world-of-earlier-version",
         f"world {name}",
-        "the world was started by an earlier version of leeward, with one certificate per region for every purpose",
-        "this version has an authority for each purpose, and refuses certificates of another one",
+        "the world was started by an earlier version of leeward, which did not keep its authorities",
+        "this version has an authority for each purpose, and renews certificates with its key",
         f"leeward down --world {name}, then leeward up",
     )
 
@@ -192,17 +190,8 @@ def read_files(folder: Path) -> Files:
     return {path.name: path.read_text("utf-8") for path in found}
 
 
-def _authorities(config: WorldConfig) -> Files:
-    folder = Path(config.directory) / AUTHORITIES
-    # A world that an earlier version started has none, so nothing renews its certificates.
-    return read_files(folder) if folder.is_dir() else {}
-
-
 def _files(authority: str, pair: KeyPair) -> dict[str, str]:
     return {CA: authority, CERTIFICATE: pair.certificate, KEY: pair.key}
-
-
-PURPOSES = ("fleet", "store_client", "store_peer", "instance", "gateway", "cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +210,8 @@ class _Authorities:
     @classmethod
     def create(cls, fleet: str, start: datetime.datetime, valid: datetime.timedelta) -> "_Authorities":
         return cls(
-            fleet, *(Authority.create(f"{fleet} {purpose.replace('_', ' ')} CA", start, valid) for purpose in PURPOSES)
+            fleet,
+            *(Authority.create(authorities.authority_name(fleet, name, start), start, valid) for name in PURPOSES),
         )
 
     def files(self) -> dict[str, str]:
@@ -263,7 +253,6 @@ class _Authorities:
             **_files(self.fleet.certificate, self.fleet.issue("operator", [_uri(operator_uri(self.name))], CLIENT)),
             CLUSTER_CA: self.cluster.certificate,
             INSTANCE_CA: self.instance.certificate,
-            INSTANCE_CA_KEY: self.instance.key,
         }
 
     def _names(self, purpose: str, region: str) -> list[x509.GeneralName]:

@@ -153,7 +153,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         machine = runtime.machine
         conditions = Conditions(machine, runtime.clock)
         deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
-        verifier = Verifier(FLEET, (tmp_path / "ca.crt").read_bytes())
+        verifier = Verifier(FLEET, tmp_path / "ca.crt")
         served = application(runtime, peers, conditions, deep, verifier, Refusals("agent"))
         runner = web.AppRunner(served, access_log=None)
         await runner.setup()
@@ -361,7 +361,7 @@ async def test_a_request_that_is_passed_on_carries_the_operators_authorization(
     assert (await agent.post(path, body, signed, over="operator")).status == 200
     ((region, *_, headers),) = passed
     assert (region, headers[HEADER]) == (US, signed[HEADER])
-    executes = Verifier(FLEET, (agent.directory / "ca.crt").read_bytes())
+    executes = Verifier(FLEET, agent.directory / "ca.crt")
     _, to, text, _ = passed[0]
     asked = executes.verify(
         headers[HEADER], "POST", to, text.encode(), needs=Grant(APP, Right.STEER), now_unix_s=time.time()

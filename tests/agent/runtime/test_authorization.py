@@ -1,5 +1,6 @@
 """Whose signature an agent accepts: only a certificate that its own fleet's CA issued to an operator, while valid."""
 
+import contextlib
 import datetime
 from pathlib import Path
 
@@ -22,9 +23,37 @@ def signer(directory: Path, files: Files) -> Signer:
     return Signer(directory)
 
 
+def verifying(directory: Path, authority: str) -> Verifier:
+    (directory / "authority.crt").write_text(authority)
+    return Verifier("atlas", directory / "authority.crt")
+
+
+def test_an_exchanged_authority_counts_without_a_restart(tmp_path: Path) -> None:
+    old, new = identity.create("atlas", {"us": 1}, NOW), identity.create("atlas", {"us": 1}, NOW)
+    verifier = verifying(tmp_path, old.operator[CA])
+
+    def accepted(nonce: str) -> list[str]:
+        found = []
+        for name, fleet in (("old", old), ("new", new)):
+            by = signer(tmp_path / name, fleet.operator)
+            header = by.authorize("POST", PATH, BODY, at_unix_s=NOW_S, nonce=f"{name}-{nonce}")[HEADER]
+            with contextlib.suppress(RefusedError):
+                verifier.verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S)
+                found.append(name)
+        return found
+
+    assert accepted("before") == ["old"]
+    verifying(tmp_path, old.operator[CA] + new.operator[CA])
+    assert accepted("both") == ["old", "new"]
+    (tmp_path / "authority.crt").write_text("half a fi")
+    assert accepted("unreadable") == ["old", "new"]
+    verifying(tmp_path, new.operator[CA])
+    assert accepted("after") == ["new"]
+
+
 def test_an_operator_is_accepted_once(tmp_path: Path) -> None:
     fleet = identity.create("atlas", {"us": 1}, NOW)
-    verifier = Verifier("atlas", fleet.operator[CA].encode())
+    verifier = verifying(tmp_path, fleet.operator[CA])
     header = signer(tmp_path, fleet.operator).authorize("POST", PATH, BODY, at_unix_s=NOW_S, nonce="n")[HEADER]
     asked = verifier.verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S + 59)
     assert (asked.at_unix_s, asked.nonce) == (NOW_S, "n")
@@ -49,14 +78,14 @@ def test_who_is_not_an_operator_of_this_fleet_is_refused(
     files = made.operator if who is None else made.regions[who].agent
     header = signer(tmp_path, files).authorize("POST", PATH, BODY, at_unix_s=NOW_S, nonce="n")[HEADER]
     with pytest.raises(RefusedError, match=because):
-        Verifier("atlas", ca.encode()).verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S)
+        verifying(tmp_path, ca).verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S)
 
 
 @pytest.mark.parametrize(
     "header", ["", "e30=", "%", "x" * 7000, "eyJjZXJ0aWZpY2F0ZXMiOiAiIn0="], ids=["empty", "{}", "%", "long", "part"]
 )
-def test_what_cannot_be_read_is_refused(header: str) -> None:
-    verifier = Verifier("atlas", identity.create("atlas", {"us": 1}, NOW).operator[CA].encode())
+def test_what_cannot_be_read_is_refused(tmp_path: Path, header: str) -> None:
+    verifier = verifying(tmp_path, identity.create("atlas", {"us": 1}, NOW).operator[CA])
     with pytest.raises(RefusedError):
         verifier.verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S)
 
@@ -84,7 +113,7 @@ def test_an_operator_may_do_what_its_certificate_grants(
     fleet = identity.create("atlas", {"us": 1}, NOW)
     alice = signer(tmp_path, fleet.operator_of("alice", granted, NOW))
     header = alice.authorize("POST", PATH, BODY, at_unix_s=NOW_S, nonce="n")[HEADER]
-    verifier = Verifier("atlas", fleet.operator[CA].encode())
+    verifier = verifying(tmp_path, fleet.operator[CA])
     if allowed:
         asked = verifier.verify(header, "POST", PATH, BODY, needs=needs, now_unix_s=NOW_S)
         assert asked.by.startswith("alice:")
@@ -130,4 +159,4 @@ def test_a_name_that_cannot_stand_in_the_log_is_refused(tmp_path: Path, name: st
         return  # no certificate can have it
     header = signer(tmp_path, files).authorize("POST", PATH, BODY, at_unix_s=NOW_S, nonce="n")[HEADER]
     with pytest.raises(RefusedError):
-        Verifier("atlas", fleet.operator[CA].encode()).verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S)
+        verifying(tmp_path, fleet.operator[CA]).verify(header, "POST", PATH, BODY, needs=NEEDS, now_unix_s=NOW_S)

@@ -87,7 +87,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentTarget]:
             machine = runtime.machine
             conditions = Conditions(machine, runtime.clock)
             deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
-            verifier = Verifier(FLEET, (directory / "ca.crt").read_bytes())
+            verifier = Verifier(FLEET, directory / "ca.crt")
             app = application(runtime, peers, conditions, deep, verifier, Refusals("agent"))
             port, end = await nonsense.serve(app)
             return app, port, (end, session.close, lambda: peers.__aexit__(None, None, None))

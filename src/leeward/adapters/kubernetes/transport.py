@@ -3,13 +3,15 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
+from leeward.kit.http.tls import TlsFiles
 from leeward.ports.cluster import (
     BudgetError,
     ClusterUnavailableError,
@@ -49,16 +51,14 @@ class Transport:
         self._server_name = connection.server_name
         self._token_file = connection.token_file
         self._token = connection.token
-        self._tls: ssl.SSLContext | bool = True
-        if self._base.startswith("https:"):
-            self._tls = ssl.create_default_context(
-                cafile=None if connection.ca_file is None else str(connection.ca_file)
-            )
-            if not connection.verified:
-                self._tls.check_hostname = False
-                self._tls.verify_mode = ssl.CERT_NONE
-            if connection.certificate_file is not None:
-                self._tls.load_cert_chain(connection.certificate_file, connection.key_file)
+        self._tls: Callable[[], ssl.SSLContext | bool] = lambda: True
+        if self._base.startswith("https:") and connection.ca_file is not None:
+            # The cluster's authority may be exchanged while we run.
+            authority = connection.ca_file
+            self._tls = TlsFiles(partial(_context, connection), authority.parent, (authority.name,))
+        elif self._base.startswith("https:"):
+            context = _context(connection)
+            self._tls = lambda: context
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -133,7 +133,7 @@ class Transport:
                     params=query,
                     headers=headers,
                     data=data,
-                    ssl=self._tls,
+                    ssl=self._tls(),
                     server_hostname=self._server_name,
                     timeout=aiohttp.ClientTimeout(total=total_s, sock_read=read_timeout_s),
                 )
@@ -145,6 +145,17 @@ class Transport:
             if isinstance(error, RuntimeError) and not self._session.closed:
                 raise
             raise ClusterUnavailableError(f"{self._base}: {error or type(error).__name__}") from error
+
+
+def _context(connection: Connection) -> ssl.SSLContext:
+    authority = connection.ca_file
+    context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+    if not connection.verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if connection.certificate_file is not None:
+        context.load_cert_chain(connection.certificate_file, connection.key_file)
+    return context
 
 
 async def _status_of(response: aiohttp.ClientResponse) -> KubeObject:

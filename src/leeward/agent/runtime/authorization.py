@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -30,6 +31,8 @@ from leeward.core.identities import CERTIFICATE, KEY, Grant, grants
 from leeward.core.values import Asked
 from leeward.kit.http import tls
 from leeward.kit.http.questions import shown
+
+log = structlog.get_logger()
 
 HEADER = "X-Leeward-Authorization"
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
@@ -86,9 +89,12 @@ class Signer:
 class Verifier:
     """Verifies what operators signed, as one agent. Remembers the nonces it has accepted."""
 
-    def __init__(self, fleet: str, ca_pem: bytes) -> None:
+    def __init__(self, fleet: str, authority: Path) -> None:
+        """``authority``: the file with the fleet's CA; two while it is exchanged. Raises OSError, ValueError."""
         self._fleet = fleet
-        self._store = verification.Store(x509.load_pem_x509_certificates(ca_pem))
+        self._authority = authority
+        self._pem = authority.read_bytes()
+        self._store = verification.Store(x509.load_pem_x509_certificates(self._pem))
         self._taken: dict[str, float] = {}
 
     def verify(
@@ -130,7 +136,7 @@ class Verifier:
         Who: its common name and fingerprint. A region may be called like an operator; its certificate's URI differs.
         """
         now = datetime.fromtimestamp(now_unix_s, UTC)
-        verifier = verification.PolicyBuilder().store(self._store).time(now).build_client_verifier()
+        verifier = verification.PolicyBuilder().store(self._current()).time(now).build_client_verifier()
         try:
             names = verifier.verify(leaf, between).subjects or []
         except verification.VerificationError as error:
@@ -149,6 +155,17 @@ class Verifier:
                 f"its certificate's common name {shown(common[0])} is not one of at most 64 letters, digits or . _ @ -"
             )
         return f"{common[0]}:{leaf.fingerprint(hashes.SHA256()).hex()[:12]}", allowed
+
+    def _current(self) -> verification.Store:
+        """Return the authorities that count now; those before, while the file cannot be read."""
+        try:
+            pem = self._authority.read_bytes()
+            if pem != self._pem:
+                self._store = verification.Store(x509.load_pem_x509_certificates(pem))
+                self._pem = pem
+        except (OSError, ValueError) as error:
+            log.warning("failed to load the fleet's authority", file=str(self._authority), because=str(error))
+        return self._store
 
     def _take(self, nonce: str, at_unix_s: float, now_unix_s: float) -> None:
         self._taken = {each: at_s for each, at_s in self._taken.items() if now_unix_s - at_s <= 2 * MAX_AGE_S}

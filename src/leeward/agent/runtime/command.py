@@ -134,7 +134,7 @@ async def _run(settings: AgentSettings) -> None:
                 clock=clock,
                 post=runtime.post,
             )
-        verifier, refusals = Verifier(settings.fleet, (identity / CA).read_bytes()), Refusals("agent")
+        verifier, refusals = Verifier(settings.fleet, identity / CA), Refusals("agent")
         app = application(runtime, peers, conditions, deep, verifier, refusals, naming, keeper, certificates, databases)
         host, port = settings.listen_host, settings.listen_port
         await stack.enter_async_context(HttpServer(app, host, port, tls.server(identity), refusals))

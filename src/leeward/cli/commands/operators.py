@@ -1,17 +1,18 @@
-"""The verb that issues an operator's certificate: operator."""
+"""The verbs of certificates: operator, rotate-authorities."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import World, console
-from leeward.core.identities import Right
+from leeward.cli.commands.common import World, console, timeout_option
+from leeward.core.identities import Purpose, Right
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this group."""
     app.command()(operator)
+    app.command()(rotate_authorities)
 
 
 def operator(
@@ -47,3 +48,33 @@ def operator(
     if not apps and may is None:
         raise typer.BadParameter("give --app or --may; the world's own operator already has all rights")
     operators.issue(console(context), world, name, apps or [], may, out)
+
+
+def rotate_authorities(
+    context: typer.Context,
+    purposes: Annotated[
+        list[Purpose] | None,
+        typer.Option(
+            "--purpose", metavar="PURPOSE", show_default="all", help="Purpose of an authority; may be repeated."
+        ),
+    ] = None,
+    timeout_s: Annotated[float, timeout_option("600s")] = 600.0,
+    world: World = None,
+) -> None:
+    """Exchange the certificate authorities of a running world.
+
+    Announces new authorities, issues every certificate from them, and removes the old ones; at each stage, what a
+    process shows is accepted by the others. No database, agent or gateway is restarted. For the purposes store_client
+    and store_peer the members of the quorum store are restarted one after the other, twice. Certificates issued by
+    `leeward operator` are refused at the end: issue new ones. An interrupted command goes on when it is repeated.
+
+    \b
+    Examples:
+      leeward rotate-authorities
+      leeward rotate-authorities --purpose fleet
+    """
+    from leeward.cli import rotation
+    from leeward.cli.running import run
+
+    named = tuple(dict.fromkeys(purposes or Purpose))
+    raise typer.Exit(run(rotation.rotate(console(context), world, named, timeout_s), console(context)))
