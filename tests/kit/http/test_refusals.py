@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from leeward.core.identities import CA
 from leeward.kit.http import tls
-from leeward.kit.http.handshakes import Reason, Refused, names_of
+from leeward.kit.http.handshakes import Reason, Refused
+from leeward.kit.http.presented import names_of
 from leeward.kit.http.refusals import INTERVAL_S, LINES_MAX, Refusals
 from leeward.kit.http.serving import HttpServer, ServerLimits
 from leeward.world import identity

@@ -9,16 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
-from leeward.kit.http.questions import shown
-
 _HANDSHAKE, _CERTIFICATE = 22, 11
 _HEADER = 4
 """Bytes of a handshake message before its content: the type and the length."""
-NAMES_MAX = 4
-"""How many URIs of a certificate are shown."""
 
 
 class Reason(StrEnum):
@@ -141,28 +134,3 @@ def _because(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return (error.reason or str(error) or type(error).__name__).replace("_", " ").lower()
-
-
-def names_of(certificate: bytes | None) -> dict[str, str]:
-    """Return what a certificate that was not verified says, for a log: ``subject``, ``uris``, ``issuer``."""
-    if certificate is None:
-        return {}
-    try:
-        found = x509.load_der_x509_certificate(certificate)
-        uris = ", ".join(map(shown, _uris(found)[:NAMES_MAX]))
-        names = {"subject": _common(found.subject), "issuer": _common(found.issuer), "uris": uris}
-    except ValueError:
-        return {"subject": "unreadable"}
-    return {key: value for key, value in names.items() if value}
-
-
-def _common(name: x509.Name) -> str:
-    return ", ".join(shown(str(each.value)) for each in name.get_attributes_for_oid(NameOID.COMMON_NAME)[:NAMES_MAX])
-
-
-def _uris(certificate: x509.Certificate) -> list[str]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return names.get_values_for_type(x509.UniformResourceIdentifier)

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from leeward.core.connections import client_of
-from leeward.kit.http.handshakes import Reason, Refused, names_of
+from leeward.kit.http.handshakes import Reason, Refused
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class Refusals:
             self._others += 1
             return
         self._peers[key] = _Peer(now_s)
-        fields = {"path": path, "by": by, **names_of(refused.presented)}
+        fields = {"path": path, "by": by, **_names_of(refused.presented)}
         log.warning(
             event,
             server=self.server,
@@ -104,3 +104,9 @@ def _common_name(certificate: Mapping[str, Any]) -> str:
     """Return the name in a certificate that TLS accepted."""
     names = (value for relative in certificate.get("subject", ()) for key, value in relative if key == "commonName")
     return str(next(names, ""))
+
+
+def _names_of(certificate: bytes | None) -> dict[str, str]:
+    from leeward.kit.http.presented import names_of
+
+    return names_of(certificate)
