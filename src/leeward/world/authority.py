@@ -75,9 +75,16 @@ class Authority:
         """Its private key, as PEM text: its holder can issue certificates."""
         return _pem_of_key(self._key)
 
-    def issue(self, common: str, names: Sequence[x509.GeneralName], usages: Sequence[x509.ObjectIdentifier]) -> KeyPair:
-        """Return a new key with its certificate."""
-        return self._issue(_name(common), x509.SubjectAlternativeName(names), x509.ExtendedKeyUsage(usages))
+    def issue(
+        self,
+        common: str,
+        names: Sequence[x509.GeneralName],
+        usages: Sequence[x509.ObjectIdentifier],
+        organization: str | None = None,
+    ) -> KeyPair:
+        """Return a new key with its certificate. Kubernetes takes the organization for the client's group."""
+        subject = _name(common, organization)
+        return self._issue(subject, x509.SubjectAlternativeName(names), x509.ExtendedKeyUsage(usages))
 
     def renew(self, certificate: str, key: str | None = None) -> KeyPair:
         """Return a certificate for the same names and usages; a new key unless given. Raises ValueError."""
@@ -150,8 +157,9 @@ def _builder(
     )
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def _name(common: str, organization: str | None = None) -> x509.Name:
+    group = [] if organization is None else [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)]
+    return x509.Name([*group, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 def _pem(certificate: x509.Certificate) -> str:
