@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 # uv installs the same locks in a fraction of pip's time; it is itself pinned and comes through pip.
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
-PURE := not engine and not world and not kubernetes and not soak
+PURE := not engine and not world and not kubernetes and not cluster and not soak
 QUICK := $(PURE) and not simulation and not supply and not vulnerabilities
 ENGINE := (engine or kubernetes) and not world and not soak
 DATABASES := tests/instance tests/contracts/test_database.py tests/examples
@@ -20,7 +20,7 @@ EXPLORE ?= 40
 # For how long a world is left alone before everything in it is judged to be as it was.
 SOAK_S ?= 1200
 
-.PHONY: demo test test-beside test-simulated test-simulated-first test-rest coverage test-services test-databases test-histories test-instances soak endurance prepare check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
+.PHONY: demo test test-beside test-simulated test-simulated-first test-rest coverage test-services test-databases test-histories test-instances soak endurance prepare clusters check lint types unit unit-engines unit-commands unit-drills unit-rest simulation swarm explore \
 	docs figure lock sbom dist audit clean
 
 demo: .venv/.runtime
@@ -32,7 +32,7 @@ test: .venv/.dev
 	LEEWARD_SOAK_S=$(SOAK_S) $(BIN)/python -m tests.soak.beside \
 		$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-beside
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-databases
-	$(BIN)/python -m pytest -m world
+	$(BIN)/python -m pytest -m "world or cluster"
 
 # Two jobs: simulated worlds, and then engines other than databases; and all else, once what it needs is built.
 test-beside: test-simulated-first test-rest
@@ -64,6 +64,11 @@ prepare: .venv/.dev
 	-@$(BIN)/python -m tests.kubernetes.prepare
 	-@$(BIN)/python -m tests.compile.kustomize.prepare
 	-@$(BIN)/python -m tests.compile.promtool.prepare
+	-@$(MAKE) --no-print-directory clusters
+
+# What real clusters with nodes consist of: Kubernetes and etcd by Go modules, containerd and the like from Debian's packages.
+clusters: .venv/.dev
+	@$(BIN)/python -m tests.clusters.prepare
 
 # Databases wait more than they work: two jobs, whose ports differ.
 test-databases: test-histories test-instances

@@ -23,6 +23,7 @@ from leeward.world import namespaces, spawn
 from leeward.world.clusters import addresses, main, room
 from leeward.world.namespaces import Isolation
 from tests.clusters.prepare import ANSWER_IMAGE, answer_archive
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -184,29 +185,29 @@ def _workload(replicas: int = REPLICAS) -> list[KubeObject]:
 
 
 async def _ready(api: KubernetesCluster, replicas: int = REPLICAS) -> None:
-    async with asyncio.timeout(READY_S):
-        while True:
-            found = await api.get(DEPLOYMENTS, "answer", namespace=NAMESPACE, timeout_s=ANSWER_S)
-            if found.get("status", {}).get("readyReplicas") == replicas:
-                return
-            await asyncio.sleep(POLL_S)
+    await until(
+        lambda: api.get(DEPLOYMENTS, "answer", namespace=NAMESPACE, timeout_s=ANSWER_S),
+        f"{replicas} pods are ready",
+        accept=lambda found: found.get("status", {}).get("readyReplicas") == replicas,
+        within_s=READY_S,
+        every_s=POLL_S,
+    )
 
 
 async def _ask(url: str, names: int) -> set[str]:
     """Ask, on a new connection each time, until so many different pods have answered."""
     seen: set[str] = set()
-    last: Exception | None = None
-    deadline_s = asyncio.get_running_loop().time() + READY_S
-    while len(seen) < names:
-        assert asyncio.get_running_loop().time() < deadline_s, f"{url}: {seen} answered; the last error is {last!r}"
-        try:
-            connector = aiohttp.TCPConnector(force_close=True)
-            async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as response:
-                seen.add(await response.text())
-        except aiohttp.ClientError as error:
-            last = error
-            await asyncio.sleep(POLL_S)
-    return seen
+
+    async def ask() -> set[str]:
+        connector = aiohttp.TCPConnector(force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as response:
+            seen.add(await response.text())
+        return seen
+
+    what = f"{names} pods answer at {url}"
+    return await until(
+        ask, what, accept=lambda found: len(found) == names, within_s=READY_S, not_yet=(aiohttp.ClientError,)
+    )
 
 
 async def _containers(api: KubernetesCluster) -> dict[str, str]:
