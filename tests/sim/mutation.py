@@ -42,6 +42,8 @@ class Mutation:
     make: Callable[[AgentSettings, str], Machine] = Machine
     script: tuple[Fault, ...] = ()
     """When chance alone would take too long to get there: these faults, each at about its time."""
+    rto_s: float = 5.0
+    """Of the script's application."""
 
     def order(self) -> list[int]:
         """Return the seeds in the order they are tried."""
@@ -53,7 +55,7 @@ class Mutation:
         chance = Random(seed)
         return Plan(
             seed=seed,
-            fleet=three(chance.choice(self.focus.modes)),
+            fleet=replace(three(chance.choice(self.focus.modes)), rto_s=self.rto_s),
             faults=tuple(replace(fault, at_s=fault.at_s + chance.uniform(0.0, 0.5)) for fault in self.script),
             triggered=(),
             injection_s=30.0,

@@ -293,7 +293,14 @@ PROTOCOL_MUTATIONS = (
     Mutation("one vantage is enough, no revision compared", one_vantage_and_no_compare, Focus((3, 5), kinds=STALLS)),
     Mutation("no revision is compared", no_revision_compare, Focus((3, 5), kinds=STALLS)),
     Mutation("the guard fires late", late_guard, Focus((3,), rtts_s=(0.004, 0.02, 0.08), kinds=LOSSES)),
-    Mutation("any heir is followed", follow_any_heir, Focus(modes=SAFE_MODES), script=BACK_WHILE_THE_NEXT_DIES),
+    # Patience leaves the time to rewind to the wrong history before there is an election.
+    Mutation(
+        "any heir is followed",
+        follow_any_heir,
+        Focus(modes=SAFE_MODES),
+        script=BACK_WHILE_THE_NEXT_DIES,
+        rto_s=10.0,
+    ),
     Mutation(
         "failover although paused",
         fail_over_although_paused,
@@ -340,7 +347,7 @@ FOUND_IN = {
     "one vantage is enough, no revision compared": 3,
     "no revision is compared": 3,
     "the guard fires late": 18,
-    "any heir is followed": 14,
+    "any heir is followed": 0,
     "failover although paused": 16,
     "failover although observed": 4,
     "a longer lease is not waited for": 3,
