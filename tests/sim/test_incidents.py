@@ -1,5 +1,6 @@
 """Named incidents as golden stories: what happens, who decides what and why, and what it cost."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,13 @@ def test_the_story(incident: Incident, golden: Golden) -> None:
 def test_every_incident_is_explained() -> None:
     page = PAGE.read_text("utf-8")
     assert [incident.name for incident in INCIDENTS if f"`{incident.name}`" not in page] == []
+
+
+def test_the_table_has_the_figures_of_the_stories() -> None:
+    page, rows = PAGE.read_text("utf-8"), []
+    for incident in INCIDENTS:
+        story = (SCENARIOS / f"{incident.name}.txt").read_text("utf-8")
+        (gap_s,) = re.findall(r"longest time without an acknowledged write: ([\d.]+) s", story)
+        (counts,) = re.findall(r"lost (\d+), orphans saved (\d+), primary", story)
+        rows.append(f"| `{incident.name}` | {incident.fleet.mode} | {gap_s} s | {' | '.join(counts)} |")
+    assert [row for row in rows if row not in page] == []
