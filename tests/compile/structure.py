@@ -67,6 +67,9 @@ def _workload(item: KubeObject, known: set[Key]) -> Iterator[str]:
         for container in spec["containers"]
         for port in container["ports"]
     ]
+    names = [port["name"] for container in spec["containers"] for port in container["ports"]]
+    if len(names) != len(set(names)):
+        yield "two ports of the pod have the same name"
     if len(numbers) != len(set(numbers)):
         yield "two containers of the pod have the same port"
     for container in spec["containers"]:

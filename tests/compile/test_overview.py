@@ -12,8 +12,6 @@ from leeward.spec import load
 from leeward.world.objects import engine_commands
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# What is brought for a service's own use is used by no object.
-OF_NO_OBJECT = "-tls"
 
 
 def parts_with(directory: Path, secrets: str) -> tuple[str, set[str]]:
@@ -38,6 +36,17 @@ def test_secrets_that_come_from_elsewhere_are_all_named(example: str, tmp_path: 
         shutil.copy(EXAMPLES / example / name, tmp_path / name)
     _, asked = parts_with(tmp_path, "external-secrets")
     page, _ = parts_with(tmp_path, "elsewhere")
-    wanted = {name for name in asked if not name.endswith(OF_NO_OBJECT)}
-    assert wanted
-    assert {name for name in wanted if f"- `{name}`" not in page} == set()
+    assert asked
+    assert {name for name in asked if f"- `{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("example", ["fnp", "hello"])
+def test_what_a_store_must_hold_is_all_named(example: str, tmp_path: Path) -> None:
+    for name in ("fleet.yaml", "application.yaml"):
+        shutil.copy(EXAMPLES / example / name, tmp_path / name)
+    page, asked = parts_with(tmp_path, "external-secrets")
+    assert asked
+    assert f"- `{example}/{example}/database`: `password`, `replication-password`" in page
+    held = [line for line in page.partition("## Secrets")[2].splitlines() if line.startswith("- `")]
+    assert len(held) >= len(asked)
+    assert ("/tls`" in page.replace("ingress/tls", "")) is False, "nobody reads the users' certificates here"

@@ -149,8 +149,10 @@ def test_a_database_across_regions_does_not_wait_for_the_way_to_them(database: d
     assert waves["Deployment", "leeward"] < waves[members] < waves["Deployment", "shop"]
 
 
-def test_a_certificate_that_a_store_lacks_holds_up_no_pod() -> None:
-    items = compile_cluster(load(EXAMPLES / "fnp"), "fnp-us", engines=COMMANDS)
+@pytest.mark.parametrize("mesh", ["istio", "gateway-api"])
+def test_a_certificate_that_a_store_lacks_holds_up_no_pod(mesh: str) -> None:
+    fleet = {"mesh": {"kind": mesh}, "gitops": GITOPS, "secrets": {"by": "external-secrets"}}
+    items = compile_cluster(spec_of(fleet, {}), "fnp-us", engines=COMMANDS)
     tls = [item for item in kind(items, "ExternalSecret") if item["metadata"]["name"].endswith("-tls")]
     assert tls
     last = max(wave_of(item) for item in items if pods_of(item) is not None)

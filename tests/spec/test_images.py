@@ -19,9 +19,8 @@ def with_image(image: str) -> str:
 @pytest.mark.parametrize(
     "image",
     [
-        "shop",
         "shop:1.4-rc_1",
-        "localhost:5000/team/shop",
+        "localhost:5000/team/shop:2",
         "registry.example.com:5000/a/b__c/d-e.f:V1",
         f"shop@{DIGEST}",
         f"ghcr.io/acme/shop:1@{DIGEST}",
@@ -29,6 +28,15 @@ def with_image(image: str) -> str:
 )
 def test_references_as_registries_know_them(tmp_path: Path, image: str) -> None:
     assert problems_of(write(tmp_path, application=with_image(f'"{image}"'))) == ()
+
+
+@pytest.mark.parametrize("image", ["shop", "ghcr.io/acme/shop", "localhost:5000/team/shop"])
+def test_an_image_without_a_tag_is_refused(tmp_path: Path, image: str) -> None:
+    application = with_image(f'"{image}"')
+    (problem,) = problems_of(write(tmp_path, application=application))
+    assert problem.code == "image-without-tag"
+    pinned = f"{PLACES}  images: {{digests: {{'{image}': '{DIGEST}'}}}}\n"
+    assert problems_of(write(tmp_path, fleet=pinned, application=application)) == ()
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ FLEET_MISTAKES = [
     ),
     pytest.param(
         US,
-        "- name: us\n      clusters: [{name: a, podCIDR: 10.0.0.0/8}, {name: b, serviceCIDR: @10.9.0.0/16}]",
+        "- name: us\n      clusters: [{name: a, podCIDR: 10.0.0.0/8}, {name: b, podCIDR: 172.16.0.0/16, serviceCIDR: @10.9.0.0/16}]",
         "overlapping-cidrs",
         "10.0.0.0/8",
         id="overlapping addresses",
@@ -86,7 +86,12 @@ FLEET_MISTAKES = [
         "host bits",
         id="no range of addresses",
     ),
-    pytest.param(US, "- name: us\n      clusters: [{name: a}, {name: @a}]", "duplicate-name", "line 8, column 25"),
+    pytest.param(
+        US,
+        "- name: us\n      clusters: [{name: a, podCIDR: 10.1.0.0/16}, {name: @a, podCIDR: 10.2.0.0/16}]",
+        "duplicate-name",
+        "line 8, column 25",
+    ),
 ]
 
 

@@ -240,6 +240,29 @@ def test_a_change_for_every_region_at_once_is_warned_about(tmp_path: Path, promo
     assert [each.code for each in load(write(tmp_path, fleet=fleet)).warnings] == codes
 
 
+def test_a_limit_that_few_pods_take_a_part_of_is_warned_about(tmp_path: Path) -> None:
+    scaled = APPLICATION + "    replicas: 5\n    resources: {requests: {cpu: 1}}\n    autoscaling: {min: 5, max: %s}\n"
+    limited = scaled + "  sidecars: {envoy: {}}\n  traffic: {rateLimit: {perMinute: 10000}}\n"
+    (warning,) = load(write(tmp_path, application=limited % 10)).warnings
+    assert warning.code == "rate-limit-in-shares"
+    assert "a region with 5 pods takes 5000 of 10000 requests" in warning.what
+    assert load(write(tmp_path, application=limited % 5)).warnings == ()
+
+
+def test_names_that_a_clusters_dns_may_not_import_are_warned_about(tmp_path: Path) -> None:
+    clouds = FLEET.replace("      location", "      provider: azure\n      location") + "  network: {names: true}\n"
+    assert load(write(tmp_path, fleet=clouds)).warnings == ()
+    (warning,) = load(write(tmp_path, fleet=clouds.replace("provider: azure", "provider: aws", 1))).warnings
+    assert (warning.code, "CoreDNS of us does not" in warning.what) == ("names-to-import", True)
+
+
+def test_monitoring_calls_only_where_the_fleet_has_it(tmp_path: Path) -> None:
+    application, place = marked(APPLICATION + "  network: {callers: [@monitoring]}\n")
+    code, found, text = one_problem(write(tmp_path, application=application))
+    assert (code, found) == ("unknown-tier", place), text
+    assert problems_of(write(tmp_path, fleet=FLEET + "  monitoring: {}\n", application=application)) == ()
+
+
 def test_one_cluster_for_tier_1_is_refused(tmp_path: Path) -> None:
     application, place = marked(APPLICATION + "  placement: {tier: @1, regions: [us]}\n")
     code, found_place, text = one_problem(write(tmp_path, application=application))

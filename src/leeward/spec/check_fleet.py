@@ -195,6 +195,21 @@ def _joined(fleet: Loaded[Fleet]) -> Iterator[Problem]:
                 )
 
 
+def _names(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    """Yield a warning for clusters whose CoreDNS does not import what names across clusters are written into."""
+    spec = fleet.model.spec
+    strangers = (Provider.AWS, Provider.GCP)
+    lacking = [region.name for region in spec.regions if region.provider in strangers and not region.witness]
+    if spec.network.names and lacking:
+        yield fleet.warning(
+            "names-to-import",
+            *("spec", "network", "names"),
+            what=f"CoreDNS of {', '.join(lacking)} does not read ConfigMap kube-system/coredns-custom by itself",
+            why="AKS and k3s import it; EKS and kubeadm do not, and GKE answers by kube-dns",
+            fix="mount it into CoreDNS there and add `import custom/*.server` to the Corefile",
+        )
+
+
 def _several_clusters(fleet: Loaded[Fleet]) -> Iterator[Problem]:
     """Yield each cluster that shares its region, and that the other clusters' network policies cannot name."""
     for i, region in enumerate(fleet.model.spec.regions):
@@ -274,6 +289,7 @@ FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _links,
     _overlapping_ranges,
     _joined,
+    _names,
     _several_clusters,
     _machines,
     _entry,

@@ -7,17 +7,25 @@ from leeward.spec.application import Application
 from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.source import Place
-from leeward.spec.values import has_digest
+from leeward.spec.values import has_digest, has_tag
 
 BY_TAG = "whoever may write to its registry can move the tag, and nodes that pull later run something else"
 
 
 def check_images(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
-    """Yield an error for each image without a digest where the fleet requires one, else a warning."""
+    """Yield an error for each image without a tag, or without a digest where the fleet requires one; else a warning."""
     images = fleet.spec.images
     report = application.problem if images.digests_required else application.warning
     for place, image in _named(application.model):
-        if not has_digest(image) and image not in images.digests:
+        if not has_tag(image) and image not in images.digests:
+            yield application.problem(
+                "image-without-tag",
+                *place,
+                what=f"image {image} has neither tag nor digest",
+                why="its registry's tag latest would run: another version on each node, by when it pulled",
+                fix=f"write {image}:VERSION, or {image}@sha256:...",
+            )
+        elif not has_digest(image) and image not in images.digests:
             yield report(
                 "image-by-tag",
                 *place,

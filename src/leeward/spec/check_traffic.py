@@ -22,6 +22,7 @@ def check_traffic(application: Loaded[Application], fleet: Fleet) -> Iterator[Pr
     """Yield what is wrong or worth a warning in an application's traffic, given who carries it in this fleet."""
     yield from _policy(application, fleet)
     yield from _breaker(application)
+    yield from _rate_limit(application)
     yield from _without_effect(application, fleet)
 
 
@@ -54,6 +55,23 @@ def _breaker(application: Loaded[Application]) -> Iterator[Problem]:
             what=f"{breaker.errors} bad answers in a row eject a pod",
             why="one request that always fails, sent twice, would take a healthy pod out",
             fix=f"set it to {ERRORS_MIN_SANE} or more",
+        )
+
+
+def _rate_limit(application: Loaded[Application]) -> Iterator[Problem]:
+    """Yield a warning where fewer pods than the most take less than the limit: each has a fixed share of it."""
+    spec = application.model.spec
+    scaling, limit = spec.service.autoscaling, spec.traffic.rate_limit
+    stated = [(key, value) for key, value in (("perMinute", limit.per_minute), ("perHour", limit.per_hour)) if value]
+    if spec.sidecars.envoy is None or scaling is None or scaling.min == scaling.max:
+        return
+    for key, value in stated:
+        yield application.warning(
+            "rate-limit-in-shares",
+            *("spec", "traffic", "rateLimit", key),
+            what=f"a region with {scaling.min} pods takes {value * scaling.min // scaling.max} of {value} requests",
+            why=f"each pod's Envoy takes its share of {scaling.max} pods, the most that autoscaling allows",
+            fix="bring autoscaling.min nearer to max, or choose the limit by the pods that are usually there",
         )
 
 

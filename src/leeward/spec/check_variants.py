@@ -52,7 +52,7 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
 
 
 def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
-    yield from _tiers(application)
+    yield from _tiers(application, fleet)
     yield from _imports(application, fleet)
     yield from _database(application)
     yield from _blast(application, fleet)
@@ -182,10 +182,12 @@ def _merges(application: Loaded[Application], place: Place, change: dict[str, An
         yield from validate(shifted, Application)[1]
 
 
-def _tiers(application: Loaded[Application]) -> Iterator[Problem]:
+def _tiers(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]:
     network = application.model.spec.network
     own = [tier.name for tier in network.tiers]
-    known = [*own, *BUILT_IN_TIERS]
+    # Where Prometheus is, the Fleet says.
+    unknown = () if fleet.spec.monitoring is not None else ("monitoring",)
+    known = [*own, *(name for name in BUILT_IN_TIERS if name not in unknown)]
     for index, tier in enumerate(network.tiers):
         place: Place = ("spec", "network", "tiers", index)
         if tier.name in own[:index] or tier.name in BUILT_IN_TIERS:

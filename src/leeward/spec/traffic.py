@@ -27,7 +27,8 @@ class Weight(Model):
 
 
 class RateLimit(Model):
-    """How many requests a region takes. Those above are answered with 429."""
+    """How many requests a region takes with as many pods as it may have; each takes its share, so fewer pods take less.
+    Those above are answered with 429."""
 
     per_minute: Annotated[int | None, Field(ge=1)] = None
     """In any minute."""

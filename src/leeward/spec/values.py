@@ -177,6 +177,11 @@ def parse_digest(raw: str) -> str:
     return raw
 
 
+def has_tag(image: str) -> bool:
+    """Whether the reference of an image has a tag or a digest: a colon before the last slash is a registry's port."""
+    return has_digest(image) or ":" in image.rpartition("/")[2]
+
+
 def has_digest(image: str) -> bool:
     """Whether the reference of an image says by itself what it stands for."""
     return "@" in image

@@ -18,7 +18,11 @@ from leeward.spec.platform import Logging
 from leeward.spec.workload import EnvoySidecar, LoggingSidecar, MetricsSidecar
 
 LOGS = "logs"
+LOGS_SIZE = "1Gi"
+"""How much a service may have written that is not rotated away: beyond it the pod is evicted, not its node filled."""
 SERVICE_PORT = "service"
+EXPORTER_PORT = "exporter"
+"""Another name than that of the service's own metrics: a monitor asks for ports by name."""
 ENVOY_METRICS_PORT = 15090
 ENVOY_ADMIN = "envoy-admin"
 SMALL = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
@@ -77,7 +81,9 @@ def _logging(site: Site, application: Application, wanted: LoggingSidecar, pod: 
             resources=SMALL,
         )
     )
-    pod.setdefault("volumes", []).extend([k8s.empty_volume(LOGS), k8s.config_map_volume("fluent-bit", name)])
+    pod.setdefault("volumes", []).extend(
+        [k8s.empty_volume(LOGS, size=LOGS_SIZE), k8s.config_map_volume("fluent-bit", name)]
+    )
     labels = site.labels(application.metadata.name, "logging", application.metadata.name)
     return k8s.config_map(name, application.namespace, labels, {"fluent-bit.yaml": json.dumps(settings, indent=2)})
 
@@ -92,9 +98,9 @@ def _metrics(wanted: MetricsSidecar, pod: KubeObject) -> None:
         "metrics",
         wanted.image,
         (),
-        ports={"metrics": wanted.port},
+        ports={EXPORTER_PORT: wanted.port},
         resources=SMALL,
-        readiness=k8s.tcp_probe("metrics", period_s=10, failures=3),
+        readiness=k8s.tcp_probe(EXPORTER_PORT, period_s=10, failures=3),
     )
     # The image's own entry point, with our arguments.
     exporter.pop("command")

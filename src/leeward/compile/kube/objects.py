@@ -243,9 +243,9 @@ def secret_volume(volume: str, name: str, keys: Sequence[str] = ()) -> KubeObjec
     return {"name": volume, "secret": source}
 
 
-def empty_volume(volume: str) -> KubeObject:
+def empty_volume(volume: str, *, size: str | None = None) -> KubeObject:
     """Return a volume that its pod's containers share, and that ends with the pod."""
-    return {"name": volume, "emptyDir": {}}
+    return {"name": volume, "emptyDir": {} if size is None else {"sizeLimit": size}}
 
 
 def claimed_volume(volume: str, claim: str) -> KubeObject:

@@ -3,6 +3,7 @@
 import copy
 import json
 
+from leeward.compile.app.sidecars import EXPORTER_PORT
 from leeward.compile.kube import objects as k8s
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
 from leeward.compile.observe.alerts import alerts
@@ -62,7 +63,7 @@ def _endpoints(application: Application) -> list[KubeObject]:
         port = METRICS if own else "service" if sidecars.envoy else "http"
         result.append({"port": port, "path": service.metrics.path, "interval": "15s"})
     if sidecars.metrics is not None:
-        result.append({"port": METRICS, "path": "/metrics", "interval": "15s"})
+        result.append({"port": EXPORTER_PORT, "path": "/metrics", "interval": "15s"})
     if sidecars.envoy is not None:
         result.append({"port": "envoy-metrics", "path": "/metrics", "interval": "15s"})
     return result
@@ -107,6 +108,8 @@ def tracing(site: Site, application: Application, items: list[KubeObject]) -> li
     variables = k8s.env(
         OTEL_SERVICE_NAME=app,
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://otel-collector.{OBSERVABILITY}.svc:{OTLP_PORT}",
+        # The port takes gRPC only, and that is no SDK's default.
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
         OTEL_RESOURCE_ATTRIBUTES=",".join(f"{key}={value}" for key, value in attributes.items()),
         OTEL_TRACES_SAMPLER="parentbased_traceidratio",
         OTEL_TRACES_SAMPLER_ARG=f"{site.fleet.tracing.sample / 100:g}",

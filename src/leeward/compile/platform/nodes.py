@@ -78,8 +78,10 @@ def _pool(site: Site, pool: NodePool) -> KubeObject:
         "kind": "EC2NodeClass" if aws else "AKSNodeClass",
         "name": pool.name,
     }
-    node: KubeObject = {"requirements": _requirements(site, pool), "nodeClassRef": reference, "expireAfter": "720h"}
+    node: KubeObject = {"requirements": _requirements(site, pool), "nodeClassRef": reference}
     spot = Capacity.SPOT in pool.capacity
+    # Karpenter drains an expired machine whatever is on it, a primary too.
+    node["expireAfter"] = "720h" if spot else "Never"
     if spot:
         node["taints"] = [{"key": SPOT_TAINT, "value": "true", "effect": "NoSchedule"}]
     return {

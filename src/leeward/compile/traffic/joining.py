@@ -10,6 +10,10 @@ that of a ServiceImport which regions export it. What is led is HTTP, to a Servi
 a request that writes goes to the nearest pod, too. Users cannot ask: it is a port of its own, let in from the
 applications' namespaces only. Other protocols, and the name in DNS, are for an implementation of the multi-cluster
 services API beside Leeward; the definitions of its kinds have to be installed.
+
+With ``names: true`` the zones of the other regions are in ConfigMap ``kube-system/coredns-custom``. AKS and k3s import
+it. On EKS, kubeadm and others mount it into CoreDNS and add ``import custom/*.server`` to the Corefile; GKE needs
+CoreDNS in place of kube-dns. CockroachDB's members find each other by these names.
 """
 
 from leeward.compile.app.secrets import external_secret

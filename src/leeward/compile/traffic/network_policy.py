@@ -154,7 +154,8 @@ def _service(site: Site, application: Application) -> KubeObject:
         ingress.append(([_namespace(INGRESS_NAMESPACE)], ports))
     if wanted.service.expose is Exposure.LOAD_BALANCER or "internet" in wanted.network.callers:
         ingress.append((None, ports))
-    ingress += _monitored(site, metrics_ports(application))
+    monitored = {*metrics_ports(application), *(ports if "monitoring" in wanted.network.callers else ())}
+    ingress += _monitored(site, sorted(monitored))
     egress: list[Rule] = [*_database_ways(site, application)]
     egress += _calls(application, "service")
     egress += [([{"ipBlock": {"cidr": each.cidr}}], list(each.ports)) for each in wanted.network.outside]

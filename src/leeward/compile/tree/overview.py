@@ -6,6 +6,7 @@ from leeward.base.units import duration_text
 from leeward.compile.app.images import by_tag
 from leeward.compile.part import Part
 from leeward.compile.platform.nodes import saving
+from leeward.compile.platform.sealed import is_reference
 from leeward.compile.site import all_clusters
 from leeward.spec.application import Application
 from leeward.spec.platform import MeshKind, SecretsBy
@@ -73,7 +74,9 @@ def _application(spec: Spec, application: Application) -> list[str]:
 
 def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
     if spec.fleet.spec.secrets.by is SecretsBy.EXTERNAL_SECRETS:
-        return ["## Secrets", "", f"Read by External Secrets from the store `{spec.fleet.spec.secrets.store}`."]
+        store = spec.fleet.spec.secrets.store
+        why = f"Read by External Secrets from the store `{store}`, which must hold these names with these properties:"
+        return ["## Secrets", "", why, "", *_list(_held(parts))]
     if spec.fleet.spec.secrets.by is SecretsBy.SEALED:
         return ["## Secrets", "", "In this tree as ciphertext, for each cluster's sealed-secrets controller."]
     wanted = sorted(
@@ -89,6 +92,19 @@ def _secrets(spec: Spec, parts: Mapping[str, Sequence[Part]]) -> list[str]:
         # No object refers to it: istiod looks for a secret of this name.
         wanted = sorted({*wanted, "`istio-system/cacerts`"})
     return ["## Secrets", "", "Bring these into each cluster yourself; they are not in this tree:", "", *_list(wanted)]
+
+
+def _held(parts: Mapping[str, Sequence[Part]]) -> list[str]:
+    """Return what the store must hold: each name with its properties."""
+    properties: dict[str, set[str]] = {}
+    references = (item for found in parts.values() for part in found for item in part.objects if is_reference(item))
+    for item in references:
+        for each in item["spec"]["data"]:
+            remote = each["remoteRef"]
+            properties.setdefault(remote["key"], set()).add(remote["property"])
+    return [
+        f"`{name}`: {', '.join(f'`{each}`' for each in sorted(found))}" for name, found in sorted(properties.items())
+    ]
 
 
 def _images(parts: Mapping[str, Sequence[Part]]) -> list[str]:
