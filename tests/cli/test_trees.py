@@ -9,6 +9,8 @@ from .conftest import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FNP = str(EXAMPLES / "fnp")
+EXPECTED = {"image-by-tag", "names-to-import", "rate-limit-in-shares", "canary-share-by-pods"}
+"""The example is warned about these."""
 
 
 def codes(stderr: str) -> set[str]:
@@ -19,7 +21,7 @@ def codes(stderr: str) -> set[str]:
 def test_a_tree_is_written_once_and_then_has_no_difference(leeward: Run, tmp_path: Path) -> None:
     out = tmp_path / "deploy"
     first, again = (leeward("render", "-f", FNP, "-o", str(out)) for _ in range(2))
-    assert (first.returncode, codes(first.stderr)) == (0, {"image-by-tag", "names-to-import", "rate-limit-in-shares"})
+    assert (first.returncode, codes(first.stderr)) == (0, EXPECTED)
     assert ", 0 written, 0 removed" in again.stdout
     same = leeward("diff", "-f", FNP, str(out))
     assert (same.returncode, same.stdout) == (0, "")
@@ -47,7 +49,7 @@ def test_a_difference_is_shown_and_what_is_not_ours_stays(leeward: Run, tmp_path
 
 def test_one_cluster_is_printed(leeward: Run) -> None:
     result = leeward("render", "-f", FNP, "--cluster", "fnp-eu")
-    assert (result.returncode, codes(result.stderr)) == (0, {"image-by-tag", "names-to-import", "rate-limit-in-shares"})
+    assert (result.returncode, codes(result.stderr)) == (0, EXPECTED)
     assert result.stdout.count("\nkind: ") == result.stdout.count("---\n")
     assert "kind: VirtualService" in result.stdout
 

@@ -172,6 +172,8 @@ STATED = [("pods", 9, "10"), ("cpu", "1", "1150m"), ("memory", "1Gi", "1120Mi")]
 def test_a_stated_quota_that_would_refuse_something_is_refused(key: str, value: object, need: str) -> None:
     documents, problems = documents_of(EXAMPLES / "payments")
     (document,) = (each for each in documents if each.data["kind"] == "Application")
+    (fleet,) = (each for each in documents if each.data["kind"] == "Fleet")
+    fleet.data["spec"]["mesh"] = {"kind": "gateway-api"}
     # Room for the service, not for the new version beside it and the database.
     document.data["spec"] |= {"quota": {key: value}, "rollout": {"canary": {"image": "example.com/payments:2"}}}
     with pytest.raises(ProblemsError) as caught:

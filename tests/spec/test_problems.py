@@ -74,7 +74,7 @@ FLEET_MISTAKES = [
     ),
     pytest.param(
         US,
-        "- name: us\n      clusters: [{name: a, podCIDR: 10.0.0.0/8}, {name: b, podCIDR: 172.16.0.0/16, serviceCIDR: @10.9.0.0/16}]",
+        "- name: us\n      clusters: [{name: a, podCIDR: 10.0.0.0/8}, {name: b, podCIDR: @10.9.0.0/16}]",
         "overlapping-cidrs",
         "10.0.0.0/8",
         id="overlapping addresses",

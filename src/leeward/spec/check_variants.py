@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from leeward.base.problem import Problem, Severity
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
+from leeward.spec.check_canary import check_canary, check_canary_keys
 from leeward.spec.check_environments import check_environments
 from leeward.spec.check_images import check_images
 from leeward.spec.check_secrets import check_secrets
@@ -34,7 +35,7 @@ def check_variants(application: Loaded[Application], fleet: Fleet) -> list[Probl
     """Return what is wrong, and what is worth a warning, in every place the application can run in."""
     problems = [*_places(application, fleet), *_varieties(application, fleet)]
     if not problems:
-        problems = [*check_secrets(application), *_judged(application, fleet)]
+        problems = [*check_secrets(application), *check_canary_keys(application), *_judged(application, fleet)]
         known = {*check_application(application, fleet), *problems}
         for variety in varieties(application, fleet):
             found = list(variety.problems)
@@ -57,6 +58,7 @@ def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]
     yield from _database(application)
     yield from _blast(application, fleet)
     yield from check_traffic(application, fleet)
+    yield from check_canary(application, fleet)
     yield from check_images(application, fleet)
     yield from _quota(application)
 

@@ -195,6 +195,12 @@ def _autoscaler(application: Application, labels: dict[str, str], wanted: Autosc
     return object_of("autoscaling/v2", "HorizontalPodAutoscaler", app, application.namespace, labels, spec=spec)
 
 
+def fixed_autoscaler(application: Application, labels: dict[str, str]) -> KubeObject:
+    """Return the autoscaler that keeps the number of pods which the application states."""
+    replicas = application.spec.service.replicas
+    return _autoscaler(application, labels, Autoscaling(min=replicas, max=replicas, memory=None), behaves=True)
+
+
 def _pace(pods: int, *, window_s: int) -> KubeObject:
     policy = {"type": "Pods", "value": pods, "periodSeconds": 60}
     return {"stabilizationWindowSeconds": window_s, "selectPolicy": "Max", "policies": [policy]}

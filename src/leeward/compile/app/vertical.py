@@ -14,6 +14,9 @@ def vertical(site: Site, application: Application, items: list[KubeObject]) -> l
     app, scaling = application.metadata.name, application.spec.service.autoscaling
     if scaling is None or scaling.vertical is Vertical.OFF:
         return items
+    canary = application.spec.rollout.canary
+    # Flagger keeps the deployment of the application's name without pods.
+    target = f"{app}-primary" if canary is not None and canary.by == "flagger" else app
     recommender = object_of(
         "autoscaling.k8s.io/v1",
         "VerticalPodAutoscaler",
@@ -21,7 +24,7 @@ def vertical(site: Site, application: Application, items: list[KubeObject]) -> l
         application.namespace,
         site.labels(app, "service", app),
         spec={
-            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": app},
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": target},
             "updatePolicy": {"updateMode": "Off"},
             "resourcePolicy": {"containerPolicies": [{"containerName": "*", "controlledResources": ["cpu", "memory"]}]},
         },

@@ -1,16 +1,21 @@
 """A new version beside the old one: who runs it and who judges it.
 
-By ``leeward`` there is a second deployment, and the mesh or the gateway gives it the fixed weight of the file. By
-``flagger`` there is a Canary, and Flagger makes the rest inside the cluster.
+By ``leeward`` there is a second deployment, and the mesh gives it the fixed weight of the file. Leeward's own gateways
+balance over pods and know no weights: ``validate`` says what share of the users that makes, and refuses it without a
+mesh. By ``flagger`` there is a Canary, and Flagger makes the rest inside the cluster; it judges by the mesh's metrics,
+with the Gateway API by those of the Envoy beside the service, and without a mesh by the readiness of the new pods.
 """
 
 import copy
 import math
 
+from leeward.compile.app.service import fixed_autoscaler
 from leeward.compile.kube.objects import KubeObject, object_of
-from leeward.compile.site import Site, find
+from leeward.compile.site import Site, find, is_service_of
+from leeward.compile.traffic.judging import judged_by, metric_templates
 from leeward.compile.traffic.mesh_traffic import INGRESS, host_of, match_of, retries_of, traffic_policy
 from leeward.spec.application import Application
+from leeward.spec.check_canary import canary_pods
 from leeward.spec.workload import Canary, Exposure
 
 VERSION = "leeward.dev/version"
@@ -34,8 +39,8 @@ def versions(site: Site, application: Application, items: list[KubeObject]) -> l
     deployment = find(items, "Deployment", app)
     if deployment is None:
         return items
-    result = [_versioned(item, STABLE) if item is deployment else item for item in items]
     canary = application.spec.rollout.canary
+    result = [_stable(item, canary) if item is deployment else item for item in items]
     if canary is not None and is_static(application):
         result.append(_second(application, deployment, canary))
     return result
@@ -47,12 +52,20 @@ def _versioned(deployment: KubeObject, version: str) -> KubeObject:
     return result
 
 
+def _stable(deployment: KubeObject, canary: Canary | None) -> KubeObject:
+    result = _versioned(deployment, STABLE)
+    if canary is None or canary.by != "flagger":
+        # Or it would take the new version's pods for its own, and so would the autoscaler. Flagger makes its selectors.
+        result["spec"]["selector"]["matchLabels"][VERSION] = STABLE
+    return result
+
+
 def _second(application: Application, deployment: KubeObject, canary: Canary) -> KubeObject:
     result = _versioned(deployment, "canary")
     result["metadata"]["name"] = canary_name(application)
     # Its own selector, so that the two deployments do not fight; the service selects the pods of both.
     result["spec"]["selector"]["matchLabels"][VERSION] = "canary"
-    share = max(1, math.ceil(application.spec.service.replicas * canary.weight / 100))
+    share = canary_pods(application, canary)
     result["spec"] = {"replicas": share, **{key: value for key, value in result["spec"].items() if key != "replicas"}}
     result["spec"]["template"]["spec"]["containers"][0]["image"] = canary.image
     return result
@@ -64,10 +77,18 @@ def flagger(site: Site, application: Application, items: list[KubeObject]) -> li
     if canary is None or canary.by != "flagger" or find(items, "Deployment", app) is None:
         return items
     service = find(items, "Service", app)
-    result = [item for item in items if item is not service]
+    result = [_unscaled(item) if is_service_of(application, item) else item for item in items if item is not service]
+    if application.spec.service.autoscaling is None:
+        result.append(fixed_autoscaler(application, site.labels(app, "service", app)))
     if application.spec.service.expose is Exposure.LOAD_BALANCER and service is not None:
         result.append(_public(application, service))
-    return [*result, _canary(site, application, canary)]
+    return [*result, *metric_templates(site, application), _canary(site, application, canary)]
+
+
+def _unscaled(deployment: KubeObject) -> KubeObject:
+    """Return the deployment without a number of pods: Flagger scales it to none, its copy has the autoscaler's."""
+    spec = {key: value for key, value in deployment["spec"].items() if key != "replicas"}
+    return {**deployment, "spec": spec}
 
 
 def _public(application: Application, service: KubeObject) -> KubeObject:
@@ -94,8 +115,7 @@ def _canary(site: Site, application: Application, canary: Canary) -> KubeObject:
         "provider": {"istio": "istio", "gateway-api": "gatewayapi:v1"}.get(site.fleet.mesh.kind, "kubernetes"),
         "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": app},
     }
-    if service.autoscaling is not None:
-        spec["autoscalerRef"] = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": app}
+    spec["autoscalerRef"] = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": app}
     spec["progressDeadlineSeconds"] = int(canary.deadline_s)
     spec["service"] = {"port": service.port, "portName": "http", "targetPort": "http"}
     if meshed:
@@ -116,14 +136,12 @@ def _canary(site: Site, application: Application, canary: Canary) -> KubeObject:
         "threshold": canary.threshold,
         "maxWeight": canary.max,
         "stepWeight": canary.step,
-        "metrics": [
-            {"name": "request-success-rate", "thresholdRange": {"min": canary.success}, "interval": "1m"},
-            {"name": "request-duration", "thresholdRange": {"max": round(canary.duration_s * 1000)}, "interval": "1m"},
-        ],
+        "metrics": judged_by(site, application, canary),
     }
     if not meshed and site.fleet.mesh.kind != "gateway-api":
-        # Without a mesh no component splits requests by weight: the new version is judged before it gets any.
-        analysis = {key: value for key, value in spec["analysis"].items() if key not in ("maxWeight", "stepWeight")}
+        # Without a mesh no component splits requests by weight: no metric tells of a version that gets none.
+        unsplit = ("maxWeight", "stepWeight", "metrics")
+        analysis = {key: value for key, value in spec["analysis"].items() if key not in unsplit}
         spec["analysis"] = {**analysis, "iterations": math.ceil(canary.max / canary.step)}
     return object_of(
         "flagger.app/v1beta1", "Canary", app, application.namespace, site.labels(app, "rollout", app), spec=spec

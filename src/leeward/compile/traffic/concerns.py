@@ -11,7 +11,7 @@ from leeward.compile.traffic.network_policy import network_policy
 from leeward.compile.traffic.records import records
 
 CONCERNS = (
-    Concern("versions", versions, after=("sidecars", "tracing", "interruptible")),
+    Concern("versions", versions, after=("sidecars", "tracing", "interruptible", "monitoring")),
     Concern("flagger", flagger),
     Concern("istio", istio),
     Concern("gateway-api", gateway_api),

@@ -31,6 +31,15 @@ from leeward.spec.platform import Join, SecretsBy
 TUNNELS = "leeward-wireguard"
 KEY_FILE = "/etc/wireguard/key/private.key"
 TUNNEL_IMAGE = "docker.io/linuxserver/wireguard:1.0.20250521"
+SETTINGS_FILE = "/etc/wireguard/settings/wg0.conf"
+TUNNEL_SCRIPT = f"""\
+ip link delete wg0 2>/dev/null || true
+trap 'wg-quick down {SETTINGS_FILE}; exit 0' TERM INT
+wg-quick up {SETTINGS_FILE}
+sleep infinity &
+wait $!
+"""
+"""The interface is the node's and outlives a container that was killed: it is made again each time."""
 KEEPALIVE_S = 25
 # A WireGuard packet costs 80 bytes of the usual 1500.
 MTU = 1420
@@ -46,9 +55,10 @@ def wireguard(site: Site) -> list[KubeObject]:
     container: KubeObject = {
         "name": name,
         "image": TUNNEL_IMAGE,
-        "command": ["/bin/sh", "-ec", "wg-quick up /etc/wireguard/settings/wg0.conf && exec sleep infinity"],
+        "command": ["/bin/sh", "-ec", TUNNEL_SCRIPT],
         "ports": [{"name": "tunnel", "containerPort": network.tunnel_port, "protocol": "UDP"}],
         "resources": {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+        "readinessProbe": {"exec": {"command": ["wg", "show", "wg0"]}, "periodSeconds": 10, "failureThreshold": 3},
         "volumeMounts": [
             k8s.mount("settings", "/etc/wireguard/settings", read_only=True),
             k8s.mount("key", "/etc/wireguard/key", read_only=True),
@@ -61,6 +71,7 @@ def wireguard(site: Site) -> list[KubeObject]:
         "automountServiceAccountToken": False,
         "hostNetwork": True,
         "dnsPolicy": "ClusterFirstWithHostNet",
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "nodeSelector": {"leeward.dev/tunnel": "true"},
         "containers": [container],
         "volumes": [k8s.config_map_volume("settings", name), k8s.secret_volume("key", "wireguard-key")],
