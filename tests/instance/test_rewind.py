@@ -9,7 +9,7 @@ from leeward.core.values import App, Region
 from leeward.instance.postgres.data import DataDirectory
 from leeward.instance.postgres.server import CommandError
 from leeward.instance.settings import Endpoint, Layout, ManagerSettings
-from tests.instance.instances import happens
+from tests.kit.waiting import until
 
 EU = Region("eu")
 COMPARES = 'echo "pg_rewind: connected to server" >&2'
@@ -67,7 +67,7 @@ async def test_a_rewind_that_another_order_interrupts(
 ) -> None:
     pg_rewind(tmp_path, *lines, HANGS)
     rewinding = asyncio.create_task(data.rewind_to(EU))
-    await happens(lambda: (tmp_path / "hangs").exists())
+    await until(lambda: (tmp_path / "hangs").exists())
     assert data.rewind_interrupted, "if the manager dies now, no one knows how far it got"
     rewinding.cancel()
     with pytest.raises(asyncio.CancelledError):
