@@ -92,6 +92,19 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """What one client may hold of a region's gateway. A client is an IPv4 address or an IPv6 /64."""
+
+    requests_per_s: int = 1000
+    """Twice as many at once after a pause."""
+    connections: int = 2500
+    """Of the addresses of its group together."""
+    proxies: tuple[str, ...] = ()
+    """Networks of load balancers. They have no limit of their own; a request of theirs is the client's that they name
+    last in X-Forwarded-For."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentSettings:
     """Everything one agent needs to know before it looks at the world."""
 
@@ -125,3 +138,5 @@ class AgentSettings:
     """The namespaces whose ServiceExports it honours; None: in none, nor those of other regions."""
     store: StoreSettings | None = None
     """None: it takes no backups."""
+    clients: ClientLimits = ClientLimits()
+    """What one client may hold of this region's gateway."""

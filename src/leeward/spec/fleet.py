@@ -9,6 +9,7 @@ from leeward.spec.platform import (
     ClusterApi,
     Dns,
     Entry,
+    Gateway,
     GitOps,
     Images,
     Logging,
@@ -166,6 +167,8 @@ class FleetSpec(Model):
     """Machines by need. Left out: what the clusters have."""
     cluster_api: Annotated[ClusterApi | None, Field(alias="clusterAPI")] = None
     """Clusters as objects. Left out: they are created outside Leeward."""
+    gateway: Gateway = Gateway()
+    """Limits for each client of the regions' gateways."""
     entry: Entry | None = None
     """A global anycast entry. Left out: Leeward's gateways are the entries."""
 

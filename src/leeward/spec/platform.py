@@ -185,6 +185,19 @@ class ClusterApi(Model):
     """The machines' type. Left out: the provider's general purpose one with two CPUs and eight GiB."""
 
 
+class Gateway(Model):
+    """What one client may take of a region's gateway. A client is an IPv4 address or an IPv6 /64."""
+
+    requests_per_client: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Requests a second; twice as many at once after a pause. One more is answered 429. Raise it where thousands of
+    users share an address."""
+    connections_per_client: Annotated[int, Field(ge=1, le=10_000)] = 2500
+    """Connections of users at once, of 10,000 in all. One more is closed. One in 64 addresses shares them."""
+    proxies: tuple[Cidr, ...] = ()
+    """Networks of load balancers in front that end users' connections. Requests from there count for the client that
+    is named last in ``X-Forwarded-For``, and their connections are not limited."""
+
+
 class Entry(Model):
     """One anycast address for all clusters of Google's: MultiClusterIngress on the first of them."""
 

@@ -229,6 +229,7 @@ class Node:
         limits: Limits = LIMITS,
         *,
         over_link: bool = True,
+        others: tuple[GatewayApp, ...] = (),
     ) -> None:
         self.region = region
         self.directory = directory / region
@@ -243,6 +244,7 @@ class Node:
                     egress=EGRESS,
                     withheld_paths=WITHHELD,
                 ),
+                *others,
             ),
             host=f"127.10.{NUMBERS[region]}.2",
             peers={other(region): self.link.listen if over_link else self.link.target},
@@ -318,9 +320,11 @@ class Node:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status, headers, text)
 
-    async def connect(self, port: int) -> Stream:
+    async def connect(self, port: int, source: str | None = None) -> Stream:
+        """Connect to a port of the gateway, from an address of loopback if one is given."""
+        here = None if source is None else (source, 0)
         async with asyncio.timeout(TIMEOUT_S):
-            stream = Stream(*await asyncio.open_connection(self.settings.host, port))
+            stream = Stream(*await asyncio.open_connection(self.settings.host, port, local_addr=here))
         self._streams.append(stream)
         return stream
 
@@ -368,13 +372,16 @@ async def node(
     limits: Limits = LIMITS,
     *,
     over_link: bool = True,
+    others: tuple[GatewayApp, ...] = (),
 ) -> AsyncIterator[Node]:
     """Run one region: link, pods, PostgreSQL and Envoy, without any route yet.
+
+    ``others``: applications beside the one; a test that has some gives their routes itself.
 
     ``over_link``: it reaches the other region over the link. That is part of this process, and while a busy machine
     pauses it, Envoys lose their connections to each other after two seconds. Without, no fault of the link is felt.
     """
-    it = Node(region, directory, session, limits, over_link=over_link)
+    it = Node(region, directory, session, limits, over_link=over_link, others=others)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(it.admin)
         await stack.enter_async_context(it.link.running())

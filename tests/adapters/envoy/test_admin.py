@@ -97,7 +97,7 @@ async def test_asking_for_readiness_is_no_request_of_a_user(us: Node) -> None:
         assert await us.gateway.users_problem(timeout_s=TIMEOUT_S) is None
         ready = await us.request("GET", headers={"host": "ready.leeward"})
         assert ready.status == 200
-    assert await us.stat(r"http\.users\.downstream_rq_2xx") == 0
+    assert await us.stat("http.users.downstream_rq_2xx") == 0
     assert not [line for pod in us.pods for line in pod.seen]
 
 

@@ -23,8 +23,11 @@ def stats(**values: int) -> list[dict[str, Any]]:
     ("found", "payments", "shop"),
     [
         pytest.param({}, {}, {}, id="idle"),
-        pytest.param({"cluster__late__payments__upstream_cx_active": 1023}, {}, {}, id="nearly full"),
-        pytest.param({"cluster__late__payments__upstream_cx_active": 1024}, {US}, {}, id="full of others' sessions"),
+        pytest.param({"cluster__late__payments__upstream_cx_active": 2047}, {}, {}, id="nearly full"),
+        pytest.param({"cluster__late__payments__upstream_cx_active": 2048}, {US}, {}, id="full of others' sessions"),
+        pytest.param(
+            {"connection_limit__primary__payments__active_connections": 320}, {}, {}, id="its pods hold all they may"
+        ),
         pytest.param({"cluster__pods__shop__upstream_rq_pending_active": 1024}, {}, {US}, id="its pods are too slow"),
         pytest.param({"cluster__spare__payments__eu__upstream_cx_active": 1024}, {EU}, {}, id="full of sessions there"),
         pytest.param({"cluster__postgres__jp__upstream_rq_active": 4096}, {JP}, {JP}, id="what all share is full"),
@@ -44,14 +47,21 @@ def test_what_was_refused_is_counted_by_application() -> None:
         "cluster__spare__payments__jp__upstream_rq_pending_overflow": 4,
         "cluster__pods__shop__upstream_cx_overflow": 5,
         "cluster__http__eu__upstream_rq_active_overflow": 6,
+        "connection_limit__primary__payments__limited_connections": 7,
+        "connection_limit__egress__shop__jp__limited_connections": 8,
     }
     result = carried(BOTH, stats(**refused))
-    assert (result[PAY].overflows, result[SHOP].overflows) == (3 + 4 + 6, 5 + 6)
+    assert (result[PAY].overflows, result[SHOP].overflows) == (3 + 4 + 6 + 7, 5 + 6 + 8)
 
 
-def test_the_fullest_cluster_counts() -> None:
-    found = {"cluster__late__payments__upstream_cx_active": 256, "cluster__local__payments__upstream_cx_active": 512}
-    assert carried(replace(BOTH, apps=BOTH.apps[:1]), stats(**found)) == {PAY: Carried({}, 0, 0.5)}
+@pytest.mark.parametrize(
+    "port", [pytest.param({}, id="a cluster"), pytest.param({"primary__payments": 240}, id="a port of the database")]
+)
+def test_the_fullest_counts(port: dict[str, int]) -> None:
+    found = {"cluster__late__payments__upstream_cx_active": 256, "cluster__local__payments__upstream_cx_active": 672}
+    found |= {f"connection_limit__{name}__active_connections": value for name, value in port.items()}
+    expected = 0.75 if port else 0.5
+    assert carried(replace(BOTH, apps=BOTH.apps[:1]), stats(**found)) == {PAY: Carried({}, 0, expected)}
 
 
 async def looked(node: Node, timeout_s: float = PROBE_TIMEOUT_S) -> Carried:

@@ -10,7 +10,7 @@ import pytest
 from leeward.adapters.envoy.bootstrap import bootstrap, command
 from leeward.adapters.envoy.render import render, version
 from leeward.adapters.envoy.routes import TIMEOUT
-from leeward.adapters.envoy.settings import READY_HOST, GatewayApp, GatewaySettings
+from leeward.adapters.envoy.settings import READY_HOST, GatewayApp, GatewaySettings, Limits
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
@@ -33,6 +33,7 @@ SETTINGS = GatewaySettings(
     peers={EU: Address("127.10.2.2", 8443), JP: Address("127.10.3.2", 8443)},
     identity_dir="/etc/leeward/identity",
     config_dir="/var/gateway",
+    limits=Limits(groups=2),
 )
 POD = Address("127.10.1.10", 8000)
 POSTGRES = Address("127.10.1.5", 5432)
@@ -55,7 +56,7 @@ def listener(name: str, *routes: Route) -> Any:
 
 
 def tcp_target(name: str, *routes: Route) -> str:
-    return str(listener(name, *routes)["filter_chains"][0]["filters"][0]["typed_config"]["cluster"])
+    return str(listener(name, *routes)["filter_chains"][0]["filters"][-1]["typed_config"]["cluster"])
 
 
 def writes(table: str, *routes: Route, app: App = PAY) -> Any:
@@ -249,9 +250,32 @@ def test_users_and_pods_share_a_number_of_connections_and_nobody_else() -> None:
     assert connections["max_active_downstream_connections"] == SETTINGS.limits.connections_max
 
 
+def test_whoever_fills_a_port_leaves_replication_and_other_applications_what_they_need() -> None:
+    both = (route(US), route(EU, app=SHOP))
+    found = {each["name"]: each for each in resources(*both, file="lds.json")}
+    regions = 1 + len(BOTH.peers)
+
+    def lets_in(name: str) -> int:
+        return int(found[name]["filter_chains"][0]["filters"][0]["typed_config"]["max_connections"])
+
+    def carries(name: str, what: str) -> int:
+        (cluster,) = (each for each in resources(*both, file="cds.json") if each["name"] == name)
+        return int(cluster["circuit_breakers"]["thresholds"][0][what])
+
+    one_region = lets_in("primary.payments") + lets_in("egress.payments.eu")
+    assert carries("spare.payments.eu", "max_connections") > one_region
+    assert carries("local.payments", "max_connections") >= regions * one_region
+    assert carries("late.payments", "max_connections") >= len(BOTH.peers) * carries(
+        "spare.payments.eu", "max_connections"
+    )
+    tunnels = sum(carries(f"spare.{app}.eu", "max_connections") for app in (PAY, SHOP))
+    assert carries("postgres.eu", "max_requests") >= tunnels
+    assert carries("postgres.eu", "max_pending_requests") >= tunnels
+
+
 @pytest.mark.parametrize("name", ["users", "services"])
 def test_nothing_of_users_waits_for_ever(name: str) -> None:
-    manager = listener(name, route())["filter_chains"][0]["filters"][0]["typed_config"]
+    manager = listener(name, route())["filter_chains"][0]["filters"][-1]["typed_config"]
     waits = (
         manager["request_headers_timeout"],
         manager["request_timeout"],
@@ -264,14 +288,14 @@ def test_nothing_of_users_waits_for_ever(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["users", "services"])
 def test_an_upload_is_no_slower_than_a_long_way_allows(name: str) -> None:
-    manager = listener(name, route())["filter_chains"][0]["filters"][0]["typed_config"]
+    manager = listener(name, route())["filter_chains"][0]["filters"][-1]["typed_config"]
     per_round_trip = manager["http2_protocol_options"]["initial_stream_window_size"]
     assert per_round_trip / 0.2 >= 10**6, "bytes per second, 200 ms away"
     assert manager["http2_protocol_options"]["initial_connection_window_size"] >= 4 * per_round_trip
 
 
 def test_what_is_asked_of_the_users_port_is_no_request_of_users() -> None:
-    ready, router = listener("users", route())["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    ready, *_, router = listener("users", route())["filter_chains"][0]["filters"][-1]["typed_config"]["http_filters"]
     assert ready["name"] == "envoy.filters.http.health_check"
     assert ready["typed_config"]["headers"] == [{"name": ":authority", "string_match": {"exact": READY_HOST}}]
     assert router["name"] == "envoy.filters.http.router"

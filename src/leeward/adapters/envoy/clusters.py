@@ -10,14 +10,21 @@ import hashlib
 from typing import Any
 
 from leeward.adapters.envoy import secrets
+from leeward.adapters.envoy.capacity import (
+    CONNECTIONS_MAX,
+    PENDING_MAX,
+    at_most,
+    late_max,
+    local_max,
+    tunnels_max,
+)
+from leeward.adapters.envoy.keepalive import HTTP_KEEPALIVE, POSTGRES_KEEPALIVE, UPSTREAM_KEEPALIVE
 from leeward.adapters.envoy.messages import config_source, tcp_address, typed
 from leeward.adapters.envoy.settings import GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 CONNECT_TIMEOUT = "1s"
-# What a cluster carries at most; more is refused at once. ``usage`` watches them.
-CONNECTIONS_MAX, PENDING_MAX, REQUESTS_MAX = 1024, 1024, 4096
 WARM_HOST = "warm.leeward"
 WARM_INTERVAL = "2s"
 NOWHERE = "nowhere"
@@ -29,25 +36,9 @@ SPARE_RATIO = 3.0
 SPARE_CHECKS = 3
 SPARE_IDLE_TIMEOUT = "5s"
 
-# A host that vanished without a FIN is noticed after 30 + 3 * 10 s, so its connections do not stay for ever.
-KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES = 30, 10, 3
 # A session of PostgreSQL may rightly be idle for hours: one of a pool, or one that listens for notifications. Only what
 # has been silent in both directions for a day is closed; replication sends a status every second.
 SESSION_IDLE_TIMEOUT = "86400s"
-UPSTREAM_KEEPALIVE = {
-    "tcp_keepalive": {
-        "keepalive_time": KEEPALIVE_IDLE_S,
-        "keepalive_interval": KEEPALIVE_INTERVAL_S,
-        "keepalive_probes": KEEPALIVE_PROBES,
-    }
-}
-
-# A request in flight to a region that became a black hole fails after interval + timeout at most.
-HTTP_KEEPALIVE = {"interval": "1s", "timeout": "1s"}
-# Replication shall outlive cuts shorter than a lease; any frame that arrives extends the timeout, so a
-# base backup over a slow link is safe.
-POSTGRES_KEEPALIVE = {"interval": "1s", "timeout": "5s"}
-
 _TCP_OPTIONS = "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -127,12 +118,15 @@ def clusters(settings: GatewaySettings, routes: tuple[Route, ...]) -> list[dict[
         result.append(pods_of(settings, route.app))
         result.append(in_order(reads_cluster(route.app), (pods_cluster(route.app), *map(http_peer, route.fallbacks))))
         if route.instance is not None:
-            local = _static(local_postgres(route.app), (tcp_address(route.instance),))
+            local = _static(local_postgres(route.app), (tcp_address(route.instance),), local_max(settings))
             result.append({**local, "upstream_connection_options": UPSTREAM_KEEPALIVE})
-            result.append(_static(late_postgres(route.app), (_internal(late_postgres(route.app)),)))
+            late = late_postgres(route.app)
+            result.append(_static(late, (_internal(late),), late_max(settings)))
+    most = tunnels_max(settings)
     for region, address in sorted(settings.peers.items()):
         result.append(peer(settings, region, http_peer(region), address, HTTP_KEEPALIVE))
-        result.append(peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE))
+        tunnels = peer(settings, region, postgres_peer(region), address, POSTGRES_KEEPALIVE)
+        result.append({**tunnels, "circuit_breakers": at_most(requests=most, pending=most)})
         check = {"http_health_check": {"host": WARM_HOST, "path": "/"}}
         result.append(_warm(http_peer(region), warm_addresses(settings, http_peer(region)), check))
     for app in settings.apps:
@@ -257,11 +251,12 @@ def _internal(listener: str) -> dict[str, Any]:
     return {"envoy_internal_address": {"server_listener_name": listener}}
 
 
-def _static(name: str, addresses: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+def _static(name: str, addresses: tuple[dict[str, Any], ...], connections_max: int = CONNECTIONS_MAX) -> dict[str, Any]:
     endpoints = [{"endpoint": {"address": address}} for address in addresses]
     return _cluster(
         name,
         type="STATIC",
+        circuit_breakers=at_most(connections_max, pending=max(PENDING_MAX, connections_max)),
         load_assignment={
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": endpoints}] if endpoints else [],
@@ -270,16 +265,9 @@ def _static(name: str, addresses: tuple[dict[str, Any], ...]) -> dict[str, Any]:
 
 
 def _cluster(name: str, **fields: Any) -> dict[str, Any]:
-    limits = {
-        "max_connections": CONNECTIONS_MAX,
-        "max_pending_requests": PENDING_MAX,
-        "max_requests": REQUESTS_MAX,
-        "max_retries": 32,
-    }
     return typed(
         "envoy.config.cluster.v3.Cluster",
         name=name,
         connect_timeout=CONNECT_TIMEOUT,
-        circuit_breakers={"thresholds": [limits]},
-        **fields,
+        **{"circuit_breakers": at_most(), **fields},
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 
-from leeward.adapters.envoy import clusters, usage
+from leeward.adapters.envoy import clients, clusters, usage
 from leeward.adapters.envoy.bootstrap import CLUSTERS_FILE, LISTENERS_FILE
 from leeward.adapters.envoy.clusters import abroad
 from leeward.adapters.envoy.render import keep_services, ready_pods, render, version
@@ -95,11 +95,15 @@ class EnvoyGateway:
     async def users_problem(self, *, timeout_s: float) -> str | None:
         """Return why users get no answer at their port; None while they do.
 
-        A connection of its own each time: those that are open go on while new ones are refused.
+        A connection of its own each time: those that are open go on while new ones are refused. It comes from an
+        address to which the limits of clients do not apply.
         """
+        here = (clients.own_address(self._settings), 0)
         try:
             async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(self._settings.host, self._settings.users_port)
+                reader, writer = await asyncio.open_connection(
+                    self._settings.host, self._settings.users_port, local_addr=here
+                )
                 try:
                     writer.write(READY_REQUEST)
                     answer = await reader.readline()

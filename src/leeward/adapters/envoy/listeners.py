@@ -7,15 +7,11 @@ whether or not the old region still answers.
 
 from typing import Any
 
+from leeward.adapters.envoy import clients, services
 from leeward.adapters.envoy import routes as tables
-from leeward.adapters.envoy import services
+from leeward.adapters.envoy.capacity import egress_listener, primary_listener
 from leeward.adapters.envoy.clusters import (
-    HTTP_KEEPALIVE,
-    KEEPALIVE_IDLE_S,
-    KEEPALIVE_INTERVAL_S,
-    KEEPALIVE_PROBES,
     NOWHERE,
-    POSTGRES_KEEPALIVE,
     SESSION_IDLE_TIMEOUT,
     SPARE_CHECKS,
     abroad,
@@ -30,23 +26,13 @@ from leeward.adapters.envoy.clusters import (
     tunnel_listener,
     warm_addresses,
 )
+from leeward.adapters.envoy.keepalive import DOWNSTREAM_KEEPALIVE, HTTP_KEEPALIVE, POSTGRES_KEEPALIVE
 from leeward.adapters.envoy.messages import config_source, seconds, tcp_address, typed
 from leeward.adapters.envoy.settings import READY_HOST, GatewayApp, GatewaySettings
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address, Route
 
 _HTTP_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-# Connections that a listening socket accepts inherit its options. The numbers are Linux's.
-_SOL_SOCKET, _SO_KEEPALIVE, _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 1, 9, 6, 4, 5, 6
-_KEEPALIVE_OPTIONS = [
-    {"level": level, "name": name, "int_value": value, "state": "STATE_PREBIND"}
-    for level, name, value in (
-        (_SOL_SOCKET, _SO_KEEPALIVE, 1),
-        (_IPPROTO_TCP, _TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
-        (_IPPROTO_TCP, _TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
-        (_IPPROTO_TCP, _TCP_KEEPCNT, KEEPALIVE_PROBES),
-    )
-]
 WARM_IDLE_TIMEOUT = "5s"
 # A client of PostgreSQL sends first, and at once. Longer than any tunnel waits in reserve.
 SILENT_TIMEOUT = "15s"
@@ -106,22 +92,33 @@ def _database(
     result = [_late(app.name, local)] if here and settings.peers else []
     for region in elsewhere:
         result += [_tunnel(app.name, region), _warm_streams(settings, spare_cluster(app.name, region))]
-    result.append(_tcp(settings, f"primary.{app.name}", primary_port, to(route.primary if route else None)))
+    limits, primary = settings.limits, to(route.primary if route else None)
+    result.append(_tcp(settings, primary_listener(app.name), primary_port, primary, limits.sessions_max))
     for region, port in sorted(app.egress.items()):
-        result.append(_tcp(settings, f"egress.{app.name}.{region}", port, to(region)))
+        name = egress_listener(app.name, region)
+        result.append(_tcp(settings, name, port, to(region), limits.egress_max))
     return result
 
 
 def _requests(settings: GatewaySettings, table: str, port: int) -> dict[str, Any]:
+    manager, ours = (
+        _users(settings, table, filters=(_READY, *limits)) for limits in (clients.http_filters(settings, table), ())
+    )
+    listener = _tcp_listener(table, settings, port, clients.chains(settings, table, manager, ours), limited=True)
+    return {**listener, "filter_chain_matcher": clients.matcher(settings)}
+
+
+def _users(settings: GatewaySettings, table: str, filters: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     limits = settings.limits
-    manager = _http(
+    return _http(
         settings,
         table,
-        filters=(_READY,),
+        filters=filters,
         rds=_rds(settings, table),
         use_remote_address=True,
         normalize_path=True,
         internal_address_config=_NOBODY_INTERNAL,
+        local_reply_config=clients.answers(settings.region),
         request_headers_timeout=seconds(limits.headers_s),
         request_timeout=seconds(limits.request_s),
         stream_idle_timeout=seconds(limits.silent_s),
@@ -132,7 +129,6 @@ def _requests(settings: GatewaySettings, table: str, port: int) -> dict[str, Any
             "initial_connection_window_size": 16 * _WINDOW_BYTES,
         },
     )
-    return _tcp_listener(table, settings, port, [{"filters": [manager]}], limited=True)
 
 
 def _peers(settings: GatewaySettings) -> dict[str, Any]:
@@ -206,8 +202,9 @@ def _late(app: App, local: str) -> dict[str, Any]:
     return {**listener, "listener_filters": [_TLS_INSPECTOR], "listener_filters_timeout": SILENT_TIMEOUT}
 
 
-def _tcp(settings: GatewaySettings, name: str, port: int, cluster: str) -> dict[str, Any]:
-    return _tcp_listener(name, settings, port, [{"filters": [_proxy(name, cluster)]}])
+def _tcp(settings: GatewaySettings, name: str, port: int, cluster: str, streams_max: int) -> dict[str, Any]:
+    filters = [clients.connection_limit(name, streams_max), _proxy(name, cluster)]
+    return _tcp_listener(name, settings, port, [{"filters": filters}])
 
 
 def _proxy(name: str, cluster: str, *, idle_timeout: str = SESSION_IDLE_TIMEOUT, **fields: Any) -> dict[str, Any]:
@@ -267,7 +264,7 @@ def _tcp_listener(
 ) -> dict[str, Any]:
     """Return a listener on a port; the connections of ``limited`` ones share ``Limits.connections_max``."""
     listener = _listener(name, tcp_address(Address(settings.host, port)), chains)
-    return {**listener, "socket_options": _KEEPALIVE_OPTIONS, "ignore_global_conn_limit": not limited}
+    return {**listener, "socket_options": DOWNSTREAM_KEEPALIVE, "ignore_global_conn_limit": not limited}
 
 
 def _internal_listener(name: str, network_filter: dict[str, Any]) -> dict[str, Any]:

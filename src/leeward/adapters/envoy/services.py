@@ -9,13 +9,13 @@ only, so requests cannot travel in circles.
 from typing import Any
 
 from leeward.adapters.envoy.clusters import (
-    HTTP_KEEPALIVE,
     in_order,
     peer,
     pods_cluster,
     pods_of,
     services_peer,
 )
+from leeward.adapters.envoy.keepalive import HTTP_KEEPALIVE
 from leeward.adapters.envoy.routes import (
     FIRST_WORD,
     LAST_WORD,

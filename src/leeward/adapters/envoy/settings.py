@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leeward.core.settings import AgentSettings
+from leeward.core.settings import AgentSettings, ClientLimits
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Address
 
@@ -33,10 +33,21 @@ class GatewayApp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What users, and this region's pods that ask for exported services, may hold of a gateway, and for how long."""
+    """What users and this region's pods may hold of a gateway, and for how long."""
 
     connections_max: int = 10_000
     """Of all of them together; one more is closed at once. Peers and databases do not count."""
+    clients: ClientLimits = ClientLimits()
+    """What one client may hold; one connection more of its group is closed at once, one request more is 429."""
+    client_requests: int = 512
+    """Requests under way of one group of clients: half of what an application's pods get (``clusters``)."""
+    groups: int = 64
+    """Groups of clients, by a hash of their addresses (``clients``)."""
+    sessions_max: int = 320
+    """Connections to the primary of one application's PostgreSQL by this region's pods: more than PostgreSQL itself
+    takes (``max_connections``). One more is closed at once; replication has another port."""
+    egress_max: int = 128
+    """Connections to one application's PostgreSQL of a named region: replication, base backups, operators."""
     streams_max: int = 100
     """Requests under way on one HTTP/2 connection."""
     headers_s: float = 10
@@ -103,4 +114,5 @@ def of_agent(settings: AgentSettings) -> GatewaySettings:
         },
         identity_dir=settings.gateway_identity_dir,
         config_dir=settings.gateway_dir,
+        limits=Limits(clients=settings.clients),
     )

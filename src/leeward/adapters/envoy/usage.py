@@ -4,10 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from leeward.adapters.envoy.clusters import (
+from leeward.adapters.envoy.capacity import (
     CONNECTIONS_MAX,
     PENDING_MAX,
     REQUESTS_MAX,
+    egress_listener,
+    late_max,
+    local_max,
+    primary_listener,
+    tunnels_max,
+)
+from leeward.adapters.envoy.clusters import (
     abroad,
     http_peer,
     late_postgres,
@@ -22,10 +29,23 @@ from leeward.ports.gateway import Carried
 
 _OVERFLOWS = ("upstream_cx_overflow", "upstream_rq_pending_overflow", "upstream_rq_active_overflow")
 _HEALTHY = "membership_healthy"
-FILTER = rf"^cluster\..*({'|'.join((*_OVERFLOWS, 'upstream_(cx|rq|rq_pending)_active', _HEALTHY))})$"
+_PORT = "connection_limit"
+FILTER = (
+    rf"^(cluster\..*({'|'.join((*_OVERFLOWS, 'upstream_(cx|rq|rq_pending)_active', _HEALTHY))})"
+    rf"|{_PORT}\.(primary|egress)\..*)$"
+)
 """The statistics that ``carried`` needs, as Envoy's admin filters them."""
-_HTTP2_LIMITS = {"upstream_rq_active": REQUESTS_MAX, "upstream_rq_pending_active": PENDING_MAX}
-_TCP_LIMITS = {"upstream_cx_active": CONNECTIONS_MAX, "upstream_rq_pending_active": PENDING_MAX}
+
+
+def _http2(requests_max: int, pending_max: int = PENDING_MAX) -> Mapping[str, int]:
+    return {"upstream_rq_active": requests_max, "upstream_rq_pending_active": pending_max}
+
+
+def _tcp(connections_max: int) -> Mapping[str, int]:
+    return {
+        "upstream_cx_active": connections_max,
+        "upstream_rq_pending_active": max(PENDING_MAX, connections_max),
+    }
 
 
 @dataclass(slots=True)
@@ -57,6 +77,9 @@ def _of(settings: GatewaySettings, app: App, values: Mapping[str, Any]) -> Carri
         used = max(used, cluster.used)
         if cluster.used >= 1:
             broken.setdefault(cluster.region, f"cluster {name} of its gateway is at its limit")
+    for port, limit in _ports(settings, app).items():
+        overflows += int(values.get(f"{_PORT}.{port}.limited_connections", 0))
+        used = max(used, int(values.get(f"{_PORT}.{port}.active_connections", 0)) / limit)
     for region in settings.peers:
         # Its check is a request that the peer's gateway answers.
         if values.get(f"cluster.warm.{http_peer(region)}.{_HEALTHY}", 1) == 0:
@@ -64,17 +87,26 @@ def _of(settings: GatewaySettings, app: App, values: Mapping[str, Any]) -> Carri
     return Carried(broken, overflows, used)
 
 
+def _ports(settings: GatewaySettings, app: App) -> dict[str, int]:
+    """Return the ports that lead to an application's databases, with what each lets in."""
+    (own,) = (each for each in settings.apps if each.name == app)
+    limits = settings.limits
+    egress = {egress_listener(app, region): limits.egress_max for region in own.egress}
+    return {primary_listener(app): limits.sessions_max, **egress}
+
+
 def _clusters(settings: GatewaySettings, app: App) -> dict[str, _Cluster]:
     me = settings.region
     found = {
-        pods_cluster(app): _Cluster(me, _TCP_LIMITS),
-        local_postgres(app): _Cluster(me, _TCP_LIMITS),
-        late_postgres(app): _Cluster(me, _TCP_LIMITS),
+        pods_cluster(app): _Cluster(me, _tcp(CONNECTIONS_MAX)),
+        local_postgres(app): _Cluster(me, _tcp(local_max(settings))),
+        late_postgres(app): _Cluster(me, _tcp(late_max(settings))),
     }
+    tunnels = tunnels_max(settings)
     for region in settings.peers:
-        found[http_peer(region)] = _Cluster(region, _HTTP2_LIMITS)
-        found[postgres_peer(region)] = _Cluster(region, _HTTP2_LIMITS)
+        found[http_peer(region)] = _Cluster(region, _http2(REQUESTS_MAX))
+        found[postgres_peer(region)] = _Cluster(region, _http2(tunnels, pending_max=tunnels))
     (own,) = (each for each in settings.apps if each.name == app)
     for region in abroad(settings, own):
-        found[spare_cluster(app, region)] = _Cluster(region, _TCP_LIMITS)
+        found[spare_cluster(app, region)] = _Cluster(region, _tcp(CONNECTIONS_MAX))
     return found

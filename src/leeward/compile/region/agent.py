@@ -220,6 +220,8 @@ def _entrance(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
     )
     if target.pods is None and spec.fleet.spec.dns.provider is not DnsProvider.LEEWARD:
         service["spec"]["ports"].append({"name": "https", "port": 443, "targetPort": "users"})
+    # No hop in between: what one client may take of the gateway is counted by its address.
+    service["spec"]["externalTrafficPolicy"] = "Local"
     return service
 
 

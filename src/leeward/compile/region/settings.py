@@ -20,7 +20,7 @@ from leeward.compile.target import (
     STORE_IDENTITY_DIR,
     Target,
 )
-from leeward.core.settings import AgentSettings, AppSettings, RegionSettings, StoreSettings
+from leeward.core.settings import AgentSettings, AppSettings, ClientLimits, RegionSettings, StoreSettings
 from leeward.core.values import App, Region
 from leeward.spec.application import Application, Service
 from leeward.spec.spec import Spec, pods_min
@@ -56,6 +56,11 @@ def agent_settings(spec: Spec, region: str, target: Target) -> AgentSettings:
         listen_port=AGENT_PORT,
         dns=dns_settings(spec, target) if target.answers_dns else None,
         exports_in=exporting_namespaces(spec, region, target),
+        clients=ClientLimits(
+            requests_per_s=spec.fleet.spec.gateway.requests_per_client,
+            connections=spec.fleet.spec.gateway.connections_per_client,
+            proxies=spec.fleet.spec.gateway.proxies,
+        ),
         store=StoreSettings(
             backup_dir=BACKUP_DIR,
             backup_every_s=spec.fleet.spec.store.backup_every_s,
