@@ -112,7 +112,7 @@ def _rolled(site: Site, parts: list[Part]) -> list[Part]:
 
 
 def rolled(spec: Spec, items: Iterable[KubeObject], known: Mapping[Key, KubeObject]) -> list[KubeObject]:
-    """Return objects whose pods start anew when what they read of ``known`` changes."""
+    """Return objects whose pods are replaced when what they read of ``known`` changes."""
     # Certificates are read again for each new connection.
     renewed = {*SYSTEM_SECRETS, *(instance_secret(each.metadata.name) for each in spec.applications)}
     return [with_content_hash(item, known, renewed_in_place=renewed) for item in items]

@@ -1,6 +1,6 @@
 """Identities: the names in certificates and the files that hold them, by purpose. Pure.
 
-Which authority issues what for whom: docs/decisions/0024-identities-by-purpose.md.
+Which authority issues which certificate: docs/decisions/0024-identities-by-purpose.md.
 """
 
 import re

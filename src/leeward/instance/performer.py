@@ -86,7 +86,7 @@ class Performer:
     async def _adjust_server(
         self, step: do.Configure | do.Cut | do.CloseAdmission | do.FreeReplay | do.ProvideSlots
     ) -> None:
-        """Change what a running PostgreSQL does, and for whom."""
+        """Change the settings, the slots or the admission of a running PostgreSQL."""
         instance = self._instance
         match step:
             case do.Configure(duty=duty):

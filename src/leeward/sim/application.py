@@ -1,6 +1,6 @@
 """What is simulated of one application: its users, what they were promised, and every check of it.
 
-An agent looks after several applications; what befalls one of them must not be felt by another.
+An agent looks after several applications; a fault of one must not affect another.
 """
 
 from collections.abc import Callable, Mapping

@@ -180,8 +180,8 @@ def _failover_to(app: App, target: Region, request: str) -> on.Request:
 
 def _aimed(trigger: TriggeredFault, topology: Topology) -> Fault:
     """Return the triggered fault, in the region that the topology determines."""
-    whom = {Who.PRIMARY: topology.primary, Who.DEPOSED: topology.deposed, Who.TARGET: topology.target}
-    region = whom.get(trigger.who) or topology.favourite if trigger.who is not Who.ANYBODY else None
+    by_part = {Who.PRIMARY: topology.primary, Who.DEPOSED: topology.deposed, Who.TARGET: topology.target}
+    region = by_part.get(trigger.who) or topology.favourite if trigger.who is not Who.ANY else None
     if region is None or region == trigger.fault.other:
         return trigger.fault
     return replace(trigger.fault, where=region)

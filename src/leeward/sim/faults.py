@@ -102,7 +102,7 @@ class Who(StrEnum):
     PRIMARY = "primary"
     DEPOSED = "deposed"
     TARGET = "target"
-    ANYBODY = "anybody"
+    ANY = "any region"
 
 
 @dataclass(frozen=True, slots=True)

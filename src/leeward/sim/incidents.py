@@ -109,13 +109,13 @@ INCIDENTS = (
     ),
     Incident(
         "return-with-unreplicated-writes",
-        "A primary is cut off while its own users go on writing, and comes back with writes that nobody else has.",
+        "A primary is cut off while its own users go on writing, and comes back with writes that no other region has.",
         replace(three(ReplicationMode.ASYNC), rpo_s=1.0),
         (Fault(BEGINS_S, Kind.SLOW_LINK, US, None, 12.0, 0.6), Fault(BEGINS_S + 4, Kind.ISOLATION, US, None, 12.0)),
     ),
     Incident(
         "two-regions-no-witness",
-        "Two regions without a witness: the standby's region is lost, and nobody can tell that from a partition.",
+        "Two regions without a witness: the standby's region is lost, which looks like a partition.",
         _TWO,
         (Fault(BEGINS_S, Kind.REGION_LOSS, EU, None, 20.0),),
     ),

@@ -1,11 +1,11 @@
 """A simulated PostgreSQL server, with the semantics that failover depends on.
 
 A primary acknowledges in async at once, and otherwise when enough standbys flushed; it goes on doing so
-until it is stopped, whatever anybody believes. Standbys stream from their upstream over a connection, and cascade.
+until it is stopped, whatever the topology says. Standbys stream from their upstream over a connection, and cascade.
 
 Positions are compared, never contents. A standby whose history forked off is let in like any other one and says how
 far it has flushed; only when its timeline ends does it find the fork. A primary that believed it would acknowledge
-writes that nobody has. So the WAL proxy between the two lets a standby claim no more than was sent to it.
+writes that no standby has. So the WAL proxy between the two lets a standby claim no more than was sent to it.
 """
 
 from collections import deque
@@ -23,14 +23,14 @@ from leeward.sim.process import Process
 CONNECT_ROUND_TRIPS = 2
 # From the end of a timeline, which is what a promotion does to those who stream, until WAL of the next one is sent.
 # PostgreSQL's WAL receiver takes four. With its questions asked ahead (decision 10) it is none for whoever lined up
-# before the promotion, and one for everybody else.
+# before the promotion, and one for all others.
 FOLLOW_ROUND_TRIPS = 0
 ASK_ROUND_TRIPS = 1
 RECONNECT_S = (0.05, 0.15)
 CONNECT_TIMEOUT_S = 3.0
 
 Answer = Callable[[int, int, bool], None]
-"""Gets the epoch and the LSN of a commit, and whether it was not to wait for anybody, by its owner's wish."""
+"""Gets the epoch and the LSN of a commit, and whether its owner asked that it wait for no standby."""
 
 
 class Greeting(StrEnum):
@@ -91,9 +91,9 @@ class Postgres:
         self.epoch = 0
         """The epoch that its writes are recorded under, while it is a primary."""
         self.upstream: Region | None = None
-        """Whom it streams from."""
+        """The region that it streams from."""
         self.follows: Region | None = None
-        """Whom it is configured to stream from: it connects again for as long as it is."""
+        """The region that it is configured to stream from: it connects again for as long as it is."""
         self.greeting: Greeting | None = None
         """What the last upstream answered."""
         self.admits = True

@@ -72,7 +72,7 @@ def at_rest(simulation: Simulation, injector: FaultInjector) -> bool:
 
 
 def _undisturbed(machine: Machine, now_s: float) -> bool:
-    """Whether an agent sees nothing to do, nobody to doubt and no traffic to give back."""
+    """Whether an agent sees nothing to do, no region to doubt and no traffic to give back."""
     lasting = machine.timers
     return (
         relevance.quiet(machine.store, machine.me, machine.lease_until_s, now_s, lasting)

@@ -67,7 +67,7 @@ class Store:
 
     @property
     def calm(self) -> bool:
-        """Whether a leader leads, nobody waits for one, and every member takes part and is watched."""
+        """Whether there is a leader, no request waits for one, and every member takes part and is watched."""
         return (
             self.leader is not None
             and not self._electing
@@ -251,7 +251,7 @@ class Store:
         """Put the state of ``age_s`` ago, or nothing at all, in the place of the newest.
 
         ``bumped``: revisions go on above those that were given; otherwise they go back, and are given again. ``mark``:
-        the restore procedure writes this generation before anybody reaches the store. Whoever watched is cut off;
+        the restore procedure writes this generation before any agent reaches the store. Watches end;
         what was on its way to the store is lost.
         """
         wanted_s = self._schedule.now_s - age_s if age_s is not None else float("-inf")

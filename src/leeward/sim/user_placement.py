@@ -1,4 +1,4 @@
-"""Where users are: served near where they are, by pods that are ready, and never sent where nobody can serve them.
+"""Where users are: served near where they are, by pods that are ready, and never sent where no pod can serve them.
 
 Reads stay where they are as long as a pod is ready there; writes go to the pods beside the primary, as long as one is.
 Otherwise both go to other regions' pods, and the primary stays where it is. Capacity, as the agents know it, is
@@ -19,7 +19,7 @@ AT_HOME = "are served where they are"
 
 
 class UserPlacement:
-    """Checks that nobody is sent to a region without pods while another could serve, and notes who is sent where."""
+    """Checks that no user is sent to a region without pods while another could serve, and notes who is sent where."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -55,7 +55,7 @@ class UserPlacement:
 
     def _where(self, source: Region, route: Route) -> str:
         reads = self._reads(source, route)
-        parts = [] if reads == source else [f"read from {reads or 'nobody'}"]
+        parts = [] if reads == source else [f"read from {reads or 'no region'}"]
         if route.stand_in is not None:
             parts.append(f"write to {route.primary} through the pods of {route.stand_in}")
         return " and ".join(parts) or AT_HOME

@@ -1,6 +1,6 @@
 """The authorities of a world's purposes on disk, and the stages in which one is exchanged for another. No process here.
 
-An exchange has three stages, so that nobody ever shows a certificate that another process does not trust yet:
+An exchange has three stages, so that no process ever shows a certificate that another one does not trust yet:
 
 1. announced: the old authority issues, both are trusted;
 2. switched: the new one issues, both are trusted;
@@ -49,7 +49,7 @@ class Authorities:
 
     @property
     def bundle(self) -> str:
-        """What files hold that say whom to trust."""
+        """What files hold that say which authorities to trust."""
         return "".join(self.trusted)
 
 

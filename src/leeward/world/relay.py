@@ -125,11 +125,11 @@ class _Relay:
         """One side is gone: reset the other one, after the delay of the link."""
         if side is self.caller and not self._established:
             self.abort()
-        other, news = (self._called, self.there) if side is self.caller else (self.caller, self.back)
+        other, arriving = (self._called, self.there) if side is self.caller else (self.caller, self.back)
         if not other.is_open:
             self._finish()
         elif not self._closing:
-            news.put(Mark.RESET)
+            arriving.put(Mark.RESET)
 
     def close(self) -> None:
         self._closing = True

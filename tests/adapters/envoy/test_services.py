@@ -89,7 +89,7 @@ async def test_what_nobody_exports_or_nobody_is_ready_for_is_said(pair: Pair) ->
     assert (answer.status, json.loads(answer.text)["code"]) == (404, "not-exported")
     await serve(pair.us, export(pair.us, ready=False))
     answer = await ask(pair.us)
-    assert (answer.status, json.loads(answer.text)["code"]) == (503, "nobody-ready")
+    assert (answer.status, json.loads(answer.text)["code"]) == (503, "no-ready-pod")
 
 
 async def test_users_do_not_reach_a_service_by_its_name(direct: Pair) -> None:

@@ -88,7 +88,7 @@ def _to(cluster: str) -> list[dict[str, Any]]:
 
 
 def _nobody(service: Exported) -> dict[str, Any]:
-    return refuse("nobody-ready", f"no region that exports {service.host} has a ready pod; try again")
+    return refuse("no-ready-pod", f"no region that exports {service.host} has a ready pod; try again")
 
 
 def _table(settings: GatewaySettings, name: str, hosts: list[dict[str, Any]]) -> dict[str, Any]:

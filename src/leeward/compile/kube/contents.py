@@ -1,4 +1,4 @@
-"""Pods start anew when what they read changes: their template carries a hash of it.
+"""Pods are replaced when what they read changes: their template carries a hash of it.
 
 A Deployment rolls when its template changes, and a ConfigMap it mounts is no part of that: without the hash a change of
 settings reaches only pods that happen to start later. Jobs are left out: their templates may not be changed in place.

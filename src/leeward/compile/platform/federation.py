@@ -45,7 +45,7 @@ def is_federated(document: Any) -> bool:
 def propagate(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
     """Return what a federated object is in this cluster; None where it is not placed.
 
-    Raises ProblemsError for a value of a secret, a kind whose version nobody knows, and what cannot be understood.
+    Raises ProblemsError for a value of a secret, a kind of unknown version, and what cannot be understood.
     """
     try:
         return _propagated(site, document)

@@ -2,7 +2,7 @@
 
 Which secrets are needed is the same as with External Secrets; for each there is a SealedSecret of that namespace and
 name. Sealed for one cluster, it says so in its annotation ``leeward.dev/clusters: fnp-us, fnp-eu``; without one it is
-for all of them. Those nobody asked for go along where their namespace is.
+for all of them. Those that no application refers to are added where their namespace is.
 """
 
 from collections.abc import Iterable, Mapping

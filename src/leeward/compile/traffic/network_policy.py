@@ -35,7 +35,7 @@ Peer = dict[str, Any]
 Port = int | tuple[int, int]
 """A TCP port, or the first and last of a range."""
 Rule = tuple[Sequence[Peer] | None, Sequence[Port]]
-"""Peers (None: anybody) and ports."""
+"""Peers (None: any) and ports."""
 
 ISTIOD_PORT = 15012
 OTLP_PORT = 4317

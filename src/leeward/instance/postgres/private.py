@@ -1,4 +1,4 @@
-"""The directory of PostgreSQL's sockets: ours, and closed to everybody else, before anything listens there."""
+"""The directory of PostgreSQL's sockets: ours, and closed to other users, before anything listens there."""
 
 import errno
 import os

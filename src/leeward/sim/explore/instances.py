@@ -1,7 +1,7 @@
 """What instance managers do to their PostgreSQL: the machine's steps, each performed as a whole, or cut short.
 
-Steps that concern nobody else are taken at once. Before one that other regions can see, or that reads another region, a
-manager waits for a transition of its own, so that anything may happen first.
+Steps that concern no other region are taken at once. Before one that other regions can see, or that reads another
+region, a manager waits for a transition of its own, so that anything may happen first.
 """
 
 from typing import TYPE_CHECKING, assert_never
@@ -29,7 +29,7 @@ def acts(draft: "Draft", region: Region) -> bool:
 
 
 def work(draft: "Draft") -> bool:
-    """Let every manager take the steps that concern nobody else; True when anything changed."""
+    """Let every manager take the steps that concern no other region; True when anything changed."""
     changed = False
     for region in draft.setting.regions:
         if not acts(draft, region):

@@ -25,7 +25,7 @@ def urgent(setting: Setting, world: World) -> Iterator[Move]:
         if region in world.faults.down:
             continue
         if world.pending[index] and served:
-            yield Move(f"the watch of {region} brings news", partial(Draft.deliver, region=region), region)
+            yield Move(f"the watch of {region} delivers a change", partial(Draft.deliver, region=region), region)
         if instances.acts(draft, region):
             if world.faults.hanging != region:
                 yield from _steps(draft, region)

@@ -40,9 +40,9 @@ class Server(NamedTuple):
     role: Role = Role.STOPPED
     """STANDBY: in recovery, connected or not."""
     follows: Region | None = None
-    """Whom it is configured to stream from."""
+    """The region that it is configured to stream from."""
     upstream: Region | None = None
-    """Whom it streams from."""
+    """The region that it streams from."""
     names: Synchronous | None = None
     """Who must acknowledge, as it is configured."""
     waits: bool = False

@@ -16,7 +16,7 @@ class Move(NamedTuple):
     name: str
     make: Make
     hears: Region | None = None
-    """Whose watch brings news."""
+    """The region whose watch delivers a change."""
 
 
 FAULTS = ("crash", "agent-crash", "kill", "isolate", "stall", "slow", "lag", "hang", "busy", "late", "drift")

@@ -1,6 +1,6 @@
 """Child processes: started to die with us, reaped whatever their parent was, found again with all they started.
 
-We are pid 1 of the region's pid namespace, or else a subreaper: every orphan becomes our child. Nobody else in
+We are pid 1 of the region's pid namespace, or else a subreaper: every orphan becomes our child. No other code of
 this process may wait for children (no asyncio.subprocess).
 """
 
