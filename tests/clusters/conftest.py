@@ -3,7 +3,7 @@
 import pytest
 
 from tests.clusters.prepare import why_not
-from tests.left_out import leave_out, tell
+from tests.skips import leave_out, report
 
 WHAT = "real Kubernetes clusters with nodes"
 
@@ -18,4 +18,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say plainly what was left out, why, and how to have it."""
-    tell(terminalreporter, config, WHAT)
+    report(terminalreporter, config, WHAT)
