@@ -60,8 +60,8 @@ class Probes(Model):
     liveness: HttpPath = "/healthz"
     """Answers 200 unless only a restart would help."""
     deep: HttpPath | None = None
-    """Answers 200 when it can do all its work, else 503 with reasons: agents ask, show and alert; traffic and primary
-    stay. Gateways answer users 404 there. Left out: agents do not ask."""
+    """Answers 200 when it can do all its work, else 503 with reasons: agents query it, show it and alert on it; it
+    moves neither traffic nor the primary. Gateways answer users 404 there. Left out: agents do not query it."""
 
 
 class Service(Model):
@@ -148,7 +148,7 @@ class Placement(Model):
     residency: tuple[Name, ...] = ()
     """Jurisdictions its data may be in. Empty: any."""
     tier: Annotated[int, Field(ge=1, le=3)] = 2
-    """How much depends on it: 1 is the most."""
+    """How critical it is: 1 is the most critical."""
 
 
 class ApplicationSpec(Model):
@@ -170,9 +170,9 @@ class ApplicationSpec(Model):
     namespace: Name | None = None
     """Where its objects live. Left out: a namespace of its name."""
     environments: tuple[Environment, ...] = ()
-    """Varieties of it, such as production. A cluster runs the one it names, or the first."""
+    """Variants of it, such as production. A cluster runs the one it names, or the first."""
     overrides: tuple[Override, ...] = ()
-    """What some regions or clusters have otherwise."""
+    """What differs in some regions or clusters."""
 
 
 class Application(Model):

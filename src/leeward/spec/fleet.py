@@ -31,7 +31,7 @@ ApiVersion = Literal["leeward.dev/v1alpha1"]
 
 
 class Provider(StrEnum):
-    """Whose region it is."""
+    """The cloud provider of the region."""
 
     AWS = "aws"
     GCP = "gcp"
@@ -101,7 +101,7 @@ class Region(Model):
     name: Name
     """Unique in the fleet."""
     provider: Provider = Provider.OTHER
-    """Whose region it is."""
+    """The cloud provider of the region."""
     location: Location
     """For nearest-first routing, and for delays that ``links`` does not give."""
     residency: Name | None = None
@@ -136,7 +136,7 @@ class FleetSpec(Model):
     """Everything a fleet consists of."""
 
     regions: Annotated[tuple[Region, ...], Field(min_length=1)]
-    """At least three, so that the others can outvote a lost one; one of them may be a witness."""
+    """At least three, so that the others are a majority when one is lost; one of them may be a witness."""
     links: tuple[Link, ...] = ()
     """Measured round trips. A pair that is left out gets an estimate from the distance."""
     freezes: tuple[Freeze, ...] = ()
@@ -152,7 +152,7 @@ class FleetSpec(Model):
     store: Store = Store()
     """Backups of the quorum store."""
     secrets: Secrets = Secrets()
-    """Where the values of secrets come from. They never stand in these files, nor in what is rendered."""
+    """Where the values of secrets come from. They are never in these files, nor in what is rendered."""
     images: Images = Images(digests={})
     """Container images by digest, on Kubernetes."""
     monitoring: Monitoring | None = None
@@ -160,11 +160,11 @@ class FleetSpec(Model):
     tracing: Tracing | None = None
     """Traces. Left out: none."""
     logging: Logging | None = None
-    """Logs. Left out: what the clusters do with them anyway."""
+    """Logs. Left out: what the clusters do by default."""
     gitops: GitOps | None = None
     """Delivery by Argo CD. Left out: none of its objects."""
     node_pools: tuple[NodePool, ...] = ()
-    """Machines by need. Left out: what the clusters have."""
+    """Node pools by capacity type. Left out: the nodes that the clusters have."""
     cluster_api: Annotated[ClusterApi | None, Field(alias="clusterAPI")] = None
     """Clusters as objects. Left out: they are created outside Leeward."""
     gateway: Gateway = Gateway()

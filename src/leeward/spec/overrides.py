@@ -48,11 +48,11 @@ class Environment(Model):
     namespace: Name | None = None
     """Its own namespace. Left out: the application's."""
     spec: Annotated[dict[str, Any], Field(default_factory=dict)]
-    """What it has otherwise: keys of the application's spec, merged into it; lists are replaced, null removes."""
+    """What differs there: keys of the application's spec, merged into it; lists are replaced, null removes."""
 
 
 class Override(Model):
-    """What some regions or clusters have otherwise."""
+    """What differs in some regions or clusters."""
 
     regions: tuple[Name, ...] = ()
     """Where. With no clusters and no regions: everywhere."""

@@ -141,11 +141,10 @@ class SecretsBy(StrEnum):
 
 
 class Secrets(Model):
-    """Where the values of secrets come from. They never stand in these files, nor in what is rendered."""
+    """Where the values of secrets come from. They are never in these files, nor in what is rendered."""
 
     by: SecretsBy = SecretsBy.ELSEWHERE
-    """By the External Secrets operator, as SealedSecrets that stand beside these files, or by means Leeward does not
-    know."""
+    """By the External Secrets operator, as SealedSecrets beside these files, or by other means."""
     store: Name = "leeward"
     """With external-secrets: the ClusterSecretStore to read from."""
     refresh_s: Annotated[Seconds, Field(alias="refresh")] = 3600.0

@@ -37,20 +37,20 @@ class RateLimit(Model):
 
 
 class Breaker(Model):
-    """When a pod has too much to do, or does badly."""
+    """When a pod is overloaded or failing."""
 
     connections: Annotated[int, Field(ge=1)] = 100
     """TCP connections to the service."""
     pending: Annotated[int, Field(ge=1)] = 50
     """Requests that wait for a connection."""
     errors: Annotated[int, Field(ge=1, le=1000)] = 5
-    """So many answers of 5xx in a row eject a pod."""
+    """This many 5xx answers in a row eject a pod."""
     interval_s: Annotated[Seconds, Field(alias="interval")] = 10.0
-    """How often pods are judged."""
+    """How often pods are checked."""
     ejection_s: Annotated[Seconds, Field(alias="ejection")] = 30.0
-    """How long a pod stays out, times how often it has been."""
+    """How long a pod stays ejected, multiplied by how often it was ejected."""
     ejected_max: Annotated[int, Field(ge=1, le=100)] = 50
-    """Percent of the pods that may be out at the same time."""
+    """Percent of the pods that may be ejected at the same time."""
 
 
 class Retries(Model):
@@ -68,7 +68,7 @@ class FailoverPair(Model):
     source: Annotated[Name, Field(alias="from")]
     """The region without healthy pods."""
     target: Annotated[Name, Field(alias="to")]
-    """The region that helps out."""
+    """The region that takes its requests."""
 
 
 class Traffic(Model):
@@ -89,7 +89,7 @@ class Traffic(Model):
     rate_limit: RateLimit = RateLimit()
     """How many requests a region takes."""
     breaker: Breaker = Breaker()
-    """When a pod has too much to do, or does badly."""
+    """When a pod is overloaded or failing."""
     retries: Retries = Retries()
     """When a request is tried again."""
     failover: tuple[FailoverPair, ...] = ()

@@ -119,7 +119,7 @@ class Sidecars(Model):
     metrics: MetricsSidecar | None = None
     """Exports metrics for a service that has none."""
     envoy: EnvoySidecar | None = None
-    """Protects the service from too much."""
+    """An Envoy that limits what reaches the service."""
 
 
 class Quota(Model):
@@ -187,23 +187,23 @@ class Canary(Model):
     weight: Annotated[int, Field(ge=0, le=100)] = 10
     """With leeward: percent of the requests that the new version gets."""
     interval_s: Annotated[Seconds, Field(alias="interval")] = 30.0
-    """With flagger: how often it is judged."""
+    """With flagger: how often it is checked."""
     deadline_s: Annotated[Seconds, Field(alias="deadline")] = 300.0
-    """With flagger: how long its pods may take to become ready before it is given up."""
+    """With flagger: how long its pods may take to become ready before it is rolled back."""
     threshold: Annotated[int, Field(ge=1, le=100)] = 5
-    """With flagger: so many bad judgements send everything back to the old version."""
+    """With flagger: after this many failed checks, all traffic goes back to the old version."""
     step: Annotated[int, Field(ge=1, le=100)] = 5
-    """With flagger: percent more after each good judgement."""
+    """With flagger: percent added after each successful check."""
     max: Annotated[int, Field(ge=1, le=100)] = 50
-    """With flagger: percent at which it has won."""
+    """With flagger: percent at which it replaces the old version."""
     success: Annotated[float, Field(gt=0, le=100)] = 99.0
     """With flagger: percent of its requests that must succeed."""
     duration_s: Annotated[Seconds, Field(alias="duration")] = 0.5
-    """With flagger: how long all but one of a hundred of its requests may take."""
+    """With flagger: limit of the 99th percentile of the duration of its requests."""
 
 
 class Rollout(Model):
     """How a change reaches the regions."""
 
     canary: Canary | None = None
-    """Judge a new version on a little traffic. Left out: pods are replaced one by one."""
+    """Try a new version on a small share of the traffic. Left out: pods are replaced one by one."""

@@ -284,7 +284,7 @@ SLOW = (Progress(NOW_S - 8, wal(1, 90)), Progress(NOW_S - 7, wal(1, 300)), Progr
             ),
             {
                 Type.REPLICATING: "StandbysMissing",
-                Type.OBJECTIVES_FEASIBLE: "NobodyToTakeOver",
+                Type.OBJECTIVES_FEASIBLE: "TooFewReplicas",
                 Type.RECONCILING: "Rejoining",
             },
             id="a standby is copied again: in sync an election needs both",
@@ -337,7 +337,7 @@ SLOW = (Progress(NOW_S - 8, wal(1, 90)), Progress(NOW_S - 7, wal(1, 300)), Progr
         ),
         pytest.param(
             world(topology=topology(data_regions=(US,))),
-            {Type.REPLICATING: "NothingToReplicate", Type.OBJECTIVES_FEASIBLE: "NobodyToTakeOver"},
+            {Type.REPLICATING: "NothingToReplicate", Type.OBJECTIVES_FEASIBLE: "TooFewReplicas"},
             id="one data region",
         ),
     ],

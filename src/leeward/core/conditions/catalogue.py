@@ -103,7 +103,7 @@ _OWN = (
     (
         Type.OBJECTIVES_FEASIBLE,
         F,
-        "NobodyToTakeOver",
+        "TooFewReplicas",
         "Too few replicas would remain for an election that keeps what the mode guarantees.",
     ),
     (

@@ -188,7 +188,7 @@ def _succession(view: View, topology: Topology, primary: Region, takes_s: float)
     if heir is None or len(heirs) < needed:
         return condition(
             of,
-            "NobodyToTakeOver",
+            "TooFewReplicas",
             f"if {primary} were lost, {_all(heirs) or 'no replica'} would remain of {data} replicas, and an election "
             f"in {topology.mode} needs {needed}",
         )
