@@ -145,6 +145,63 @@ spec: {privileged: false, allowPrivilegeEscalation: true, readOnlyRootFilesystem
     assert "readOnlyRootFilesystem" in seen["us"].stderr
 
 
+def test_kubefeds_placements_are_kept(leeward: Run, tmp_path: Path) -> None:
+    for name in ("fleet.yaml", "application.yaml"):
+        (tmp_path / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")
+    (tmp_path / "federated.yaml").write_text(
+        """\
+apiVersion: types.kubefed.io/v1beta1
+kind: FederatedConfigMap
+metadata: {name: everywhere, namespace: legacy}
+spec:
+  template: {data: {a: b}}
+  placement: {clusterSelector: {}}
+---
+apiVersion: types.kubefed.io/v1beta1
+kind: FederatedConfigMap
+metadata: {name: only-eu, namespace: legacy}
+spec:
+  template: {data: {a: b}}
+  placement:
+    clusterSelector:
+      matchExpressions: [{key: topology.kubernetes.io/region, operator: In, values: [eu]}]
+---
+apiVersion: types.kubefed.io/v1beta1
+kind: FederatedConfigMap
+metadata: {name: not-eu, namespace: legacy}
+spec:
+  template: {data: {a: b}}
+  placement:
+    clusterSelector:
+      matchExpressions:
+        - {key: topology.kubernetes.io/region, operator: NotIn, values: [eu]}
+        - {key: leeward.dev/cluster, operator: Exists}
+        - {key: no-such-label, operator: DoesNotExist}
+---
+apiVersion: types.kubefed.io/v1beta1
+kind: FederatedNamespace
+metadata: {name: legacy, namespace: legacy}
+spec:
+  placement: {clusters: [{name: us}, {name: eu}]}
+---
+apiVersion: scheduling.kubefed.io/v1alpha1
+kind: ReplicaSchedulingPreference
+metadata: {name: nginx, namespace: legacy}
+spec: {targetKind: FederatedDeployment, totalReplicas: 9}
+""",
+        "utf-8",
+    )
+    seen = {cluster: leeward("render", "-f", str(tmp_path), "--cluster", cluster) for cluster in ("us", "eu", "jp")}
+    names = ("name: legacy\n", "everywhere", "only-eu", "not-eu")
+    found = {cluster: [name.split()[-1] for name in names if name in run.stdout] for cluster, run in seen.items()}
+    assert found == {"us": ["legacy", "everywhere", "not-eu"], "eu": ["legacy", "everywhere", "only-eu"], "jp": []}
+    # The namespace comes first, and is in none.
+    text = seen["us"].stdout
+    head = text[: text.index("name: everywhere")]
+    assert "kind: Namespace\nmetadata:\n  name: legacy\n  labels:" in head
+    assert "ReplicaSchedulingPreference nginx of KubeFed has no effect" in seen["us"].stderr
+
+
 def test_a_warning_is_shown_and_stops_nothing(leeward: Run, tmp_path: Path) -> None:
     for name in ("fleet.yaml", "application.yaml"):
         (tmp_path / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")

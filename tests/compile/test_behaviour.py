@@ -50,14 +50,15 @@ ENDS = [
     *(SERVICE, DATABASE, FRONTEND, STRANGER, GATEWAY, QUORUM, PROMETHEUS, INGRESS, NEIGHBOUR, COLLECTOR, LOKI),
     *(DNS, ISTIOD, INTERNET, PROCESSOR),
 ]
-PORTS = [53, 80, 443, 2379, 2380, 3000, 4317, 5432, 7443, 8000, 8008, 8080, 8443, 9901, 15001, 15012, 15080, 15090]
+PORTS = [53, 80, 443, 2379, 2380, 3000, 4317, 5432, 7443, 8000, 8008, 8080, 8443, 9901, 9902]
+PORTS += [15001, 15012, 15020, 15080, 15090]
 
 # From the example's files and the concepts page: everything that may happen in these namespaces, and nothing else may.
 FOREIGN = (INTERNET, PROCESSOR, FRONTEND, STRANGER, NEIGHBOUR, PROMETHEUS, INGRESS, COLLECTOR, LOKI, DNS, ISTIOD)
 EDGES = {
     *((caller.name, "service", 15080) for caller in ENDS if caller.namespace != NAMESPACE or caller is FRONTEND),
     ("prometheus", "service", 8000),
-    ("prometheus", "service", 15090),
+    *(("prometheus", "service", port) for port in (9902, 15020, 15090)),
     ("service", "database", 5432),
     ("gateway", "database", 5432),
     ("gateway", "database", 8008),
@@ -173,7 +174,7 @@ def test_a_stated_quota_that_would_refuse_something_is_refused(key: str, value: 
     documents, problems = documents_of(EXAMPLES / "payments")
     (document,) = (each for each in documents if each.data["kind"] == "Application")
     (fleet,) = (each for each in documents if each.data["kind"] == "Fleet")
-    fleet.data["spec"]["mesh"] = {"kind": "gateway-api"}
+    fleet.data["spec"]["mesh"] = {"kind": "gateway-api", "gatewayNamespace": "gateways"}
     # Room for the service, not for the new version beside it and the database.
     document.data["spec"] |= {"quota": {key: value}, "rollout": {"canary": {"image": "example.com/payments:2"}}}
     with pytest.raises(ProblemsError) as caught:
@@ -512,7 +513,8 @@ def test_metrics_are_scraped_where_they_are_shown() -> None:
     (monitor,) = (each for each in kind(items, "PodMonitor") if each["metadata"]["name"] == "fnp")
     pod = only(items, "Deployment", "fnp")["spec"]["template"]["spec"]
     ports = {port["name"] for container in pod["containers"] for port in container["ports"]}
-    assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= ports
+    # The last is a port of the proxy that Istio adds.
+    assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= {*ports, "http-envoy-prom"}
 
 
 def test_settings_in_config_maps_are_what_their_readers_parse() -> None:

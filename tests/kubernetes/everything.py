@@ -73,7 +73,7 @@ FLEET: dict[str, Any] = {
     "logging": {},
     "gitops": {"repository": "https://example.com/shop.git", "promote": True},
     "nodePools": [
-        {"name": "steady", "capacity": ["on-demand"], "families": ["m5"], "pricePerHour": 0.04},
+        {"name": "steady", "capacity": ["on-demand"], "pricePerHour": 0.04},
         {"name": "cheap", "capacity": ["spot", "on-demand"], "pricePerHour": 0.04},
     ],
     "clusterAPI": {},
@@ -162,6 +162,7 @@ def _region(index: int, name: str, only: str | None) -> dict[str, Any]:
         "serviceCIDR": f"10.{index}.128.0/17",
         "vpcCIDR": f"172.{16 + index}.0.0/16",
         "network": f"network-{name}",
+        "project": "world",
         "dnsAddress": f"172.{16 + index}.0.53",
         "tunnel": {"endpoint": f"wireguard.{name}.example.com", "publicKey": KEY},
     }

@@ -9,7 +9,7 @@ from leeward.cli.exits import ExitCode
 from leeward.cli.forms import Kind
 from leeward.core.delays import needless_per_year
 from leeward.spec import ProblemsError, Spec, json_schema, load
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Operator
 
 
 def schema(kind: Kind | None) -> str:
@@ -40,6 +40,11 @@ def _fleet(spec: Spec) -> str:
 def _application(spec: Spec, application: Application) -> str:
     primary, *standbys = spec.placement(application)
     wanted = application.spec
+    if wanted.database.operator is Operator.CLOUDNATIVE_PG:
+        return (
+            f"application/{application.metadata.name} valid: {wanted.database.replication}, first primary {primary}\n"
+            f"  RTO {duration_cell(wanted.objectives.rto_s)}: not predicted, Leeward does not move this primary"
+        )
     return (
         f"application/{application.metadata.name} valid: {wanted.database.replication}, "
         f"primary {primary}, standbys {', '.join(standbys) or 'none'}\n"

@@ -11,7 +11,7 @@ from leeward.cli.exits import CommandError, ExitCode
 from leeward.compile import compile_cluster
 from leeward.compile.app.pod_security import is_policy, translate
 from leeward.compile.kube.yaml_text import documents
-from leeward.compile.platform.federation import is_federated, strangers
+from leeward.compile.platform.federation import is_federated, is_unread, strangers
 from leeward.compile.platform.sealed import is_sealed
 from leeward.compile.site import all_clusters
 from leeward.compile.tree.diagram import diagram
@@ -120,6 +120,12 @@ def read(console: Console, directory: Path) -> tuple[Spec, list[dict[str, Any]]]
         for name in strangers(each, known):
             console.note(
                 f"{each['kind']} {each['metadata']['name']} is placed on {name}, which is not a cluster of this fleet"
+            )
+    for document in documents_of(directory)[0]:
+        if is_unread(document.data):
+            name = (document.data.get("metadata") or {}).get("name", "without a name")
+            console.note(
+                f"{document.data.get('kind')} {name} of KubeFed has no effect: Leeward reads its Federated kinds"
             )
     return spec, others
 

@@ -21,7 +21,7 @@ from leeward.compile.observe.telemetry import leeward_monitor
 from leeward.compile.part import Part
 from leeward.compile.platform import concerns as platform
 from leeward.compile.platform.concerns import ELSEWHERE
-from leeward.compile.platform.federation import is_federated, propagate
+from leeward.compile.platform.federation import propagated
 from leeward.compile.platform.sealed import answered
 from leeward.compile.platform.waves import waved
 from leeward.compile.region.identity import SYSTEM_SECRETS, instance_secret
@@ -92,8 +92,7 @@ def compile_parts(
     site = site_of(spec, cluster, engines=engines, images=images or Images())
     parts = [Part("infrastructure", name, tuple(concern(site))) for name, concern in FLEET_CONCERNS.items()]
     parts += [Part("apps", each.metadata.name, tuple(application_objects(site, each))) for each in _here(site)]
-    federated = [item for item in (propagate(site, each) for each in filter(is_federated, documents)) if item]
-    parts.append(Part("infrastructure", "federated", tuple(federated)))
+    parts.append(Part("infrastructure", "federated", tuple(propagated(site, documents))))
     delivered = site.fleet.gitops is not None
     secured = _secured(answered(site, _pinned(site, parts), documents), documents)
     found = [

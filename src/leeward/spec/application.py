@@ -131,7 +131,8 @@ class Database(Model):
     """Whether standbys ask a newly promoted primary ahead for its WAL, which shortens failovers and switchovers in sync
     and quorum. Turn it off if standbys fail to follow a promotion."""
     operator: Operator = Operator.LEEWARD
-    """Leeward's instance manager, or CloudNativePG's replica clusters (on Kubernetes; promoting one is up to you)."""
+    """Leeward's instance manager, or CloudNativePG's replica clusters, on Kubernetes: promoting one, and the way to its
+    primary, are up to you."""
     instances: Annotated[int, Field(ge=1, le=9)] = 3
     """With cloudnative-pg or cockroachdb: members in each region."""
     storage_class: str | None = None

@@ -7,7 +7,7 @@ from leeward.base.problem import Problem
 from leeward.spec.check_names import check_region_names
 from leeward.spec.fleet import Fleet, Provider
 from leeward.spec.loaded import Loaded
-from leeward.spec.platform import Capacity, Join
+from leeward.spec.platform import Capacity, Join, MeshKind
 from leeward.spec.source import Place
 from leeward.spec.validate import suggestion
 
@@ -210,6 +210,18 @@ def _names(fleet: Loaded[Fleet]) -> Iterator[Problem]:
         )
 
 
+def _gateways(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    mesh = fleet.model.spec.mesh
+    if mesh.kind is MeshKind.GATEWAY_API and mesh.gateway_class != "istio" and mesh.gateway_namespace is None:
+        yield fleet.problem(
+            "gateways-anywhere",
+            *("spec", "mesh", "gatewayClass"),
+            what=f"where gateways of class {mesh.gateway_class} run is not known",
+            why="what is not declared is denied, and their pods have to be let in to the services",
+            fix="add mesh.gatewayNamespace: the namespace of the gateways' pods",
+        )
+
+
 def _several_clusters(fleet: Loaded[Fleet]) -> Iterator[Problem]:
     """Yield each cluster that shares its region, and that the other clusters' network policies cannot name."""
     for i, region in enumerate(fleet.model.spec.regions):
@@ -242,8 +254,17 @@ def _machines(fleet: Loaded[Fleet]) -> Iterator[Problem]:
         (pool.name, ("spec", "nodePools", index, "name")) for index, pool in enumerate(spec.node_pools)
     ]
     yield from _duplicates(fleet, "node pools", names)
+    yield from _machines_of_one_provider(fleet)
     for i, region in enumerate(spec.regions):
         for j, cluster in enumerate(region.clusters):
+            if spec.cluster_api is not None and region.provider is Provider.GCP and cluster.project is None:
+                yield fleet.problem(
+                    "cluster-without-project",
+                    *("spec", "regions", i, "clusters", j),
+                    what=f"cluster {cluster.name} has no project",
+                    why="Cluster API makes its machines in a project of Google Cloud",
+                    fix="add project here",
+                )
             if spec.cluster_api is not None and cluster.control_plane_replicas % 2 == 0:
                 yield fleet.problem(
                     "even-control-plane",
@@ -252,6 +273,28 @@ def _machines(fleet: Loaded[Fleet]) -> Iterator[Problem]:
                     why="an even number tolerates no more losses than one member fewer",
                     fix=f"set it to {cluster.control_plane_replicas + 1}",
                 )
+
+
+def _machines_of_one_provider(fleet: Loaded[Fleet]) -> Iterator[Problem]:
+    """Yield types of machines in a fleet of several providers: each provider has its own."""
+    spec = fleet.model.spec
+    providers = sorted({region.provider for region in spec.regions} - {Provider.OTHER})
+    if len(providers) < 2:
+        return
+    named: list[tuple[Place, str]] = []
+    if spec.cluster_api is not None and spec.cluster_api.machines is not None:
+        named.append((("spec", "clusterAPI", "machines"), spec.cluster_api.machines))
+    for index, pool in enumerate(spec.node_pools):
+        if pool.families:
+            named.append((("spec", "nodePools", index, "families"), ", ".join(pool.families)))
+    for place, name in named:
+        yield fleet.problem(
+            "machines-of-one-provider",
+            *place,
+            what=f"{name} would be asked of {' and '.join(providers)}",
+            why="each provider calls its machines otherwise, and refuses another's types",
+            fix="leave it out: each provider's general purpose machines are taken",
+        )
 
 
 def _entry(fleet: Loaded[Fleet]) -> Iterator[Problem]:
@@ -290,6 +333,7 @@ FLEET_CHECKS: tuple[Callable[[Loaded[Fleet]], Iterator[Problem]], ...] = (
     _overlapping_ranges,
     _joined,
     _names,
+    _gateways,
     _several_clusters,
     _machines,
     _entry,

@@ -12,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from leeward.base.problem import Problem, Severity
+from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
 from leeward.spec.check_canary import check_canary, check_canary_keys
 from leeward.spec.check_environments import check_environments
 from leeward.spec.check_images import check_images
+from leeward.spec.check_ports import check_ports
 from leeward.spec.check_secrets import check_secrets
 from leeward.spec.check_traffic import check_traffic
 from leeward.spec.fleet import Fleet
@@ -59,6 +61,7 @@ def _judged(application: Loaded[Application], fleet: Fleet) -> Iterator[Problem]
     yield from _blast(application, fleet)
     yield from check_traffic(application, fleet)
     yield from check_canary(application, fleet)
+    yield from check_ports(application, fleet)
     yield from check_images(application, fleet)
     yield from _quota(application)
 
@@ -272,6 +275,22 @@ def _database(application: Loaded[Application]) -> Iterator[Problem]:
             what="cloudnative-pg cannot run cockroachdb",
             why="it is an operator for PostgreSQL",
             fix="remove operator, or set engine to postgres",
+        )
+    if spec.database.operator is Operator.CLOUDNATIVE_PG and spec.database.replication is not ReplicationMode.ASYNC:
+        yield application.problem(
+            "operator-replicates-async",
+            *("spec", "database", "replication"),
+            what=f"cloudnative-pg does not replicate between regions in mode {spec.database.replication}",
+            why="its synchronous replicas are members of the same region, and the loss of a region loses writes",
+            fix="set replication to async and an rpo above 0s, or leave out operator: Leeward's own can do it",
+        )
+    elif spec.database.operator is Operator.CLOUDNATIVE_PG and spec.database.engine is Engine.POSTGRES:
+        yield application.warning(
+            "operator-not-driven",
+            *("spec", "database", "operator"),
+            what="Leeward neither promotes CloudNativePG's clusters nor leads requests to their primary",
+            why="its agents take no part in this operator's databases yet; DATABASE_HOST answers nobody",
+            fix="leave out operator for databases that fail over, or promote and connect by your own means",
         )
     if spec.service.interruptible and spec.service.replicas < 2:
         yield application.problem(

@@ -89,6 +89,8 @@ class Cluster(Model):
     """Addresses of its machines. No two clusters of a fleet may share any."""
     network: Text | None = None
     """The provider's name of its network, for peering."""
+    project: Text | None = None
+    """With Cluster API on Google Cloud: the project that its machines are in."""
     dns_address: Annotated[str | None, Field(alias="dnsAddress")] = None
     """Where its CoreDNS answers other clusters, for cross-cluster names."""
     tunnel: Tunnel | None = None

@@ -29,6 +29,8 @@ class Mesh(Model):
     """Istio's objects, those of the Gateway API, or none: plain services and Leeward's own gateways."""
     gateway_class: Text = "istio"
     """With gateway-api: the class of the gateways."""
+    gateway_namespace: Name | None = None
+    """With gateway-api: where the gateways' pods run. Left out, with class istio: in each application's namespace."""
 
 
 class Join(StrEnum):

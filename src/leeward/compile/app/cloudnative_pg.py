@@ -1,6 +1,8 @@
 """An application's PostgreSQL by CloudNativePG: a cluster in each region, one of them primary, the others replicas.
 
-CloudNativePG keeps each region's members; which region leads is the field ``replica.primary``, and only that moves.
+CloudNativePG keeps each region's members; which region leads is the field ``replica.primary``. Leeward's agents do not
+change it yet and do not know its primary: no gateway leads there, and ``validate`` says so. Between regions
+CloudNativePG replicates asynchronously, so other modes are refused.
 Certificates are provided, not made by the operator: the regions would not trust each other's own authorities.
 """
 
@@ -11,13 +13,16 @@ from leeward.compile.target import Target
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 
+CLUSTER_LABEL = "cnpg.io/cluster"
+"""The label of its pods, which the operator makes."""
+STATUS_PORT, METRICS_PORT = 8000, 9187
 IMAGE = "ghcr.io/cloudnative-pg/postgresql:18"
 
 
 def cloudnative_pg(spec: Spec, application: Application, region: str, target: Target) -> list[KubeObject]:
     """Return the region's cluster."""
     app, database = application.metadata.name, application.spec.database
-    primary, *_ = regions = spec.placement(application)
+    primary, *standbys = regions = spec.placement(application)
     name, ports = f"{app}-postgres", called(spec, application, target)
     assert ports is not None
 
@@ -29,7 +34,8 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
         if region == primary
         else {"pg_basebackup": {"source": named(primary)}}
     )
-    synchronous = {"method": "any", "number": 1} if database.instances > 1 else None
+    # Its webhook wants to find all three in the list. A primary names where it would follow.
+    source = standbys[0] if region == primary and standbys else primary
     external = [
         {
             "name": named(each),
@@ -45,7 +51,6 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
             "sslRootCert": {"name": f"{name}-ca", "key": "ca.crt"},
         }
         for each in regions
-        if each != region
     ]
     return [
         object_of(
@@ -60,7 +65,6 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
                 "primaryUpdateStrategy": "unsupervised",
                 "postgresql": {
                     "parameters": {"max_slot_wal_keep_size": "4GB"},
-                    **({"synchronous": synchronous} if synchronous and database.replication != "async" else {}),
                 },
                 "certificates": {
                     "serverCASecret": f"{name}-ca",
@@ -69,7 +73,7 @@ def cloudnative_pg(spec: Spec, application: Application, region: str, target: Ta
                     "replicationTLSSecret": f"{name}-replication",
                 },
                 "bootstrap": bootstrap,
-                "replica": {"self": named(region), "primary": named(primary), "source": named(primary)},
+                "replica": {"self": named(region), "primary": named(primary), "source": named(source)},
                 "externalClusters": external,
                 "storage": {"size": str(database.storage)},
                 "affinity": {"topologyKey": "topology.kubernetes.io/zone", "podAntiAffinityType": "preferred"},

@@ -24,6 +24,7 @@ DEFAULT_LIMIT = "512Mi"
 # What Istio's injected proxy asks for.
 PROXY_REQUEST = {"cpu": "100m", "memory": "128Mi"}
 PROXY_LIMIT = {"memory": "1Gi"}
+GATEWAY_PODS = 2
 ROOM = Decimal("1.1")
 
 
@@ -105,6 +106,13 @@ def needs(site: Site, application: Application, items: list[KubeObject]) -> Need
         for size in _claims(item):
             claims += count
             storage += count * size
+    mesh = site.fleet.mesh
+    if mesh.kind is MeshKind.GATEWAY_API and mesh.gateway_namespace is None:
+        # The gateway that Istio makes in this namespace, and the one that replaces it.
+        pods += GATEWAY_PODS
+        cpu += GATEWAY_PODS * _amount(PROXY_REQUEST["cpu"])
+        memory += GATEWAY_PODS * _amount(PROXY_REQUEST["memory"])
+        limit += GATEWAY_PODS * _amount(PROXY_LIMIT["memory"])
     return Need(pods=pods, cpu=cpu, memory=memory, memory_limit=limit, storage=storage, claims=claims)
 
 

@@ -14,6 +14,7 @@ from leeward.compile.kube import objects as k8s
 from leeward.compile.kube.objects import KubeObject
 from leeward.compile.site import Site, find, is_service_of
 from leeward.spec.application import Application
+from leeward.spec.check_ports import ENVOY_METRICS
 from leeward.spec.platform import Logging
 from leeward.spec.workload import EnvoySidecar, LoggingSidecar, MetricsSidecar
 
@@ -23,7 +24,7 @@ LOGS_SIZE = "1Gi"
 SERVICE_PORT = "service"
 EXPORTER_PORT = "exporter"
 """Another name than that of the service's own metrics: a monitor asks for ports by name."""
-ENVOY_METRICS_PORT = 15090
+ENVOY_METRICS_PORT = ENVOY_METRICS
 ENVOY_ADMIN = "envoy-admin"
 SMALL = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}}
 

@@ -7,6 +7,7 @@ Envoy beside the service where there is one, else from the region's gateway.
 from dataclasses import dataclass
 
 from leeward.compile.kube.objects import KubeObject
+from leeward.compile.region.identity import has_instance
 from leeward.compile.site import Site
 from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.core.store_members import OLD_PERIODS
@@ -16,6 +17,14 @@ from leeward.spec.application import Application
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 DRILL_EVERY_DAYS = 100
 GATEWAY_NEARLY_FULL = 0.8
+OF_INSTANCES = frozenset(
+    (
+        *("LeewardNoPrimary", "LeewardReplicationLag", "LeewardFailedOver", "LeewardFailoverNeedless"),
+        *("LeewardFailoverWithheld", "LeewardDiskFilling", "LeewardDurabilityNotAsPromised", "LeewardDrillOverdue"),
+        "LeewardObjectivesInfeasible",
+    )
+)
+"""About a database that Leeward's instance manager owns. Of others they would never fire, or always."""
 GATEWAY_REFUSED = ("envoy_listener_ssl_fail_verify_error", "envoy_listener_ssl_fail_verify_san")
 """Envoy's counters of clients whose certificate it did not accept: of another authority, or with another name.
 
@@ -270,7 +279,7 @@ def alerts_of(application: Application, here: str) -> tuple[Alert, ...]:
                 " one region is affected and users notice, a [manual failover](manual-failover.md) moves the primary.",
             )
         )
-    return tuple(found)
+    return tuple(alert for alert in found if has_instance(application) or alert.name not in OF_INSTANCES)
 
 
 def requests(application: Application) -> tuple[str, str]:

@@ -6,7 +6,7 @@ Every command stands in a block of its own so that a test can run them all.
 from leeward.base.units import duration_text
 from leeward.compile.kube.kustomize import Files
 from leeward.compile.observe.alerts import alerts_of
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Operator
 from leeward.spec.spec import Spec
 
 
@@ -29,10 +29,18 @@ def _automated(spec: Spec, application: Application) -> str:
         if wanted.database.replication != "async"
         else f"Up to {duration_text(wanted.objectives.rpo_s)} of acknowledged writes may be lost; they are listed."
     )
+    when = (
+        f"Alerts: LeewardRegionLost, LeewardFailedOver, LeewardNoPrimary. No action is needed: when {primary}"
+        f" is lost, {' or '.join(standbys)} takes over. Predicted: {budget.arithmetic()}. {lost}"
+    )
+    if wanted.database.operator is Operator.CLOUDNATIVE_PG:
+        when = (
+            f"Alert: LeewardRegionLost. Leeward does not move this database: when {primary} is lost, promote a replica"
+            f" cluster as CloudNativePG's documentation says. {lost}"
+        )
     return _page(
         f"{app}: automated failover",
-        f"Alerts: LeewardRegionLost, LeewardFailedOver, LeewardNoPrimary. No action is needed: when {primary}"
-        f" is lost, {' or '.join(standbys)} takes over. Predicted: {budget.arithmetic()}. {lost}",
+        when,
         [
             ("Check which region is primary, under which epoch, and why", "leeward status"),
             (

@@ -13,6 +13,7 @@ from leeward.compile.site import Site, find, is_service_of, pods_of
 from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.core.identities import CA, CERTIFICATE, KEY
 from leeward.spec.application import Application
+from leeward.spec.platform import MeshKind
 
 OBSERVABILITY = "observability"
 LOGGING = "logging"
@@ -23,6 +24,8 @@ COLLECTOR = (
 )
 FLUENT_BIT = "cr.fluentbit.io/fluent/fluent-bit:4.1.1"
 METRICS = "metrics"
+PROXY_PORT = "http-envoy-prom"
+"""What Istio calls the port of its proxy with the metrics that Flagger judges by."""
 
 
 def monitoring(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
@@ -33,7 +36,7 @@ def monitoring(site: Site, application: Application, items: list[KubeObject]) ->
     result = [_with_metrics_port(application, item) if is_service_of(application, item) else item for item in items]
     labels = site.labels(app, "monitoring", app)
     namespace = application.namespace
-    endpoints = _endpoints(application)
+    endpoints = _endpoints(application, meshed=site.fleet.mesh.kind is MeshKind.ISTIO)
     if endpoints:
         spec = {"selector": {"matchLabels": pods_of(application)}, "podMetricsEndpoints": endpoints}
         result.append(object_of("monitoring.coreos.com/v1", "PodMonitor", app, namespace, labels, spec=spec))
@@ -55,7 +58,7 @@ def _with_metrics_port(application: Application, item: KubeObject) -> KubeObject
     return result
 
 
-def _endpoints(application: Application) -> list[KubeObject]:
+def _endpoints(application: Application, *, meshed: bool) -> list[KubeObject]:
     service, sidecars = application.spec.service, application.spec.sidecars
     result: list[KubeObject] = []
     if service.metrics is not None:
@@ -64,6 +67,8 @@ def _endpoints(application: Application) -> list[KubeObject]:
         result.append({"port": port, "path": service.metrics.path, "interval": "15s"})
     if sidecars.metrics is not None:
         result.append({"port": EXPORTER_PORT, "path": "/metrics", "interval": "15s"})
+    if meshed:
+        result.append({"port": PROXY_PORT, "path": "/stats/prometheus", "interval": "15s"})
     if sidecars.envoy is not None:
         result.append({"port": "envoy-metrics", "path": "/metrics", "interval": "15s"})
     return result

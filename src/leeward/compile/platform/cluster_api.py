@@ -4,6 +4,8 @@ The control plane's machines and the workers get new templates by name when what
 may not be changed in place: the name carries the version.
 """
 
+from ipaddress import ip_network
+
 from leeward.compile.kube.objects import KubeObject, object_of
 from leeward.compile.site import Site
 from leeward.spec.fleet import Provider
@@ -88,7 +90,7 @@ def cluster_api(site: Site) -> list[KubeObject]:
         machine: KubeObject = {
             "clusterName": name,
             "version": version,
-            **({"failureDomain": zone} if zone is not None else {}),
+            **({"failureDomain": _failure_domain(site, zone)} if zone is not None else {}),
             "bootstrap": {"configRef": reference(BOOTSTRAP, "KubeadmConfigTemplate", f"{name}-workers")},
             "infrastructureRef": reference(INFRASTRUCTURE, f"{kind}MachineTemplate", f"{name}-workers-{slug}"),
         }
@@ -109,6 +111,20 @@ def cluster_api(site: Site) -> list[KubeObject]:
     return result
 
 
+def _failure_domain(site: Site, zone: str) -> str:
+    """Return a zone as the provider's machines are told: Azure's by number, without the region that labels have."""
+    return zone.removeprefix(f"{site.region.name}-") if site.region.provider is Provider.AZURE else zone
+
+
+def _subnets(name: str, cidr: str) -> list[KubeObject]:
+    """Return the two halves of a range as Azure's subnets: what is not said is taken from 10.0.0.0/8."""
+    halves = ip_network(cidr).subnets(prefixlen_diff=1)
+    return [
+        {"name": f"{name}-{role}", "role": role, "cidrBlocks": [str(half)]}
+        for role, half in zip(("control-plane", "node"), halves, strict=True)
+    ]
+
+
 def _network(site: Site) -> KubeObject:
     cidr = site.cluster.vpc_cidr
     match site.region.provider:
@@ -116,12 +132,13 @@ def _network(site: Site) -> KubeObject:
             vpc = {"vpc": {"cidrBlock": cidr, "availabilityZoneUsageLimit": max(1, len(site.zones))}} if cidr else {}
             return {"region": site.region.name, **({"network": vpc} if vpc else {})}
         case Provider.GCP:
-            project = site.cluster.network or site.spec.fleet.metadata.name
+            project = site.cluster.project
             subnet = {"name": f"{site.cluster.name}-nodes", "cidrBlock": cidr, "region": site.region.name}
             network = {"name": site.cluster.name, **({"subnets": [subnet]} if cidr else {})}
             return {"project": project, "region": site.region.name, "network": network}
         case _:
-            vnet = {"vnet": {"name": site.cluster.name, "cidrBlocks": [cidr]}} if cidr else {}
+            name = site.cluster.name
+            vnet = {"vnet": {"name": name, "cidrBlocks": [cidr]}, "subnets": _subnets(name, cidr)} if cidr else {}
             return {
                 "location": site.region.name,
                 "resourceGroup": site.cluster.name,

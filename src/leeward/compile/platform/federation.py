@@ -1,6 +1,8 @@
 """Objects federated with KubeFed, read in: template, placement and overrides become each cluster's own object.
 
-KubeFed is no longer developed; Leeward takes its objects as they are.
+KubeFed is no longer developed; Leeward takes its objects as they are. As with KubeFed, what is in a namespace goes to
+those clusters of its placement that also have the namespace's FederatedNamespace, where there is one. Its other kinds,
+such as ReplicaSchedulingPreference, are not read, and ``leeward render`` says so.
 """
 
 import copy
@@ -14,6 +16,7 @@ from leeward.compile.site import Site
 
 GROUP = "types.kubefed.io/"
 PREFIX = "Federated"
+NAMESPACES = f"{PREFIX}Namespace"
 API_VERSIONS = {
     "Namespace": "v1",
     "ConfigMap": "v1",
@@ -42,10 +45,36 @@ def is_federated(document: Any) -> bool:
     return isinstance(document, dict) and str(document.get("apiVersion", "")).startswith(GROUP)
 
 
-def propagate(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
-    """Return what a federated object is in this cluster; None where it is not placed.
+def is_unread(document: Any) -> bool:
+    """Return whether a document is one of KubeFed's that Leeward does nothing with."""
+    group = str(document.get("apiVersion", "")).partition("/")[0] if isinstance(document, dict) else ""
+    return group.endswith(".kubefed.io") and not is_federated(document)
+
+
+def propagated(site: Site, documents: Iterable[Mapping[str, Any]]) -> list[KubeObject]:
+    """Return what the federated objects among documents are in this cluster, namespaces first.
 
     Raises ProblemsError for a value of a secret, a kind of unknown version, and what cannot be understood.
+    """
+    federated = [document for document in documents if is_federated(document)]
+    absent = {_name_of(each) for each in federated if each["kind"] == NAMESPACES and propagate(site, each) is None}
+    here = [each for each in federated if each["kind"] == NAMESPACES or _namespace_of(each) not in absent]
+    items = [item for each in here if (item := propagate(site, each)) is not None]
+    return sorted(items, key=lambda item: item["kind"] != "Namespace")
+
+
+def _name_of(document: Mapping[str, Any]) -> str:
+    return str(document["metadata"]["name"])
+
+
+def _namespace_of(document: Mapping[str, Any]) -> str | None:
+    return (document.get("metadata") or {}).get("namespace")
+
+
+def propagate(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
+    """Return what a federated object is in this cluster, namespaces apart; None where it is not placed.
+
+    Raises as ``propagated``.
     """
     try:
         return _propagated(site, document)
@@ -69,13 +98,15 @@ def _propagated(site: Site, document: Mapping[str, Any]) -> KubeObject | None:
             "what is rendered is kept in Git, readable by many, forever; base64 does not encrypt",
             "seal it (secrets: {by: sealed}) or keep it in a secret store (secrets: {by: external-secrets})",
         )
-    if not placed(site, spec.get("placement", {})):
+    if not placed(site, spec.get("placement") or {}):
         return None
     kind = document["kind"].removeprefix(PREFIX)
-    template = copy.deepcopy(spec["template"])
+    template = copy.deepcopy(spec.get("template") or {})
+    # A FederatedNamespace is in the namespace that it is for; a Namespace is in none.
+    namespaced = "namespace" in document["metadata"] and document["kind"] != NAMESPACES
     metadata = {
         "name": document["metadata"]["name"],
-        **({"namespace": document["metadata"]["namespace"]} if "namespace" in document["metadata"] else {}),
+        **({"namespace": document["metadata"]["namespace"]} if namespaced else {}),
         **template.pop("metadata", {}),
     }
     item: KubeObject = {
@@ -100,8 +131,21 @@ def placed(site: Site, placement: Mapping[str, Any]) -> bool:
         return any(each["name"] == site.cluster.name for each in placement["clusters"])
     if "clusterSelector" not in placement:
         return False
-    wanted: Mapping[str, str] = (placement["clusterSelector"] or {}).get("matchLabels", {})
-    return wanted.items() <= cluster_labels(site).items()
+    selector, labels = placement["clusterSelector"] or {}, cluster_labels(site)
+    wanted: Mapping[str, str] = selector.get("matchLabels") or {}
+    expressions = selector.get("matchExpressions") or ()
+    return wanted.items() <= labels.items() and all(_matches(each, labels) for each in expressions)
+
+
+def _matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Return whether labels meet one requirement of a label selector. Raises KeyError for an unknown operator."""
+    key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
+    return {
+        "In": labels.get(key) in values,
+        "NotIn": labels.get(key) not in values,
+        "Exists": key in labels,
+        "DoesNotExist": key not in labels,
+    }[operator]
 
 
 def strangers(document: Mapping[str, Any], known: Iterable[str]) -> list[str]:

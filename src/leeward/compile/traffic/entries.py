@@ -1,5 +1,7 @@
 """How users come in by one anycast address over all of Google's clusters: MultiClusterIngress and -Service."""
 
+import json
+
 from leeward.compile.kube.objects import KubeObject, object_of
 from leeward.compile.site import Site, all_clusters, find, pods_of
 from leeward.spec.application import Application
@@ -34,6 +36,10 @@ def entry(site: Site, application: Application, items: list[KubeObject]) -> list
             }
         },
     )
+    # Without it Google's checks ask for the front page.
+    service["metadata"]["annotations"] = {"cloud.google.com/backend-config": json.dumps({"default": app})}
+    checks = {"type": "HTTP", "requestPath": application.spec.service.probes.readiness}
+    backend = object_of("cloud.google.com/v1", "BackendConfig", app, namespace, labels, spec={"healthCheck": checks})
     annotations = {"networking.gke.io/static-ip": wanted.address}
     if wanted.certificate is not None:
         annotations["networking.gke.io/pre-shared-certs"] = wanted.certificate
@@ -46,4 +52,4 @@ def entry(site: Site, application: Application, items: list[KubeObject]) -> list
         annotations,
         spec={"template": {"spec": {"backend": {"serviceName": f"{app}-global", "servicePort": port}}}},
     )
-    return [*items, service, ingress]
+    return [*items, backend, service, ingress]

@@ -4,12 +4,15 @@ Always true: between pods everything is mutual TLS. The service's own port also 
 terminates users' TLS itself and is not part of the mesh; the network policy restricts who reaches it.
 """
 
+from leeward.compile.app.cloudnative_pg import CLUSTER_LABEL, METRICS_PORT, STATUS_PORT
+from leeward.compile.app.cockroachdb import PORTS as COCKROACHDB_PORTS
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
 from leeward.compile.site import Site, find, pods_of
 from leeward.compile.target import INSTANCE_PORT, POSTGRES_PORT
 from leeward.compile.traffic.canaries import STABLE, VERSION, is_static
 from leeward.compile.traffic.mesh_traffic import INGRESS, host_of, match_of, retries_of, traffic_policy
-from leeward.spec.application import Application, Engine
+from leeward.compile.traffic.network_policy import metrics_ports, service_ports
+from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.platform import MeshKind
 
 NETWORKING, SECURITY = "networking.istio.io/v1", "security.istio.io/v1"
@@ -91,18 +94,31 @@ def _connections(site: Site, application: Application) -> KubeObject:
 def _authentication(site: Site, application: Application) -> list[KubeObject]:
     app, namespace = application.metadata.name, application.namespace
     labels = site.labels(app, "traffic", app)
-    envoy = application.spec.sidecars.envoy
-    port = envoy.port if envoy else application.spec.service.port
+    # Prometheus is not part of the mesh.
+    open_ports = {*service_ports(application), *(metrics_ports(application) if site.fleet.monitoring else ())}
     policies = [
         object_of(SECURITY, "PeerAuthentication", "default", namespace, labels, spec={"mtls": {"mode": "STRICT"}}),
-        _ports(app, namespace, labels, pods_of(application), {port: "PERMISSIVE"}),
+        _ports(app, namespace, labels, pods_of(application), dict.fromkeys(sorted(open_ports), "PERMISSIVE")),
     ]
-    if application.spec.database.engine is Engine.POSTGRES and site.home:
-        # PostgreSQL and the instance manager have TLS of their own.
-        ports = {POSTGRES_PORT: "DISABLE", INSTANCE_PORT: "DISABLE"}
-        name = f"{app}-postgres"
-        policies.append(_ports(name, namespace, labels, selector_of(name, "database"), ports))
+    if site.home:
+        name, pods, ports = _database(application)
+        policies.append(_ports(name, namespace, labels, pods, dict.fromkeys(ports, "DISABLE")))
     return policies
+
+
+def _database(application: Application) -> tuple[str, dict[str, str], tuple[int, ...]]:
+    """Return the database's name, its pods' labels, and the ports that have TLS of their own.
+
+    Who calls them is outside this cluster's mesh: gateways, operators, members in other regions, Prometheus.
+    """
+    app, database = application.metadata.name, application.spec.database
+    if database.engine is Engine.COCKROACHDB:
+        name = f"{app}-cockroachdb"
+        return name, selector_of(name, "database"), tuple(COCKROACHDB_PORTS.values())
+    name = f"{app}-postgres"
+    if database.operator is Operator.CLOUDNATIVE_PG:
+        return name, {CLUSTER_LABEL: name}, (POSTGRES_PORT, STATUS_PORT, METRICS_PORT)
+    return name, selector_of(name, "database"), (POSTGRES_PORT, INSTANCE_PORT)
 
 
 def _ports(

@@ -11,6 +11,10 @@ a request that writes goes to the nearest pod, too. Users cannot ask: it is a po
 applications' namespaces only. Other protocols, and the name in DNS, are for an implementation of the multi-cluster
 services API beside Leeward; the definitions of its kinds have to be installed.
 
+With ``join: peering`` Google's and Azure's networks are peered by an object at each end. Amazon's peering is requested
+by the first cluster of a pair in the Fleet; accepting it, and the routes to the other network in both VPCs' tables,
+are yours: they need the ids that Amazon gives.
+
 With ``names: true`` the zones of the other regions are in ConfigMap ``kube-system/coredns-custom``. AKS and k3s import
 it. On EKS, kubeadm and others mount it into CoreDNS and add ``import custom/*.server`` to the Corefile; GKE needs
 CoreDNS in place of kube-dns. CockroachDB's members find each other by these names.
@@ -148,8 +152,11 @@ def peering(site: Site) -> list[KubeObject]:
     if site.fleet.network.join is not Join.PEERING or site.cluster.network is None:
         return []
     result = []
+    order = [cluster.name for _, cluster in all_clusters(site.spec)]
     for region, cluster in site.others():
-        if region.provider is site.region.provider and cluster.network is not None:
+        # Amazon takes one request for a pair of networks; the other two ask for an object at each end.
+        asked = site.region.provider is Provider.AWS and order.index(cluster.name) < order.index(site.cluster.name)
+        if region.provider is site.region.provider and cluster.network is not None and not asked:
             result += _peering(site, cluster, region.name)
     return result
 

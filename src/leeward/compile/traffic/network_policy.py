@@ -7,6 +7,7 @@ monitoring and DNS are what they need; more tiers are declared in the applicatio
 from collections.abc import Sequence
 from typing import Any
 
+from leeward.compile.app.cloudnative_pg import CLUSTER_LABEL, METRICS_PORT, STATUS_PORT
 from leeward.compile.app.service import COCKROACH_PORT
 from leeward.compile.app.sidecars import ENVOY_METRICS_PORT
 from leeward.compile.kube.objects import KubeObject, object_of, selector_of
@@ -28,6 +29,7 @@ from leeward.compile.target import (
     USERS_PORT,
 )
 from leeward.spec.application import Application, Operator
+from leeward.spec.fleet import Provider
 from leeward.spec.platform import MeshKind
 from leeward.spec.workload import Exposure
 
@@ -39,11 +41,14 @@ Rule = tuple[Sequence[Peer] | None, Sequence[Port]]
 
 ISTIOD_PORT = 15012
 OTLP_PORT = 4317
-INGRESS_NAMESPACE = "istio-ingress"
+INGRESS_NAMESPACE, EASTWEST_NAMESPACE = "istio-ingress", "istio-eastwest"
+PROXY_METRICS_PORTS = (15020, 15090)
+"""Where Istio's proxy shows metrics: with the service's own ones, and its own alone."""
+GATEWAY_TLS_PORT = 443
 OBSERVABILITY_NAMESPACE = "observability"
 CLOUDNATIVE_PG_NAMESPACE = "cnpg-system"
-CLOUDNATIVE_PG_STATUS_PORT = 8000
-CLOUDNATIVE_PG_METRICS_PORT = 9187
+GOOGLE_FRONT_ENDS = ("35.191.0.0/16", "130.211.0.0/22")
+"""Where Google's global load balancers and their health checks come from, straight to the pods."""
 API_SERVER_PORTS = (443, 6443)
 
 
@@ -54,7 +59,7 @@ def network_policy(site: Site, application: Application, items: list[KubeObject]
         policies.append(_database(site, application))
     if any(item["kind"] == "Job" for item in items):
         policies.append(_database_init(site, application))
-    policies += _tiers(site, application)
+    policies += [*_gateway(site, application), *_tiers(site, application)]
     return [*items, *policies]
 
 
@@ -150,11 +155,14 @@ def _service(site: Site, application: Application) -> KubeObject:
     callers = [_tier(application, name) for name in wanted.network.callers if name not in ("internet", "monitoring")]
     if callers:
         ingress.append((callers, ports))
-    if site.fleet.mesh.kind is not MeshKind.NONE:
-        ingress.append(([_namespace(INGRESS_NAMESPACE)], ports))
+    if site.fleet.entry is not None and site.region.provider is Provider.GCP:
+        ingress.append(([{"ipBlock": {"cidr": each}} for each in GOOGLE_FRONT_ENDS], ports))
+    ingress += [(gateways, ports) for gateways in _mesh_gateways(site, application)]
     if wanted.service.expose is Exposure.LOAD_BALANCER or "internet" in wanted.network.callers:
         ingress.append((None, ports))
     monitored = {*metrics_ports(application), *(ports if "monitoring" in wanted.network.callers else ())}
+    if site.fleet.mesh.kind is MeshKind.ISTIO:
+        monitored |= set(PROXY_METRICS_PORTS)
     ingress += _monitored(site, sorted(monitored))
     egress: list[Rule] = [*_database_ways(site, application)]
     egress += _calls(application, "service")
@@ -177,6 +185,46 @@ def _service(site: Site, application: Application) -> KubeObject:
         ingress=ingress,
         egress=egress,
     )
+
+
+def _mesh_gateways(site: Site, application: Application) -> list[list[Peer]]:
+    """Return the gateways of the mesh that lead requests to the service."""
+    match site.fleet.mesh.kind:
+        case MeshKind.ISTIO:
+            # From other clusters by the gateway between them: there, pods fail over to these.
+            return [[_namespace(INGRESS_NAMESPACE), _namespace(EASTWEST_NAMESPACE)]]
+        case MeshKind.GATEWAY_API:
+            namespace = site.fleet.mesh.gateway_namespace
+            own = {"podSelector": {"matchLabels": gateway_pods(application)}}
+            return [[own if namespace is None else _namespace(namespace)]]
+        case MeshKind.NONE:
+            return []
+
+
+def gateway_pods(application: Application) -> dict[str, str]:
+    """Return the labels of the pods that Istio makes for the application's Gateway, in the application's namespace."""
+    return {"gateway.networking.k8s.io/gateway-name": application.metadata.name}
+
+
+def _gateway(site: Site, application: Application) -> list[KubeObject]:
+    """Return what the pods of the application's own Gateway may do: take users, ask istiod, call the service."""
+    mesh = site.fleet.mesh
+    if mesh.kind is not MeshKind.GATEWAY_API or mesh.gateway_namespace is not None:
+        return []
+    istiod = {**_namespace("istio-system"), "podSelector": {"matchLabels": {"app": "istiod"}}}
+    # The pods of an exported service are in the other clusters, too.
+    far = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
+    pods = [_tier(application, "service"), *(far if site.fleet.network.exports else [])]
+    return [
+        _policy(
+            "gateway",
+            application.namespace,
+            _labels(site, application),
+            gateway_pods(application),
+            ingress=[(None, [GATEWAY_TLS_PORT]), *_monitored(site, PROXY_METRICS_PORTS)],
+            egress=[([istiod], [ISTIOD_PORT]), (pods, service_ports(application))],
+        )
+    ]
 
 
 def _database_ways(site: Site, application: Application) -> list[Rule]:
@@ -218,8 +266,8 @@ def _database(site: Site, application: Application) -> KubeObject:
             own["podSelector"]["matchLabels"],
             ingress=[
                 ([service, _leeward(), own, *_sibling_pods(site)], [POSTGRES_PORT]),
-                ([operator], [POSTGRES_PORT, CLOUDNATIVE_PG_STATUS_PORT]),
-                *_monitored(site, [CLOUDNATIVE_PG_METRICS_PORT]),
+                ([operator], [POSTGRES_PORT, STATUS_PORT]),
+                *_monitored(site, [METRICS_PORT]),
             ],
             # Members ask the API server who leads; where that is differs from cloud to cloud.
             egress=[([_leeward()], [EGRESS_PORTS]), ([own], [POSTGRES_PORT]), (None, API_SERVER_PORTS)],
@@ -305,7 +353,7 @@ def _tier(application: Application, name: str) -> Peer:
         suffix = "postgres" if engine == "postgres" else "cockroachdb"
         if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
             # The operator labels its pods itself.
-            return {"podSelector": {"matchLabels": {"cnpg.io/cluster": f"{app}-{suffix}"}}}
+            return {"podSelector": {"matchLabels": {CLUSTER_LABEL: f"{app}-{suffix}"}}}
         return {"podSelector": {"matchLabels": selector_of(f"{app}-{suffix}", "database")}}
     (tier,) = (each for each in application.spec.network.tiers if each.name == name)
     return {"podSelector": {"matchLabels": dict(tier.pods)}}

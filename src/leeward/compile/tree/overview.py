@@ -8,10 +8,11 @@ from leeward.compile.part import Part
 from leeward.compile.platform.nodes import saving
 from leeward.compile.platform.sealed import is_reference
 from leeward.compile.site import all_clusters
-from leeward.spec.application import Application
+from leeward.spec.application import Application, Operator
 from leeward.spec.platform import MeshKind, SecretsBy
 from leeward.spec.spec import Spec
 
+UNMOVED = "not predicted, Leeward does not move CloudNativePG's primary"
 SECRET_NAME_KEYS = (
     "secretName",
     "credentialName",
@@ -50,20 +51,22 @@ def _application(spec: Spec, application: Application) -> list[str]:
     # What an environment has more of is what runs.
     here = next(each for each in spec.on(spec.clusters(primary)[0].name) if each.metadata.name == app)
     budget, ttl_s = spec.budget(application), spec.dns_ttl_s(application)
+    moved = wanted.database.operator is Operator.LEEWARD
+    then = "a standby takes over" if moved else "you promote a replica"
     clusters = sum(len(spec.clusters(region)) for region in regions)
     providers = {spec.region(region).provider for region in regions}
     lines = [
         f"## {app}",
         "",
         f"Primary {primary}, standbys {', '.join(standbys) or 'none'}, {wanted.database.replication}.",
-        f"RTO {duration_text(wanted.objectives.rto_s)}: {budget.arithmetic()}.",
+        f"RTO {duration_text(wanted.objectives.rto_s)}: {budget.arithmetic() if moved else UNMOVED}.",
         f"A client that knows only DNS adds its TTL of {duration_text(ttl_s)}: {budget.total_s + ttl_s:.2f} s.",
         "",
         "| what is lost | what fails with it | what remains |",
         "|---|---|---|",
         f"| a pod | 1 of {here.spec.service.replicas} in its region | the others, and a new one |",
         "| a node, a zone | the pods on it; they are spread | the region's other pods |",
-        f"| the cluster or region {primary} | the primary | {len(regions) - 1} regions; a standby takes over |",
+        f"| the cluster or region {primary} | the primary | {len(regions) - 1} regions; {then} |",
         f"| another region | 1 of {len(standbys)} standbys | the primary, everything else |",
         f"| a provider | its regions of {len(providers)} providers | the others |",
         f"| a region's agent | nothing; {clusters} clusters keep serving | a primary, until its lease ends |",
