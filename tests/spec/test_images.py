@@ -72,7 +72,8 @@ def test_what_is_no_digest_is_refused(tmp_path: Path, digest: str) -> None:
 
 
 def test_each_image_of_the_files_that_is_named_by_a_tag_is_warned_about(tmp_path: Path) -> None:
-    spec = load(write(tmp_path, fleet=PLACES, application=APPLICATION + CANARY + SIDECAR))
+    fleet = PLACES + "  mesh: {kind: istio}\n"
+    spec = load(write(tmp_path, fleet=fleet, application=APPLICATION + CANARY + SIDECAR))
     assert {(each.code, each.severity) for each in spec.warnings} == {("image-by-tag", Severity.WARNING)}
     assert [each.what for each in spec.warnings] == [
         f"image {image} has no digest" for image in ("shop:1", "shop:2", "log:1")
