@@ -8,7 +8,7 @@ from leeward.spec import Severity, load
 from tests.spec.files import APPLICATION, DIGEST, FLEET, PLACES, problems_of, write
 
 REQUIRED = f"{PLACES}  images: {{digestsRequired: true}}\n"
-CANARY = '  rollout: {canary: {image: "shop:2"}}\n'
+CANARY = '  rollout: {canary: {image: "shop:2", weight: 33}}\n'
 SIDECAR = '  sidecars: {logging: {image: "log:1"}, envoy: {}}\n'
 
 
