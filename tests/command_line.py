@@ -73,7 +73,7 @@ class CommandLine:
 
 
 def _serve() -> None:
-    import leeward.cli.trees  # noqa: F401  the command with the most imports
+    import leeward.operate.trees  # noqa: F401  the command with the most imports
     from leeward.cli.main import main
 
     sys.stdout.write("0\n")

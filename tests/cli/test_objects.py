@@ -3,10 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from leeward.cli import objects
-from leeward.ports.cluster import CONFIG_MAPS, PODS, STATEFUL_SETS
+from leeward.ports.cluster import PODS
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -54,14 +52,3 @@ def test_a_description_has_containers_and_events() -> None:
     text = objects.description(pod("web-2", FAILING), [event], now=NOW)
     assert "web         False   waiting   7          serve it" in text
     assert "BackOff   Back-off restarting failed container web   1m0s" in text
-
-
-@pytest.mark.parametrize("word", ["pods", "pod", "Pod", "po"])
-def test_a_kind_has_many_names(word: str) -> None:
-    assert objects.resource(word) is PODS
-
-
-def test_more_names() -> None:
-    assert objects.resource("sts") is STATEFUL_SETS
-    assert objects.resource("configmap") is CONFIG_MAPS
-    assert objects.resource("pots") is None

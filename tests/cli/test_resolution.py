@@ -1,7 +1,8 @@
 """What ``leeward resolve`` prints."""
 
 from leeward.cli.console import Colour, Console
-from leeward.cli.resolution import Resolution, Resolved, render
+from leeward.cli.resolution import render
+from leeward.operate.resolution import Resolution, Resolved
 
 EAST = Resolved("east", None, (), (), None, "lost: connection refused")
 WEST = Resolved("west", "NOERROR", ("west",), ("127.10.2.2",), 1, None)

@@ -11,8 +11,8 @@ PROGRAM = textwrap.dedent(
     """
     import asyncio, sys
     from leeward.cli.console import Console
-    from leeward.cli.exits import InterruptedByUserError
     from leeward.cli.running import run
+    from leeward.operate.outcome import InterruptedByUserError
 
     async def work(clean_up_s):
         try:

@@ -4,11 +4,8 @@ from typing import Any
 
 import pytest
 
-from leeward.cli.agents import Answer
 from leeward.cli.console import Colour, Console
-from leeward.cli.exits import CommandError
-from leeward.cli.situation import situation
-from leeward.cli.status import only, render
+from leeward.cli.status import Page, render
 from leeward.core.codec import plain
 from leeward.core.values import (
     App,
@@ -24,6 +21,9 @@ from leeward.core.values import (
     Topology,
     WalPosition,
 )
+from leeward.operate.agents import Answer
+from leeward.operate.outcome import OperationError
+from leeward.operate.situation import only, situation
 from leeward.world.model import RegionInfo, RegionState, WorldInfo
 
 EAST, WEST, FAR = Region("east"), Region("west"), Region("far")
@@ -77,6 +77,7 @@ def answer(
         "quorum_leader": WEST,
         "answered": [name for name in REGIONS if name not in unheard],
         "topologies": {SHOP: plain(topology)},
+        "objectives": {SHOP: {"rto_s": 30.0, "rpo_s": 5.0}},
         "heartbeats": heartbeats,
         "drills": {SHOP: plain(LastDrill("region-loss", "async", "passed", 100.0, 100.0))},
     }
@@ -121,15 +122,9 @@ def info(*lost: Region) -> WorldInfo:
 def shown(
     *answers: Answer, lost: tuple[Region, ...] = (), wide: bool = False, now_s: float = 725.0, conditions: bool = False
 ) -> str:
-    return render(
-        Console(Colour.NEVER),
-        info(*lost),
-        situation(answers),
-        {"shop": 5.0},
-        now_s=now_s,
-        wide=wide,
-        show_conditions=conditions,
-    )
+    world = info(*lost)
+    page = Page(world.fleet, REGIONS, world, wide=wide, conditions=conditions)
+    return render(Console(Colour.NEVER), page, situation(answers), now_s=now_s)
 
 
 def stands(of: str, status: str, reason: str, message: str, minute: int = 0) -> dict[str, Any]:
@@ -272,7 +267,7 @@ def test_one_application_of_several() -> None:
     alone = only(SHOP, view)
     assert {row.name for row in alone.applications} | {row.application for row in alone.regions} == {SHOP}
     assert only(None, view) == view
-    with pytest.raises(CommandError, match="no-such-application"):
+    with pytest.raises(OperationError, match="no-such-application"):
         only("till", view)
     unknown = situation([silent(EAST)])
     assert only("till", unknown) == unknown, "no agent knows"

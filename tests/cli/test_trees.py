@@ -20,7 +20,7 @@ def codes(stderr: str) -> set[str]:
 
 def test_a_tree_is_written_once_and_then_has_no_difference(leeward: Run, tmp_path: Path) -> None:
     out = tmp_path / "deploy"
-    first, again = (leeward("render", "-f", FNP, "-o", str(out)) for _ in range(2))
+    first, again = (leeward("render", "-f", FNP, "--out", str(out)) for _ in range(2))
     assert (first.returncode, codes(first.stderr)) == (0, EXPECTED)
     assert ", 0 written, 0 removed" in again.stdout
     same = leeward("diff", "-f", FNP, str(out))
@@ -33,7 +33,7 @@ def test_a_difference_is_shown_and_what_is_not_ours_stays(leeward: Run, tmp_path
     files.mkdir()
     for name in ("fleet.yaml", "application.yaml"):
         (files / name).write_text((EXAMPLES / "hello" / name).read_text("utf-8"), "utf-8")
-    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    assert leeward("render", "-f", str(files), "--out", str(out)).returncode == 0
     (out / "notes.txt").write_text("mine", "utf-8")
     application = files / "application.yaml"
     application.write_text(application.read_text("utf-8").replace("name: hello", "name: hallo"), "utf-8")
@@ -42,7 +42,7 @@ def test_a_difference_is_shown_and_what_is_not_ours_stays(leeward: Run, tmp_path
     assert "--- tree/clusters/us/kustomization.yaml" in changed.stdout
     assert "+- ../../apps/hallo/overlays/us" in changed.stdout
     assert "clusters/eu" not in changed.stdout
-    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    assert leeward("render", "-f", str(files), "--out", str(out)).returncode == 0
     assert not (out / "apps/hello/base/kustomization.yaml").exists()
     assert (out / "notes.txt").read_text("utf-8") == "mine"
 
@@ -223,7 +223,7 @@ def files_of(example: str, directory: Path) -> Path:
 def test_what_somebody_else_wrote_is_not_overwritten(leeward: Run, tmp_path: Path) -> None:
     files = files_of("hello", tmp_path / "files")
     (files / "README.md").write_text("mine", "utf-8")
-    result = leeward("render", "-f", str(files), "-o", str(files))
+    result = leeward("render", "-f", str(files), "--out", str(files))
     assert (result.returncode, result.stdout) == (6, "")
     assert "error[files-in-the-way]: README.md would be overwritten" in result.stderr
     assert (files / "README.md").read_text("utf-8") == "mine"
@@ -232,10 +232,10 @@ def test_what_somebody_else_wrote_is_not_overwritten(leeward: Run, tmp_path: Pat
 
 def test_folders_that_are_empty_then_go(leeward: Run, tmp_path: Path) -> None:
     files, out = files_of("hello", tmp_path / "files"), tmp_path / "deploy"
-    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    assert leeward("render", "-f", str(files), "--out", str(out)).returncode == 0
     application = files / "application.yaml"
     application.write_text(application.read_text("utf-8").replace("name: hello", "name: hallo"), "utf-8")
-    assert leeward("render", "-f", str(files), "-o", str(out)).returncode == 0
+    assert leeward("render", "-f", str(files), "--out", str(out)).returncode == 0
     assert not (out / "apps" / "hello").exists()
     assert (out / "apps" / "hallo" / "base").is_dir()
 
@@ -243,7 +243,7 @@ def test_folders_that_are_empty_then_go(leeward: Run, tmp_path: Path) -> None:
 def test_a_tree_that_cannot_be_is_said(leeward: Run, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("", "utf-8")
-    written = leeward("render", "-f", FNP, "-o", str(file))
+    written = leeward("render", "-f", FNP, "--out", str(file))
     assert (written.returncode, "error[out-unwritable]" in written.stderr) == (2, True)
     compared = leeward("diff", "-f", FNP, str(tmp_path / "dpeloy"))
     assert (compared.returncode, compared.stdout) == (2, "")
@@ -252,7 +252,7 @@ def test_a_tree_that_cannot_be_is_said(leeward: Run, tmp_path: Path) -> None:
 
 USAGE = [
     (("render", "-f", FNP), "give either --out or --cluster"),
-    (("render", "-f", FNP, "-o", "x", "--format", "json"), "--format is for --cluster"),
+    (("render", "-f", FNP, "--out", "x", "-o", "json"), "-o is for --cluster"),
     (("diff", "-f", FNP), "give a TREE or a --cluster to compare with"),
     (("diff", "-f", FNP, "x", "--context", "y"), "leave out TREE"),
 ]

@@ -97,12 +97,13 @@ def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
     until(lambda: primary(world) == "europe-west1", lambda: world("status").stdout)
 
     def decided() -> list[dict[str, Any]]:
-        decisions = [json.loads(line) for line in world("records", "payments", "-o", "json").stdout.splitlines()]
+        document = json.loads(world("records", "payments", "-o", "json").stdout)
+        assert document["kind"] == "DecisionList"
+        decisions: list[dict[str, Any]] = document["decisions"]
         return decisions if "SwitchoverStarted" in [decision["reason"] for decision in decisions] else []
 
     # Decisions are logged in the background, and each agent has them a moment later.
-    decisions = until(decided, lambda: world("records", "payments").stdout)
-    assert {decision["kind"] for decision in decisions} == {"Decision"}
+    until(decided, lambda: world("records", "payments").stdout)
     until(lambda: "SwitchoverStarted" in world("records").stdout, lambda: world("records").stdout)
     until(lambda: world("orphans", "payments").returncode == 0, lambda: world("orphans", "payments").stderr)
 
@@ -110,17 +111,17 @@ def test_a_switchover_is_waited_for_and_recorded(world: Leeward) -> None:
 def test_an_operator_may_do_what_was_granted_and_no_more(
     world: Leeward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unknown = world("operator", "alice", "--app", "shop", "-o", str(tmp_path / "shop"))
+    unknown = world("operator", "alice", "--app", "shop", "--out", str(tmp_path / "shop"))
     assert (unknown.returncode, "error[unknown-application]" in unknown.stderr) == (2, True)
     alice = tmp_path / "alice"
-    issued = world.done("operator", "alice", "--app", "payments", "--may", "steer", "-o", str(alice))
+    issued = world.done("operator", "alice", "--app", "payments", "--may", "steer", "--out", str(alice))
     assert issued.stdout == "operator/alice issued: may steer payments\n"
     assert {path.name: path.stat().st_mode & 0o777 for path in alice.iterdir()} == dict.fromkeys(
         ("ca.crt", "tls.crt", "tls.key"), 0o600
     )
-    again = world("operator", "alice", "--may", "steer", "-o", str(alice))
+    again = world("operator", "alice", "--may", "steer", "--out", str(alice))
     assert (again.returncode, "error[directory-exists]" in again.stderr) == (2, True)
-    everything = world("operator", "alice", "-o", str(tmp_path / "everything"))
+    everything = world("operator", "alice", "--out", str(tmp_path / "everything"))
     assert (everything.returncode, (tmp_path / "everything").exists()) == (2, False)
     monkeypatch.setitem(world.environment, "LEEWARD_IDENTITY", str(alice))
     assert world.done("pause", "payments", "--confirm", "payments").returncode == 0

@@ -31,7 +31,7 @@ def test_a_command_works(command: str, tmp_path: Path, command_line: CommandLine
     here = [str(tmp_path / "tree") if each in trees else each for each in arguments]
     if arguments[0] == "diff":
         files = here[here.index("-f") + 1]
-        _run(command_line, ["render", "-f", files, "-o", str(tmp_path / "tree")])
+        _run(command_line, ["render", "-f", files, "--out", str(tmp_path / "tree")])
     assert _run(command_line, here) or arguments[0] == "diff"
 
 

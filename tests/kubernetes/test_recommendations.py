@@ -74,8 +74,8 @@ def test_recommendations_beside_what_is_requested(plane: ControlPlane, leeward: 
     requested = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
     assert rows[1] == ["hello", "hello", "hello", "cpu", requested["cpu"], "25m", "40m", "400m"]
     assert rows[2] == ["hello", "hello", "hello", "memory", requested["memory"], "50Mi", "80Mi", "300Mi"]
-    document = json.loads(leeward(*ask, "--format", "json").stdout)
-    assert [each["target"] for each in document] == ["40m", "80Mi"]
+    document = json.loads(leeward(*ask, "-o", "json").stdout)
+    assert [each["target"] for each in document["recommendations"]] == ["40m", "80Mi"]
 
     reason = {"type": "RecommendationProvided", "status": "False", "message": "no pods match"}
     say(plane, {"recommendation": None, "conditions": [reason]})

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from leeward.cli.console import Console
-from leeward.cli.start import start
 from leeward.compile.names import host_of
+from leeward.operate.starting import start
 from leeward.spec import load
 from tests.soak.commands import PAYMENTS, WORLD, leeward
 from tests.soak.questions import Questions

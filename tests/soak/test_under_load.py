@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from leeward.cli.console import Console
-from leeward.cli.start import start
 from leeward.compile.names import host_of
+from leeward.operate.starting import start
 from leeward.spec import load
 from leeward.world.client import World
 from tests.soak.commands import PAYMENTS, WORLD, leeward

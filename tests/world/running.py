@@ -124,8 +124,9 @@ class Running:
         return {each["type"]: (each["status"], each["reason"]) for each in self.payments().get("conditions", ())}
 
     def records(self) -> list[dict[str, Any]]:
-        lines = self.run("records", "payments", "-o", "json").stdout.splitlines()
-        return [json.loads(line) for line in lines]
+        result = self.run("records", "payments", "-o", "json")
+        found: list[dict[str, Any]] = json.loads(result.stdout)["decisions"] if result.returncode == 0 else []
+        return found
 
     def reasons(self) -> list[str]:
         return [record["reason"] for record in self.records() if "reason" in record]

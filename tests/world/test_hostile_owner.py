@@ -39,8 +39,9 @@ def world() -> Iterator[Running]:
 
 
 def orphans(world: Running, region: str) -> list[dict[str, Any]]:
-    lines = world.run("orphans", "payments", "-o", "json").stdout.splitlines()
-    return [each for each in map(json.loads, lines) if each["region"] == region]
+    result = world.run("orphans", "payments", "-o", "json")
+    found = json.loads(result.stdout)["orphans"] if result.returncode == 0 else []
+    return [each for each in found if each["region"] == region]
 
 
 def test_what_an_owner_plants_and_sets_neither_runs_nor_stops_a_switchover(world: Running) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from leeward.cli import assemble
 from leeward.core.identities import CERTIFICATE, KEY, PEER_CERTIFICATE, PEER_KEY, instance_host
+from leeward.operate import assemble
 from tests.world.running import Running, Writer, copied, patient
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(600)]

@@ -85,7 +85,8 @@ class World:
         return rows if rows.keys() >= {*keys} else {}
 
     def reasons(self, app: str) -> set[str]:
-        return {json.loads(line)["reason"] for line in self.run("records", app, "-o", "json").stdout.splitlines()}
+        result = self.run("records", app, "-o", "json")
+        return {each["reason"] for each in json.loads(result.stdout)["decisions"]} if result.returncode == 0 else set()
 
     def until(self, condition: Callable[[], T], what: str) -> T:
         return block_until(

@@ -22,8 +22,8 @@ from tests.world.strangers import STRANGER, acting_as, shared_place
 # Its entry point, with a doctor who waits: what takes him longer than this he leaves out, and a busy machine is slow.
 LEEWARD = """
 import sys
-from leeward.cli import machine
 from leeward.cli.main import main
+from leeward.operate import machine
 machine.DEADLINE_S = 60.0
 sys.exit(main())
 """

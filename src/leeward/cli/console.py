@@ -51,6 +51,11 @@ class Console:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
 
+    def clear(self) -> None:
+        """Begin a new page, on a terminal."""
+        if sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[2J")
+
     def progress(self, text: str) -> None:
         """Print a progress line, with the seconds since the command began."""
         passed_s = time.monotonic() - self.started_s

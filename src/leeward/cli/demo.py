@@ -4,28 +4,31 @@ import asyncio
 import os
 from pathlib import Path
 
-from leeward.cli import drills, start
 from leeward.cli.console import Console
-from leeward.cli.drills import DrillRequest
+from leeward.cli.drills import as_text, code_of
 from leeward.cli.exits import ExitCode
+from leeward.cli.locations import places_of
 from leeward.cli.running import run
-from leeward.cli.running_worlds import places_of
+from leeward.cli.session import Session
 from leeward.drill.summary import Result
+from leeward.operate import drills
+from leeward.operate.drills import DrillRequest
+from leeward.operate.starting import start
 
 DRILL = "region-loss"
 
 
-def demo(console: Console, directory: Path) -> ExitCode:
+def demo(session: Session, directory: Path) -> ExitCode:
     """Run the demo, and return whether every objective was met."""
-    name = f"demo-{os.getpid()}"
+    name, console = f"demo-{os.getpid()}", session.console
     result = run(_demo(console, directory, name), console, leftover=f"leeward down --world {name}")
-    console.data("\n" + drills.as_text(console, result))
-    return drills.code_of(result)
+    console.data("\n" + as_text(console, result))
+    return code_of(result)
 
 
 async def _demo(console: Console, directory: Path, name: str) -> Result:
     console.heading("1. Starting three regions, connected only by a WAN with realistic delays")
-    spec, world = await start.start(console, directory, name, drills.START_TIMEOUT_S)
+    spec, world = await start(console, directory, name, drills.START_TIMEOUT_S)
     try:
         console.heading("2. Addresses and files; clients send payments through every gateway from now on")
         console.note(places_of(await world.info()))

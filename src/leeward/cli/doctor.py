@@ -4,27 +4,28 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from leeward.cli import machine
 from leeward.cli.console import Console, Style
 from leeward.cli.exits import ExitCode
-from leeward.cli.forms import DoctorOutput
-from leeward.cli.machine import Check, Outcome
-from leeward.cli.render import as_json
+from leeward.cli.forms import Output
+from leeward.cli.session import Session
+from leeward.operate import machine
+from leeward.operate.machine import Check, Outcome
 
 _STYLES = {Outcome.OK: Style.GOOD, Outcome.WARNING: Style.WARNING, Outcome.FAILED: Style.BAD}
 
 
-def report(console: Console, output: DoctorOutput) -> ExitCode:
+def report(session: Session) -> ExitCode:
     """Check the machine and print the findings."""
     checks = machine.examine()
     failed = any(check.outcome is Outcome.FAILED for check in checks)
-    match output:
-        case DoctorOutput.JSON:
-            console.data(as_json("DoctorReport", {"passed": not failed, "checks": [asdict(check) for check in checks]}))
-        case DoctorOutput.SHORT:
-            console.data("\n".join([*map(_short, _wrong(checks)), _verdict(checks)]))
-        case DoctorOutput.TABLE:
-            console.data(_grouped(checks, console))
+    short = session.form.output is Output.SHORT
+
+    def text() -> str:
+        return (
+            "\n".join([*map(_short, _wrong(checks)), _verdict(checks)]) if short else _grouped(checks, session.console)
+        )
+
+    session.answer("DoctorReport", {"passed": not failed, "checks": [asdict(check) for check in checks]}, text)
     return ExitCode.NO if failed else ExitCode.DONE
 
 

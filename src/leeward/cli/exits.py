@@ -1,11 +1,8 @@
-"""How a command ends: the exit status, and the problems that it reports."""
+"""How a command ends: its exit status."""
 
-from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the package around it imports pydantic: too slow for help
-    from leeward.base.problem import Problem
+from leeward.operate.outcome import Outcome
 
 
 class ExitCode(IntEnum):
@@ -22,14 +19,10 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class CommandError(Exception):
-    """The command ends here, with all its problems at once and this exit status."""
-
-    def __init__(self, *problems: "Problem", code: ExitCode = ExitCode.COULD_NOT_RUN) -> None:
-        super().__init__("\n\n".join(map(str, problems)))
-        self.problems: Sequence[Problem] = problems
-        self.code = code
-
-
-class InterruptedByUserError(Exception):
-    """The user ended the command with Ctrl-C; it has cleaned up."""
+STATUS = {
+    Outcome.FAILED: ExitCode.COULD_NOT_RUN,
+    Outcome.NO: ExitCode.NO,
+    Outcome.REFUSED: ExitCode.REFUSED,
+    Outcome.TIMED_OUT: ExitCode.TIMED_OUT,
+}
+"""Of operations without a result."""

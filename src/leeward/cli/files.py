@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from leeward.base.units import duration_cell
-from leeward.cli.console import Console
 from leeward.cli.exits import ExitCode
 from leeward.cli.forms import Kind
+from leeward.cli.session import Session
 from leeward.core.delays import needless_per_year
 from leeward.spec import ProblemsError, Spec, json_schema, load
 from leeward.spec.application import Application, Operator
@@ -19,8 +19,9 @@ def schema(kind: Kind | None) -> str:
     return json.dumps({each.value: json_schema(each.value.capitalize()) for each in Kind}, indent=2)
 
 
-def validate(console: Console, directory: Path) -> ExitCode:
+def validate(session: Session, directory: Path) -> ExitCode:
     """Print a summary of valid files, or all their problems."""
+    console = session.console
     try:
         spec = load(directory)
     except ProblemsError as error:

@@ -7,10 +7,11 @@ EXAMPLE = "examples/payments"
 
 
 class Output(StrEnum):
-    """The formats of most answers."""
+    """The formats of answers."""
 
     TABLE = "table"
     WIDE = "wide"
+    SHORT = "short"
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
@@ -26,19 +27,7 @@ class Form:
     """Of ``jsonpath=TEMPLATE``."""
 
 
-class TableOutput(StrEnum):
-    """The formats of lists and reports."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-class DoctorOutput(StrEnum):
-    """The formats of the doctor's findings."""
-
-    TABLE = "table"
-    SHORT = "short"
-    JSON = "json"
+TABLE = Form(Output.TABLE)
 
 
 class Kind(StrEnum):

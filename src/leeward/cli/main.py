@@ -9,7 +9,8 @@ import typer
 
 from leeward.cli.commands import checks, drills, objects, operators, render, simulate, state, steer, store, worlds
 from leeward.cli.console import Colour, Console
-from leeward.cli.exits import CommandError, ExitCode, InterruptedByUserError
+from leeward.cli.exits import STATUS, ExitCode
+from leeward.operate.outcome import InterruptedByUserError, OperationError
 
 HELP_WIDTH = 100
 
@@ -49,9 +50,9 @@ def _leeward(
 
     \b
     Start here:
-      leeward doctor                  can this machine run a world of three regions?
-      leeward demo examples/payments  lose a region under load and measure the impact
-      leeward up examples/payments    start a world and keep it
+      leeward doctor                     can this machine run a world of three regions?
+      leeward demo -f examples/payments  lose a region under load and measure the impact
+      leeward up -f examples/payments    start a world and keep it
     """
     context.obj = Console(color)
 
@@ -61,18 +62,27 @@ def main() -> int:
     plugin = os.path.basename(sys.argv[0]).startswith("kubectl-")
     console = Console()
     try:
-        build()(prog_name="kubectl leeward" if plugin else "leeward")
-    except CommandError as error:
+        return _run("kubectl leeward" if plugin else "leeward")
+    except OperationError as error:
         console.problems(error.problems)
-        return error.code
+        return STATUS[error.outcome]
     except InterruptedByUserError:
         return ExitCode.INTERRUPTED
     except Exception as error:
-        from leeward.base.problem import ProblemsError  # its package imports pydantic: too slow for help
+        from leeward.base.problem import ProblemsError  # takes longer than help
+        from leeward.cli.usage import UsageError, problem_of
 
         if isinstance(error, ProblemsError):
             console.problems(error.problems)
-            return ExitCode.COULD_NOT_RUN
-        logging.getLogger("leeward").exception("this is a bug in leeward; please report it")
+        elif isinstance(error, UsageError):
+            problem = problem_of(error)
+            console.note(str(error)) if problem is None else console.problems([problem])
+        else:
+            logging.getLogger("leeward").exception("this is a bug in leeward; please report it")
         return ExitCode.COULD_NOT_RUN
-    return ExitCode.DONE
+
+
+def _run(name: str) -> int:
+    """Run a verb, and return its exit status. Raises what it raises."""
+    status = build()(prog_name=name, standalone_mode=False)
+    return status if isinstance(status, int) else ExitCode.DONE

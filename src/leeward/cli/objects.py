@@ -8,35 +8,15 @@ from typing import Any
 from leeward.base.units import duration_cell
 from leeward.cli.render import NOTHING, facts, table
 from leeward.ports.cluster import (
-    BUILT_IN,
     DEPLOYMENTS,
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
-    MULTI_CLUSTER_SERVICES,
     PODS,
     SERVICES,
     STATEFUL_SETS,
     KubeObject,
     Resource,
 )
-
-SHORT_NAMES = {
-    "cm": "configmaps",
-    "deploy": "deployments",
-    "ep": "endpoints",
-    "ev": "events",
-    "hpa": "horizontalpodautoscalers",
-    "netpol": "networkpolicies",
-    "no": "nodes",
-    "ns": "namespaces",
-    "pdb": "poddisruptionbudgets",
-    "po": "pods",
-    "pvc": "persistentvolumeclaims",
-    "rs": "replicasets",
-    "sa": "serviceaccounts",
-    "sts": "statefulsets",
-    "svc": "services",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +26,6 @@ class Column:
     head: str
     cell: Callable[[KubeObject], object]
     wide: bool = False
-
-
-def resource(kind: str) -> Resource | None:
-    """Return the kind named ``pods``, ``pod``, ``Pod`` or ``po``; None if unknown."""
-    wanted = SHORT_NAMES.get(kind.lower(), kind.lower())
-    return next(
-        (known for known in (*BUILT_IN, *MULTI_CLUSTER_SERVICES) if wanted in (known.plural, known.kind.lower())), None
-    )
 
 
 def _replicas(item: KubeObject) -> str:
@@ -152,9 +124,9 @@ def age(created: str | None, now: datetime) -> str:
     return duration_cell(max(0.0, (now - datetime.fromisoformat(created).astimezone(UTC)).total_seconds()))
 
 
-def names(kind: Resource, items: Iterable[KubeObject]) -> str:
-    """Return ``pod/NAME`` lines."""
-    return "\n".join(f"{kind.kind.lower()}/{item['metadata']['name']}" for item in items)
+def names(kind: Resource, items: Iterable[KubeObject]) -> list[str]:
+    """Return ``pod/NAME`` of each."""
+    return [f"{kind.kind.lower()}/{item['metadata']['name']}" for item in items]
 
 
 def description(item: KubeObject, events: Sequence[KubeObject], *, now: datetime) -> str:

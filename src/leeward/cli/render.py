@@ -1,4 +1,4 @@
-"""Answers as text: tables in kubectl's manner, JSON and YAML with every key, durations for people."""
+"""Answers as text: tables in kubectl's manner, facts, YAML."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,21 +24,11 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
     return "\n".join(f"{name + ':':<{width}}  {value}".rstrip() for name, value in listed)
 
 
-def as_json(kind: str, body: Mapping[str, object]) -> str:
-    """Return a versioned document, readable and stable."""
-    return json.dumps({"apiVersion": API_VERSION, "kind": kind, **body}, indent=2)
-
-
-def as_line(kind: str, body: Mapping[str, object]) -> str:
-    """Return a versioned document on one line, for streams."""
-    return json.dumps({"apiVersion": API_VERSION, "kind": kind, **body}, separators=(",", ":"))
-
-
 def as_yaml(document: Mapping[str, object]) -> str:
-    """Return YAML in the order of the keys."""
+    """Return YAML in the order of the keys, of the values that JSON has."""
     import yaml
 
-    return yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False, allow_unicode=True)
 
 
 def _cell(value: object) -> str:

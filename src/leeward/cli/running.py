@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from leeward.cli.console import Console
-from leeward.cli.exits import ExitCode, InterruptedByUserError
+from leeward.cli.exits import ExitCode
+from leeward.operate.outcome import InterruptedByUserError
 
 T = TypeVar("T")
 

@@ -1,33 +1,26 @@
-"""Show a world's status: one quorum revision, its age, and who did not answer."""
+"""Show a fleet's status: one quorum revision, its age, and who did not answer."""
 
 import asyncio
-import json
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from leeward.base.units import duration_cell, size_text
-from leeward.cli import jsonpath
 from leeward.cli.console import Console, Style
-from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.forms import Form, Output
-from leeward.cli.render import API_VERSION, as_json, as_yaml, table
-from leeward.cli.running import run
-from leeward.cli.running_worlds import front_doors
-from leeward.cli.situation import ApplicationRow, RegionRow, Situation, situation
-from leeward.cli.worlds_here import agents_of, choose
+from leeward.cli.exits import ExitCode
+from leeward.cli.forms import Output
+from leeward.cli.locations import front_doors
+from leeward.cli.render import table
+from leeward.cli.session import Session
 from leeward.core.conditions.values import WORRYING, Status, Type
 from leeward.core.values import LastDrill
-from leeward.spec import Problem, ProblemsError, load
-from leeward.world.client import World
+from leeward.operate.fleet import Fleet
+from leeward.operate.situation import ApplicationRow, RegionRow, Situation, only, situation
 from leeward.world.model import WorldInfo
 
 WATCH_PERIOD_S = 1.0
-CLEAR = "\x1b[H\x1b[2J"
 
 
 # Shown by lines of their own in the headline.
@@ -36,122 +29,78 @@ WITHOUT_FAILOVER = ("FailoverPaused", "FailoverObserved")
 """Reasons of ObjectivesFeasible that the line about automatic failover repeats."""
 
 
-def show(
-    console: Console, name: str | None, app: str | None, form: Form, *, watch: bool, conditions: bool = False
-) -> ExitCode:
-    """Print the status, of one application only if ``app`` is given, once or every second until Ctrl-C."""
-    work = _watch if watch else _once
-    return run(work(console, name, app, form, conditions=conditions), console)
+def show(session: Session, *, watch: bool, conditions: bool = False) -> ExitCode:
+    """Print the status, of one application only if it was named, once or every second until Ctrl-C."""
 
+    async def once(fleet: Fleet) -> ExitCode:
+        return await _look(session, fleet, conditions=conditions)
 
-async def _once(console: Console, name: str | None, app: str | None, form: Form, *, conditions: bool) -> ExitCode:
-    async with choose(name) as world:
-        return await _look(console, world, app, form, before="", conditions=conditions)
-
-
-async def _watch(console: Console, name: str | None, app: str | None, form: Form, *, conditions: bool) -> ExitCode:
-    before = CLEAR if sys.stdout.isatty() else ""
-    async with choose(name) as world:
+    async def again(fleet: Fleet) -> ExitCode:
         while True:
-            await _look(console, world, app, form, before=before, conditions=conditions)
+            await _look(session, fleet, conditions=conditions, again=True)
             await asyncio.sleep(WATCH_PERIOD_S)
+            fleet = await fleet.refreshed()
+
+    return session.run(again if watch else once)
 
 
-async def _look(
-    console: Console, world: World, app: str | None, form: Form, *, before: str, conditions: bool
-) -> ExitCode:
-    info = await world.info()
-    async with agents_of(world, info) as agents:
-        view = only(app, situation(await agents.statuses()))
-    body = {"world": asdict(info), **asdict(view)}
-    match form.output:
-        case Output.JSON:
-            text = as_json("Status", body)
-        case Output.YAML:
-            text = as_yaml(json.loads(as_json("Status", body)))
-        case Output.JSONPATH:
-            document = {"apiVersion": API_VERSION, "kind": "Status", **json.loads(json.dumps(body))}
-            text = jsonpath.render(form.template, document)
-        case Output.NAME:
-            text = "\n".join(f"application/{row.name}" for row in view.applications)
-        case Output.TABLE | Output.WIDE:
-            wide = form.output is Output.WIDE
-            text = render(
-                console, info, view, _objectives(info), now_s=time.time(), wide=wide, show_conditions=conditions
-            )
-    console.data(before + text)
+async def _look(session: Session, fleet: Fleet, *, conditions: bool, again: bool = False) -> ExitCode:
+    async with fleet.agents() as agents:
+        view = only(session.app, situation(await agents.statuses()))
+    world = fleet.world
+    page = Page(fleet.name, fleet.regions, world, wide=session.form.output is Output.WIDE, conditions=conditions)
+    if again:
+        session.console.clear()
+    session.answer(
+        "Status",
+        {"world": None if world is None else asdict(world), **asdict(view)},
+        lambda: render(session.console, page, view, now_s=time.time()),
+        [f"application/{row.name}" for row in view.applications],
+    )
     return ExitCode.NO if view.revision is None else ExitCode.DONE
 
 
-def only(app: str | None, view: Situation) -> Situation:
-    """Return the part of one application. Raises CommandError if it is unknown."""
-    if app is None or view.revision is None:
-        return view
-    applications = tuple(row for row in view.applications if row.name == app)
-    if not applications:
-        raise CommandError(
-            Problem(
-                code="no-such-application",
-                where="command line",
-                what=f"unknown application {app}",
-                why=f"the fleet has {', '.join(row.name for row in view.applications) or 'none yet'}",
-                fix="use one of these names, or omit it to see all",
-            )
-        )
-    return replace(
-        view,
-        applications=applications,
-        regions=tuple(row for row in view.regions if row.application == app),
-        drills={name: drill for name, drill in view.drills.items() if name == app},
-    )
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page shows besides the situation."""
+
+    fleet: str
+    regions: tuple[str, ...]
+    world: WorldInfo | None
+    """None: the fleet runs elsewhere."""
+    wide: bool = False
+    conditions: bool = False
 
 
-def _objectives(info: WorldInfo) -> dict[str, float]:
-    """Return each application's RPO in seconds; empty when the files are missing or invalid."""
-    try:
-        spec = load(Path(info.files[0]))
-    except (ProblemsError, IndexError):
-        return {}
-    return {each.metadata.name: each.spec.objectives.rpo_s for each in spec.applications}
-
-
-def render(
-    console: Console,
-    info: WorldInfo,
-    view: Situation,
-    rpo_s: Mapping[str, float],
-    *,
-    now_s: float,
-    wide: bool = False,
-    show_conditions: bool = False,
-) -> str:
+def render(console: Console, page: Page, view: Situation, *, now_s: float) -> str:
     """Return the whole page."""
-    parts = [_headline(console, info, view)]
+    parts = [_headline(console, page, view)]
     if view.applications:
-        age_s = now_s - info.started_at_unix_s
-        parts.append(_applications(view, rpo_s, view.drills, age_s=age_s, now_s=now_s, wide=wide))
-        if show_conditions:
+        parts.append(_applications(page, view, now_s))
+        if page.conditions:
             parts += [_conditions(row, now_s) for row in view.applications]
-        parts.append(_regions(info, view, wide=wide))
-    parts.append(front_doors(info))
+        parts.append(_regions(page, view))
+    if page.world is not None:
+        parts.append(front_doors(page.world))
     return "\n\n".join(parts)
 
 
-def _headline(console: Console, info: WorldInfo, view: Situation) -> str:
-    answered = f"{len(view.answered)} of {len(info.regions)} regions answered"
+def _headline(console: Console, page: Page, view: Situation) -> str:
+    answered = f"{len(view.answered)} of {len(page.regions)} regions answered"
     if view.revision is None:
         state = console.mark("no agent knows the quorum's state", Style.BAD)
     else:
         age = duration_cell(view.age_s or 0.0)
         state = f"revision {view.revision}, {age} old, by {view.source}"
-    lines = [f"world {info.name}, fleet {info.fleet}: {state}; {answered}"]
-    known = {region.name: region for region in info.regions}
-    for silence in view.silent:
-        process = known[silence.region]
-        lines.append(
-            console.mark(f"silent: {silence.region}", Style.WARNING)
-            + f" ({process.state}: {process.because}; {silence.because})"
-        )
+    world = "" if page.world is None else f"world {page.world.name}, "
+    lines = [f"{world}fleet {page.fleet}: {state}; {answered}"]
+    processes = (
+        {} if page.world is None else {each.name: f"{each.state}: {each.because}; " for each in page.world.regions}
+    )
+    lines += [
+        console.mark(f"silent: {each.region}", Style.WARNING) + f" ({processes.get(each.region, '')}{each.because})"
+        for each in view.silent
+    ]
     for row in view.applications:
         if row.phase != "steady" or not row.writable:
             lines.append(console.mark(f"{row.name}: {row.phase}", Style.WARNING) + f", because {row.because}")
@@ -202,15 +151,9 @@ def _conditions(row: ApplicationRow, now_s: float) -> str:
     return table([f"{row.name.upper()}:CONDITION", "STATUS", "REASON", "SINCE", "BECAUSE"], lines)
 
 
-def _applications(
-    view: Situation,
-    rpo_s: Mapping[str, float],
-    drills: Mapping[str, LastDrill],
-    *,
-    age_s: float,
-    now_s: float,
-    wide: bool,
-) -> str:
+def _applications(page: Page, view: Situation, now_s: float) -> str:
+    age = None if page.world is None else duration_cell(now_s - page.world.started_at_unix_s)
+    drills = view.drills
     head = ["NAME", "READY", "PRIMARY", "EPOCH", "MODE", "LAG", "RPO", "DRILL", "NEEDLESS", "AGE"]
     rows = [
         [
@@ -220,20 +163,20 @@ def _applications(
             row.epoch,
             row.mode,
             _lag(row),
-            _rpo(row, rpo_s.get(row.name)),
+            _rpo(row),
             drills[row.name].verdict if row.name in drills else None,
             row.needless_failovers,
-            duration_cell(age_s),
+            age,
         ]
         for row in view.applications
     ]
-    if wide:
+    if page.wide:
         head += ["WITHHELD", "OBJECTIVE", "LAST-DRILL", "PHASE", "BECAUSE"]
         rows = [
             [
                 *cells,
                 row.withheld_failovers,
-                _objective(rpo_s.get(row.name)),
+                _objective(row),
                 _last(drills.get(row.name), now_s),
                 row.phase,
                 row.because,
@@ -247,23 +190,23 @@ def _lag(row: ApplicationRow | RegionRow) -> str | None:
     return None if row.lag_bytes is None else size_text(row.lag_bytes)
 
 
-def _rpo(row: ApplicationRow, objective_s: float | None) -> str | None:
+def _rpo(row: ApplicationRow) -> str | None:
     """Return what the loss of the primary's region would cost now; the objective while it is not measured."""
     if row.mode != "async":
         return "0"
-    return _objective(objective_s) if row.rpo_s is None else duration_cell(row.rpo_s)
+    return _objective(row) if row.rpo_s is None else duration_cell(row.rpo_s)
 
 
-def _objective(objective_s: float | None) -> str | None:
-    return None if objective_s is None else f"<={duration_cell(objective_s)}"
+def _objective(row: ApplicationRow) -> str | None:
+    return None if row.objectives is None else f"<={duration_cell(row.objectives.rpo_s)}"
 
 
 def _last(drill: LastDrill | None, now_s: float) -> str | None:
     return None if drill is None else f"{drill.drill}, {duration_cell(now_s - drill.at_unix_s)} ago"
 
 
-def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
-    states = {region.name: region.state for region in info.regions}
+def _regions(page: Page, view: Situation) -> str:
+    states = {} if page.world is None else {region.name: region.state for region in page.world.regions}
     head = ["REGION", "STATE", "APP", "ROLE", "PODS", "LAG", "HEARTBEAT"]
     rows = [
         [
@@ -280,7 +223,7 @@ def _regions(info: WorldInfo, view: Situation, *, wide: bool) -> str:
     if any(row.users_to for row in view.regions):
         head.append("USERS-TO")
         rows = [[*cells, ", ".join(row.users_to)] for cells, row in zip(rows, view.regions, strict=True)]
-    if wide:
+    if page.wide:
         head += ["DEEP-HEALTH", "UPSTREAM", "PROBLEM"]
         rows = [[*cells, _deep(row), row.upstream, row.problem] for cells, row in zip(rows, view.regions, strict=True)]
     return table(head, rows)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from leeward.base.problem import Problem
+from leeward.base.suggestions import suggestion
 from leeward.base.units import duration_text
 from leeward.core import timers
 from leeward.core.values import ReplicationMode
@@ -11,7 +12,6 @@ from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.source import Place
 from leeward.spec.spec import is_synchronous, placement, rtt_max_s, shortest_budget
-from leeward.spec.validate import suggestion
 
 RESERVED_NAMESPACES = ("default", "leeward-system")
 RESERVED_PREFIX = "kube-"

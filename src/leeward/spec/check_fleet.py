@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 
 from leeward.base.problem import Problem
+from leeward.base.suggestions import suggestion
 from leeward.spec.check_names import check_region_names
 from leeward.spec.fleet import Fleet, Provider
 from leeward.spec.loaded import Loaded
 from leeward.spec.platform import Capacity, Join, MeshKind
 from leeward.spec.source import Place
-from leeward.spec.validate import suggestion
 
 REGIONS_MIN = 3
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from leeward.base.problem import Problem, Severity
+from leeward.base.suggestions import suggestion
 from leeward.core.values import ReplicationMode
 from leeward.spec.application import Application, Engine, Operator
 from leeward.spec.check_application import check_application
@@ -25,7 +26,7 @@ from leeward.spec.fleet import Fleet
 from leeward.spec.loaded import Loaded
 from leeward.spec.source import Document, Place
 from leeward.spec.spec import rollout_pods_max
-from leeward.spec.validate import suggestion, validate
+from leeward.spec.validate import validate
 from leeward.spec.variants import merged, written
 from leeward.spec.varieties import varieties
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from leeward.base.problem import Problem, ProblemsError, Severity
+from leeward.base.suggestions import did_you_mean, suggestion
 from leeward.spec.application import Application
 from leeward.spec.check_application import check_application, check_unique
 from leeward.spec.check_fleet import check_fleet
@@ -13,7 +14,7 @@ from leeward.spec.loaded import Loaded
 from leeward.spec.schema import KINDS
 from leeward.spec.source import Document, paths, read
 from leeward.spec.spec import Spec
-from leeward.spec.validate import did_you_mean, suggestion, validate
+from leeward.spec.validate import validate
 from leeward.spec.values import shown
 
 API_VERSION = "leeward.dev/v1alpha1"

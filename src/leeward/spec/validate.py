@@ -1,15 +1,15 @@
 """Check one document against its kind's model, and report each problem with its fix."""
 
-import difflib
 import json
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from leeward.base.problem import Problem
+from leeward.base.suggestions import suggestion
 from leeward.spec.source import Document, Place
 from leeward.spec.values import Model, shown
 
@@ -34,20 +34,6 @@ def validate(document: Document, model: type[Model]) -> tuple[Any, list[Problem]
         return model.model_validate_json(json.dumps(document.data)), []
     except ValidationError as error:
         return None, [_problem(document, model, detail) for detail in error.errors(include_url=False)]
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like a wrong one, if any is."""
-    lowered = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(wrong.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[close[0]] if close else None
-
-
-def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """Return how to fix a wrong word: the one that was probably meant, else all there are."""
-    words = list(known)
-    close = did_you_mean(wrong, words)
-    return f"did you mean {close}?" if close else f"use one of: {', '.join(words)}"
 
 
 def _problem(document: Document, model: type[Model], detail: ErrorDetails) -> Problem:

@@ -16,7 +16,7 @@ import aiohttp
 
 from leeward.base.problem import Problem, ProblemsError
 from leeward.core.codec import DecodeError, decode, encode, from_plain
-from leeward.world import guard, identity, places
+from leeward.world import guard, places
 from leeward.world.control_socket import ControlConnector
 from leeward.world.guard import Guard
 from leeward.world.model import Applied, LinkInfo, WorldConfig, WorldInfo
@@ -241,6 +241,8 @@ def _write(config: WorldConfig, claim: Claim) -> Path:
     for region in config.regions:
         config.region_directory(region.name).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (claim.directory / "operator" / "ca.crt").exists():
+        from leeward.world import identity  # takes longer to import than most commands run
+
         regions = {region.name: region.index for region in config.regions}
         identity.write(identity.create(config.fleet, regions, valid=timedelta(seconds=config.certificates_s)), config)
     path = claim.directory / "config.json"

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from cryptography import x509
 
-from leeward.base.problem import ProblemsError
 from leeward.core.identities import (
     CA,
     CERTIFICATE,
@@ -34,7 +33,7 @@ from leeward.world import authorities
 from leeward.world.authorities import PURPOSES
 from leeward.world.authority import BOTH, CLIENT, SERVER, VALID, Authority, KeyPair
 from leeward.world.model import WorldConfig, address
-from leeward.world.problems import refusal
+from leeward.world.problems import of_earlier_version
 
 SECRET_BYTES = 24
 TOKEN = "token"
@@ -160,17 +159,6 @@ def put(folder: Path, files: Files) -> None:
     for name, text in files.items():
         with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
-
-
-def of_earlier_version(name: str) -> ProblemsError:
-    """Return the error for a world whose authorities' keys were not kept."""
-    return refusal(
-        "world-of-earlier-version",
-        f"world {name}",
-        "the world was started by an earlier version of leeward, which did not keep its authorities",
-        "this version has an authority for each purpose, and renews certificates with its key",
-        f"leeward down --world {name}, then leeward up",
-    )
 
 
 def region_folders(config: WorldConfig, region: str) -> tuple[Path, ...]:

@@ -46,3 +46,14 @@ def no_such_region(name: str, known: tuple[str, ...]) -> ProblemsError:
         f"its regions are {', '.join(known)}",
         "name one of them",
     )
+
+
+def of_earlier_version(name: str) -> ProblemsError:
+    """Return the error for a world whose authorities' keys were not kept."""
+    return refusal(
+        "world-of-earlier-version",
+        f"world {name}",
+        "the world was started by an earlier version of leeward, which did not keep its authorities",
+        "this version has an authority for each purpose, and renews certificates with its key",
+        f"leeward down --world {name}, then leeward up",
+    )

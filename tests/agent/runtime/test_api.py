@@ -407,6 +407,8 @@ async def test_conditions_are_all_there_from_the_first_look(agent: Agent) -> Non
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["lastTransitionTime"])
     assert body["last_failovers"] == {APP: None}
     assert (body["drills"], body["deep"]) == ({}, {})
+    (settings,) = agent.runtime.machine.settings.apps
+    assert body["objectives"] == {APP: {"rto_s": settings.rto_s, "rpo_s": settings.rpo_s}}
 
 
 async def test_a_drill_is_kept_in_the_store_with_the_last_success(agent: Agent) -> None:

@@ -20,7 +20,7 @@ import yaml
 
 from leeward.adapters.kubernetes.transport import Connection
 from leeward.base.problem import Problem, ProblemsError
-from leeward.spec.validate import suggestion
+from leeward.base.suggestions import suggestion
 
 PLUGIN_S = 60.0
 """How long a credential plugin may take: some ask the person something in a browser."""

@@ -12,6 +12,7 @@ from leeward.core.values import App, Record
 
 BY_APPLICATION = (
     "topologies",
+    "objectives",
     "because",
     "pods_ready",
     "instances",

@@ -202,6 +202,9 @@ class _Api:
             "quorum_leader": machine.leader,
             "answered": sorted(r for r, seen in store.seen.items() if now_s - seen.at_s < machine.timers.lease_s),
             "topologies": {name: plain(stored.topology) for name, stored in store.topologies.items()},
+            "objectives": {
+                name: {"rto_s": app.settings.rto_s, "rpo_s": app.settings.rpo_s} for name, app in machine.apps.items()
+            },
             "because": {name: app.because for name, app in machine.apps.items()},
             "heartbeats": {
                 region: plain(seen.heartbeat) | {"age_s": round(now_s - seen.at_s, 3)}

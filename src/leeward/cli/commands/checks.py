@@ -1,12 +1,11 @@
 """Verbs that need no world: doctor, schema, validate."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import console
-from leeward.cli.forms import DoctorOutput, Kind
+from leeward.cli.commands.common import DirectoryArgument, FilesOrArgument, directory_of, form_option, session
+from leeward.cli.forms import TABLE, Form, Kind, Output
 
 
 def register(app: typer.Typer) -> None:
@@ -19,12 +18,13 @@ def register(app: typer.Typer) -> None:
 def doctor(
     context: typer.Context,
     output: Annotated[
-        DoctorOutput, typer.Option("-o", "--output", help="Print a table, only the problems, or JSON.")
-    ] = DoctorOutput.TABLE,
+        Form, form_option((Output.TABLE, Output.SHORT, Output.JSON, Output.YAML, Output.JSONPATH))
+    ] = TABLE,
 ) -> None:
     """Check whether this machine can run a world.
 
-    Every problem comes with a fix. Works offline, within three seconds. Exit status 1: something must be fixed first.
+    Every problem comes with a fix; -o short prints only the problems. Works offline, within three seconds.
+    Exit status 1: something must be fixed first.
 
     \b
     Examples:
@@ -34,13 +34,13 @@ def doctor(
     """
     from leeward.cli import doctor as examination
 
-    raise typer.Exit(examination.report(console(context), output))
+    raise typer.Exit(examination.report(session(context, form=output)))
 
 
 def schema(
     context: typer.Context,
     kind: Annotated[
-        Kind | None, typer.Argument(metavar="[fleet|application]", help="Kind to print; default: both.")
+        Kind | None, typer.Argument(metavar="fleet|application", help="Kind to print; default: both.")
     ] = None,
 ) -> None:
     """Print the JSON Schema of your files, for your editor.
@@ -52,21 +52,19 @@ def schema(
     """
     from leeward.cli import files
 
-    console(context).data(files.schema(kind))
+    session(context).console.data(files.schema(kind))
 
 
-def validate(
-    context: typer.Context,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory with the Fleet and the Applications.")],
-) -> None:
+def validate(context: typer.Context, files: FilesOrArgument = None, directory: DirectoryArgument = None) -> None:
     """Check your files and report all errors at once.
 
     Exit status 1: there are errors.
 
     \b
     Examples:
-      leeward validate examples/payments
+      leeward validate -f examples/payments
     """
-    from leeward.cli import files
+    chosen = directory_of(files, directory)
+    from leeward.cli import files as checks
 
-    raise typer.Exit(files.validate(console(context), directory))
+    raise typer.Exit(checks.validate(session(context), chosen))

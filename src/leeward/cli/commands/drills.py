@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import InRegion, World, console
-from leeward.cli.forms import EXAMPLE, Mode, TableOutput
+from leeward.cli.commands.common import (
+    AppOption,
+    InRegion,
+    ReportForm,
+    World,
+    bytes_per_s,
+    duration_option,
+    files_option,
+    session,
+)
+from leeward.cli.forms import EXAMPLE, TABLE, Mode
 
 Peer = Annotated[
     str | None,
@@ -48,36 +57,30 @@ def register(app: typer.Typer) -> None:
 def drill(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Drill to run; `leeward drill list` prints all.")],
-    application: Annotated[
-        str | None,
-        typer.Option("--app", metavar="APP", show_default="the only one", help="Application to put under load."),
-    ] = None,
+    app: AppOption = None,
     region: Annotated[
         str | None,
-        typer.Option("--region", "-r", show_default="the primary's", help="Region to inject the fault in."),
+        typer.Option(
+            "--region",
+            "-r",
+            metavar="REGION",
+            show_default="the primary's",
+            help="Name of the region to inject the fault in.",
+        ),
     ] = None,
     replication: Annotated[Mode | None, typer.Option(show_default="unchanged", help="Replication mode.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Number of runs.")] = 1,
-    duration: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            show_default="blip 30s, pod-kill 120s",
-            help="How long blip or pod-kill lasts, such as 90s, 10m or 1h.",
-        ),
+    duration_s: Annotated[
+        float | None,
+        duration_option("--duration", default="blip 30s, pod-kill 120s", text="How long blip or pod-kill lasts."),
     ] = None,
-    every: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", show_default="30s", help="Interval between the kills of pod-kill."),
+    every_s: Annotated[
+        float | None,
+        duration_option("--every", default="30s", text="Interval between the kills of pod-kill."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for pod-kill.")] = 1,
-    output: Annotated[
-        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
-    ] = TableOutput.TABLE,
-    directory: Annotated[
-        Path | None,
-        typer.Option("-f", metavar="DIR", show_default=EXAMPLE, help="Files to start a world from, when none runs."),
-    ] = None,
+    output: ReportForm = TABLE,
+    files: Annotated[Path | None, files_option(EXAMPLE, text="Files to start a world from, when none runs.")] = None,
     world: World = None,
 ) -> None:
     """Inject a fault under load, and measure the impact on clients.
@@ -94,12 +97,16 @@ def drill(
       leeward drill pod-kill --every 10s --duration 5m --seed 7
     """
     from leeward.cli import drills
+    from leeward.core.values import ReplicationMode
+    from leeward.operate.drills import DrillRequest
 
+    asked = session(context, world, app, output)
     if name == "list":
-        drills.names(console(context))
+        drills.names(asked.console)
         return
-    request = drills.DrillRequest(name, region, replication, runs, duration, every, seed, application)
-    raise typer.Exit(drills.drill(console(context), world, directory, request, output))
+    mode = None if replication is None else ReplicationMode(replication)
+    request = DrillRequest(name, region, mode, runs, duration_s, every_s, seed, app)
+    raise typer.Exit(drills.drill(asked, files, request))
 
 
 def kill(context: typer.Context, region: InRegion, world: World = None) -> None:
@@ -158,7 +165,7 @@ def signal(
     """
     from leeward.cli import faults
 
-    faults.signal(console(context), world, region, part.value, number)
+    faults.signal(session(context, world), region, part.value, number)
 
 
 def cut(context: typer.Context, region: InRegion, peer: Peer = None, world: World = None) -> None:
@@ -171,7 +178,7 @@ def cut(context: typer.Context, region: InRegion, peer: Peer = None, world: Worl
     """
     from leeward.cli import faults
 
-    faults.links(console(context), world, region, peer, cut=True)
+    faults.cut(session(context, world), region, peer)
 
 
 def heal(context: typer.Context, region: InRegion, peer: Peer = None, world: World = None) -> None:
@@ -183,19 +190,23 @@ def heal(context: typer.Context, region: InRegion, peer: Peer = None, world: Wor
     """
     from leeward.cli import faults
 
-    faults.links(console(context), world, region, peer, cut=False)
+    faults.heal(session(context, world), region, peer)
 
 
 def slow(
     context: typer.Context,
     region: InRegion,
     peer: Peer = None,
-    delay_ms: Annotated[
-        float | None, typer.Option("--delay-ms", min=0, show_default=False, help="Delay in each direction.")
-    ] = None,
-    rate_kib_s: Annotated[
+    delay_s: Annotated[float | None, duration_option("--delay", default=False, text="Delay in each direction.")] = None,
+    rate_bytes_s: Annotated[
         float | None,
-        typer.Option("--rate-kib-s", min=1, show_default=False, help="Bandwidth in each direction, in KiB/s."),
+        typer.Option(
+            "--rate",
+            parser=bytes_per_s,
+            metavar="BANDWIDTH",
+            show_default=False,
+            help="Bandwidth in each direction, such as 64KiB/s.",
+        ),
     ] = None,
     world: World = None,
 ) -> None:
@@ -203,15 +214,17 @@ def slow(
 
     \b
     Examples:
-      leeward fault slow --region japaneast --delay-ms 500
-      leeward fault slow --region japaneast --rate-kib-s 64
+      leeward fault slow --region japaneast --delay 500ms
+      leeward fault slow --region japaneast --rate 64KiB/s
     """
+    if delay_s is None and rate_bytes_s is None:
+        raise typer.BadParameter("give --delay or --rate; fault heal restores both")
     from leeward.cli import faults
 
-    faults.links(console(context), world, region, peer, cut=False, delay_ms=delay_ms, rate_kib_s=rate_kib_s)
+    faults.slow(session(context, world), region, peer, delay_s, rate_bytes_s)
 
 
 def _fault(context: typer.Context, world: str | None, what: str, region: str) -> None:
     from leeward.cli import faults
 
-    faults.region(console(context), world, region, what)
+    faults.region(session(context, world), region, what)

@@ -4,12 +4,15 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import TABLE, As, InRegion, World, console
+from leeward.cli.commands.common import InRegion, ListForm, World, session
+from leeward.cli.forms import TABLE
 
 KindArgument = Annotated[
     str, typer.Argument(metavar="KIND", help="pods, deployments, services, events ...", show_default=False)
 ]
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", show_default=False, help="Only this namespace.")]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", "-n", metavar="NAMESPACE", show_default=False, help="Only this namespace.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,12 +25,14 @@ def get(
     context: typer.Context,
     kind: KindArgument,
     region: InRegion,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only the object of this name.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Only the object of this name.", show_default=False)
+    ] = None,
     namespace: Namespace = None,
     everywhere: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="All namespaces; the default without -n.")
     ] = False,
-    output: As = TABLE,
+    output: ListForm = TABLE,
     world: World = None,
 ) -> None:
     """List the Kubernetes objects of a region.
@@ -37,11 +42,12 @@ def get(
       leeward get pods --region us-east-1
       leeward get statefulset payments-postgres -r japaneast -n payments -o yaml
     """
-    from leeward.cli import objects_of
-
     if everywhere and namespace is not None:
         raise typer.BadParameter("-n and -A cannot be combined")
-    raise typer.Exit(objects_of.get(console(context), world, region, kind, name, namespace, output))
+    from leeward.cli import objects_of
+    from leeward.operate.objects import Where
+
+    raise typer.Exit(objects_of.get(session(context, world, form=output), Where(region, namespace), kind, name))
 
 
 def describe(
@@ -59,8 +65,9 @@ def describe(
       leeward describe pod payments-postgres-0 --region us-east-1
     """
     from leeward.cli import objects_of
+    from leeward.operate.objects import Where
 
-    raise typer.Exit(objects_of.describe(console(context), world, region, kind, name, namespace))
+    raise typer.Exit(objects_of.describe(session(context, world), Where(region, namespace), kind, name))
 
 
 def logs(
@@ -69,7 +76,13 @@ def logs(
     region: InRegion,
     container: Annotated[
         str | None,
-        typer.Option("--container", "-c", show_default=False, help="Container; needed when the pod has several."),
+        typer.Option(
+            "--container",
+            "-c",
+            metavar="CONTAINER",
+            show_default=False,
+            help="Container; needed when the pod has several.",
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stream until the container ends, or Ctrl-C.")] = False,
     tail: Annotated[
@@ -86,7 +99,7 @@ def logs(
       leeward logs agent-0 -r japaneast -n leeward-system -f
     """
     from leeward.cli import objects_of
+    from leeward.operate.objects import LogRequest, Where
 
-    raise typer.Exit(
-        objects_of.logs(console(context), world, region, pod, namespace, container=container, follow=follow, tail=tail)
-    )
+    wanted = LogRequest(pod, container, follow, tail)
+    raise typer.Exit(objects_of.logs(session(context, world), Where(region, namespace), wanted))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import World, console, timeout_option
+from leeward.cli.commands.common import World, session, timeout_option
 from leeward.core.identities import Purpose, Right
 
 
@@ -20,7 +20,7 @@ def operator(
     name: Annotated[
         str, typer.Argument(metavar="NAME", show_default=False, help="Name of the operator, for the decision log.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", show_default=False, help="Directory to create.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", show_default=False, help="Directory to create.")],
     apps: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,14 +40,14 @@ def operator(
 
     \b
     Examples:
-      leeward operator alice --app payments --may steer -o alice
+      leeward operator alice --app payments --may steer --out alice
       LEEWARD_IDENTITY=alice leeward switchover payments --to europe-west1
     """
-    from leeward.cli import operators
-
     if not apps and may is None:
         raise typer.BadParameter("give --app or --may; the world's own operator already has all rights")
-    operators.issue(console(context), world, name, apps or [], may, out)
+    from leeward.cli import operators
+
+    raise typer.Exit(operators.show(session(context, world), name, apps or [], may, out))
 
 
 def rotate_authorities(
@@ -74,7 +74,5 @@ def rotate_authorities(
       leeward rotate-authorities --purpose fleet
     """
     from leeward.cli import rotation
-    from leeward.cli.running import run
 
-    named = tuple(dict.fromkeys(purposes or Purpose))
-    raise typer.Exit(run(rotation.rotate(console(context), world, named, timeout_s), console(context)))
+    raise typer.Exit(rotation.show(session(context, world), tuple(dict.fromkeys(purposes or Purpose)), timeout_s))

@@ -1,29 +1,24 @@
 """Verbs about what clusters run, by the files: render, diff, recommendations, diagram, explain."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import console
+from leeward.cli.commands.common import REPORTS, AppOption, Files, form_option, session
+from leeward.cli.forms import TABLE, Form, Output
 
-Files = Annotated[
-    Path,
-    typer.Option(
-        "-f", "--files", metavar="DIR", help="Directory with the Fleet and the Applications.", show_default=False
-    ),
+ClusterOption = typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Name of the cluster.")
+OnCluster = Annotated[str | None, ClusterOption]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", show_default="as kubectl", help="Path to the kubeconfig."),
 ]
-OnCluster = Annotated[
-    str | None, typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Only this cluster.")
+KubeContext = Annotated[
+    str | None,
+    typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Kubeconfig context."),
 ]
-
-
-class Form(StrEnum):
-    """How objects are printed."""
-
-    YAML = "yaml"
-    JSON = "json"
+YAML = Form(Output.YAML)
 
 
 def register(app: typer.Typer) -> None:
@@ -36,34 +31,34 @@ def render(
     context: typer.Context,
     files: Files,
     out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", metavar="OUT", show_default=False, help="Directory to write the tree to."),
+        Path | None, typer.Option("--out", metavar="OUT", show_default=False, help="Directory to write the tree to.")
     ] = None,
     cluster: OnCluster = None,
-    form: Annotated[
-        Form | None, typer.Option("--format", show_default="yaml", help="With --cluster: output format.")
-    ] = None,
+    output: Annotated[
+        Form, form_option((Output.YAML, Output.JSON, Output.NAME, Output.JSONPATH), default=Output.YAML)
+    ] = YAML,
 ) -> None:
     """Write the GitOps tree, or print what one cluster runs.
 
     The same files always give the same bytes. Files of an earlier tree that are not in the new one are removed from
-    OUT; other files in OUT are kept.
+    OUT; other files in OUT are kept. -o is the format of what --cluster prints; the tree is always YAML.
 
     \b
     Examples:
-      leeward render -f examples/fnp -o deploy
+      leeward render -f examples/fnp --out deploy
       leeward render -f examples/payments --cluster atlas-us | kubectl diff -f -
     """
-    from leeward.cli import trees
-
     if (out is None) == (cluster is None):
         raise typer.BadParameter("give either --out or --cluster")
+    if out is not None and output != YAML:
+        raise typer.BadParameter("-o is for --cluster; the tree is always YAML")
+    from leeward.cli import trees
+
+    asked = session(context, form=output)
     if out is not None:
-        if form is not None:
-            raise typer.BadParameter("--format is for --cluster; the tree is always YAML")
-        raise typer.Exit(trees.write(console(context), files, out))
+        raise typer.Exit(trees.write(asked, files, out))
     assert cluster is not None
-    raise typer.Exit(trees.show(console(context), files, cluster, as_json=form is Form.JSON))
+    raise typer.Exit(trees.show(asked, files, cluster))
 
 
 def diff(
@@ -73,21 +68,14 @@ def diff(
         Path | None, typer.Argument(metavar="TREE", help="A previously rendered tree.", show_default=False)
     ] = None,
     cluster: OnCluster = None,
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default="as kubectl", help="Without TREE: path to the kubeconfig."),
-    ] = None,
-    kube_context: Annotated[
-        str | None,
-        typer.Option(
-            "--context", metavar="CONTEXT", show_default="the Fleet's", help="Without TREE: kubeconfig context."
-        ),
-    ] = None,
+    kubeconfig: Kubeconfig = None,
+    kube_context: KubeContext = None,
 ) -> None:
     """Show what rendering would change in a tree, or what applying it would change in a running cluster.
 
-    Without TREE this is a dry run on the cluster's API server: + added, ~ changed, - has Leeward's label but is no
-    longer rendered, ! rejected. Nothing is applied. Values of secrets are not shown.
+    Without TREE this is a dry run on the API server of --cluster, reached by --kubeconfig and --context: + added,
+    ~ changed, - has Leeward's label but is no longer rendered, ! rejected. Nothing is applied. Values of secrets are
+    not shown.
     Exit status 0: no difference; 1: differences; 2: could not compare.
 
     \b
@@ -102,29 +90,24 @@ def diff(
             raise typer.BadParameter("--kubeconfig and --context are for a running cluster; leave out TREE")
         from leeward.cli import trees
 
-        raise typer.Exit(trees.diff(console(context), files, tree, cluster))
+        raise typer.Exit(trees.diff(session(context), files, tree, cluster))
     if cluster is None:
         raise typer.BadParameter("give a TREE or a --cluster to compare with")
-    from leeward.cli import live
+    from leeward.cli import live, trees
+    from leeward.operate.live import ClusterAccess
 
-    raise typer.Exit(live.diff(console(context), files, cluster, kubeconfig, kube_context))
+    asked = session(context)
+    access = ClusterAccess(cluster, kubeconfig, kube_context)
+    raise typer.Exit(live.diff(asked, trees.read(asked, files), access))
 
 
 def recommendations(
     context: typer.Context,
     files: Files,
-    cluster: Annotated[
-        str, typer.Option("--cluster", "-c", metavar="CLUSTER", show_default=False, help="Cluster to query.")
-    ],
-    form: Annotated[
-        Form | None, typer.Option("--format", show_default="a table", help="json: print one JSON document.")
-    ] = None,
-    kubeconfig: Annotated[
-        Path | None, typer.Option(metavar="FILE", show_default="as kubectl", help="Path to the kubeconfig.")
-    ] = None,
-    kube_context: Annotated[
-        str | None, typer.Option("--context", metavar="CONTEXT", show_default="the Fleet's", help="Kubeconfig context.")
-    ] = None,
+    cluster: Annotated[str, ClusterOption],
+    output: Annotated[Form, form_option(REPORTS)] = TABLE,
+    kubeconfig: Kubeconfig = None,
+    kube_context: KubeContext = None,
 ) -> None:
     """Show the recommendations of a cluster's vertical autoscaler next to the current requests.
 
@@ -134,14 +117,15 @@ def recommendations(
     \b
     Examples:
       leeward recommendations -f examples/fnp --cluster fnp-eu
-      leeward recommendations -f examples/fnp -c fnp-eu --kubeconfig ~/.kube/fnp --format json
+      leeward recommendations -f examples/fnp -c fnp-eu --kubeconfig ~/.kube/fnp -o json
     """
     from leeward.cli import recommendations as shown
+    from leeward.cli import trees
+    from leeward.operate.live import ClusterAccess
 
-    if form is Form.YAML:
-        raise typer.BadParameter("--format must be json or left out")
-    as_json = form is Form.JSON
-    raise typer.Exit(shown.show(console(context), files, cluster, kubeconfig, kube_context, as_json=as_json))
+    asked = session(context, form=output)
+    access = ClusterAccess(cluster, kubeconfig, kube_context)
+    raise typer.Exit(shown.show(asked, trees.read(asked, files), access))
 
 
 def diagram(context: typer.Context, files: Files) -> None:
@@ -153,7 +137,7 @@ def diagram(context: typer.Context, files: Files) -> None:
     """
     from leeward.cli import trees
 
-    raise typer.Exit(trees.draw(console(context), files))
+    raise typer.Exit(trees.draw(session(context), files))
 
 
 def explain(
@@ -167,12 +151,7 @@ def explain(
         ),
     ],
     files: Files,
-    application: Annotated[
-        str | None,
-        typer.Option(
-            "--application", "-a", metavar="APP", show_default="the only one", help="Application that owns the field."
-        ),
-    ] = None,
+    app: AppOption = None,
     cluster: OnCluster = None,
 ) -> None:
     """Show the value of a field on each cluster, and where it comes from.
@@ -184,4 +163,4 @@ def explain(
     """
     from leeward.cli import origins
 
-    raise typer.Exit(origins.explain(console(context), files, field, application, cluster))
+    raise typer.Exit(origins.explain(session(context, app=app), files, field, cluster))

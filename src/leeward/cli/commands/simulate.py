@@ -1,12 +1,13 @@
 """The verb ``simulate``: thousands of incidents on your own files, in virtual time."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import console
-from leeward.cli.forms import Mode, TableOutput
+from leeward.cli.commands.common import Files, OneApp, ReportForm, duration_option, session
+from leeward.cli.forms import TABLE, Mode
+
+DURATION_MIN_S = 36.0
 
 
 def register(app: typer.Typer) -> None:
@@ -16,17 +17,11 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     context: typer.Context,
-    directory: Annotated[
-        Path,
-        typer.Option("-f", metavar="DIR", show_default=False, help="Directory with the Fleet and the Applications."),
-    ],
-    app: Annotated[
-        str | None, typer.Option("--app", metavar="APP", show_default="the only one", help="Application to simulate.")
-    ] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Number of incidents, or of long runs with --hours.")] = 1000,
-    hours: Annotated[
-        float | None,
-        typer.Option(min=0.01, show_default=False, help="Length of each run in hours, with many incidents."),
+    files: Files,
+    app: OneApp = None,
+    runs: Annotated[int, typer.Option(min=1, help="Number of incidents, or of long runs with --duration.")] = 1000,
+    duration_s: Annotated[
+        float | None, duration_option("--duration", default=False, text="Length of each run, with many incidents.")
     ] = None,
     fault: Annotated[
         list[str] | None,
@@ -37,9 +32,7 @@ def simulate(
         int | None, typer.Option(show_default=False, help="Repeat only the run of this seed, exactly.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, show_default="all cores", help="Worker processes.")] = None,
-    output: Annotated[
-        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object.")
-    ] = TableOutput.TABLE,
+    output: ReportForm = TABLE,
 ) -> None:
     """Predict the impact of incidents by simulating thousands of them in virtual time.
 
@@ -49,14 +42,22 @@ def simulate(
     \b
     Examples:
       leeward simulate -f examples/payments --runs 200
+      leeward simulate payments -f examples/payments --duration 24h --runs 20
       leeward simulate -f examples/payments --fault region-loss --replication sync -o json
       leeward simulate -f examples/payments --seed 7
       leeward simulate -f examples/payments --fault list
     """
+    if duration_s is not None and duration_s < DURATION_MIN_S:
+        raise typer.BadParameter(f"--duration must be at least {DURATION_MIN_S:g}s")
     from leeward.cli import simulations
+    from leeward.core.values import ReplicationMode
+    from leeward.operate.predictions import SimulationRequest
 
+    asked = session(context, app=app, form=output)
     if fault == ["list"]:
-        simulations.names(console(context))
+        simulations.names(asked.console)
         return
-    request = simulations.SimulationRequest(directory, app, runs, hours, tuple(fault or ()), replication, seed, jobs)
-    raise typer.Exit(simulations.predict(console(context), request, output))
+    mode = None if replication is None else ReplicationMode(replication)
+    hours = None if duration_s is None else duration_s / 3600
+    request = SimulationRequest(files, app, runs, hours, tuple(fault or ()), mode, seed, jobs)
+    raise typer.Exit(simulations.predict(asked, request))

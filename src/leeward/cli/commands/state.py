@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import TABLE, App, As, World, console, timeout_option
-from leeward.cli.forms import TableOutput
+from leeward.cli.commands.common import AnyApp, App, ListForm, ReportForm, World, session, timeout_option
+from leeward.cli.forms import TABLE
 
 
 def register(app: typer.Typer) -> None:
@@ -16,12 +16,12 @@ def register(app: typer.Typer) -> None:
 
 def status(
     context: typer.Context,
-    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
+    app: AnyApp = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every second.")] = False,
     conditions: Annotated[
         bool, typer.Option("--show-conditions", help="Also show the conditions of each application.")
     ] = False,
-    output: As = TABLE,
+    output: ListForm = TABLE,
     world: World = None,
 ) -> None:
     """Show primaries, replication lag and silent regions.
@@ -39,7 +39,7 @@ def status(
     """
     from leeward.cli import status as view
 
-    raise typer.Exit(view.show(console(context), world, app, output, watch=watch, conditions=conditions))
+    raise typer.Exit(view.show(session(context, world, app, output), watch=watch, conditions=conditions))
 
 
 def wait(
@@ -67,7 +67,7 @@ def wait(
     """
     from leeward.cli import waiting
 
-    raise typer.Exit(waiting.wait(console(context), world, app, wanted, timeout_s))
+    raise typer.Exit(waiting.wait(session(context, world, app), wanted, timeout_s))
 
 
 def resolve(
@@ -77,7 +77,7 @@ def resolve(
         str | None,
         typer.Option("--from", metavar="REGION", show_default=False, help="Resolve as a user near this region."),
     ] = None,
-    output: Annotated[TableOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = TableOutput.TABLE,
+    output: ReportForm = TABLE,
     world: World = None,
 ) -> None:
     """Query every region's DNS server for an application's name.
@@ -91,15 +91,13 @@ def resolve(
     """
     from leeward.cli import resolution
 
-    raise typer.Exit(resolution.show(console(context), world, app, near, output))
+    raise typer.Exit(resolution.show(session(context, world, app, output), near))
 
 
 def records(
     context: typer.Context,
-    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
-    output: Annotated[
-        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
-    ] = TableOutput.TABLE,
+    app: AnyApp = None,
+    output: ReportForm = TABLE,
     world: World = None,
 ) -> None:
     """Show the decision log: what was decided, when, where and why.
@@ -107,17 +105,17 @@ def records(
     \b
     Examples:
       leeward records
-      leeward records payments -o json
+      leeward records payments -o json | jq '.decisions[].reason'
     """
     from leeward.cli import history
 
-    raise typer.Exit(history.records(console(context), world, app, output))
+    raise typer.Exit(history.records(session(context, world, app, output)))
 
 
 def tune(
     context: typer.Context,
-    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Only this application.")] = None,
-    output: Annotated[TableOutput, typer.Option("-o", "--output", help="A table, or JSON.")] = TableOutput.TABLE,
+    app: AnyApp = None,
+    output: ListForm = TABLE,
     world: World = None,
 ) -> None:
     """Show needless failovers, how long regions go silent, and the RTO that would tolerate that.
@@ -131,15 +129,13 @@ def tune(
     """
     from leeward.cli import tune as tuning
 
-    raise typer.Exit(tuning.show(console(context), world, app, output))
+    raise typer.Exit(tuning.show(session(context, world, app, output)))
 
 
 def orphans(
     context: typer.Context,
     app: App,
-    output: Annotated[
-        TableOutput, typer.Option("-o", "--output", help="A table, or one JSON object per line.")
-    ] = TableOutput.TABLE,
+    output: ReportForm = TABLE,
     world: World = None,
 ) -> None:
     """List writes that an asynchronous failover left behind.
@@ -153,4 +149,4 @@ def orphans(
     """
     from leeward.cli import history
 
-    raise typer.Exit(history.orphans(console(context), world, app, output))
+    raise typer.Exit(history.orphans(session(context, world, app, output)))

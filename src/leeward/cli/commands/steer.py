@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import App, Confirm, DryRun, World, console, timeout_option
+from leeward.cli.commands.common import App, Confirm, DryRun, World, session, timeout_option
 from leeward.cli.forms import Mode
 
 To = Annotated[str, typer.Option("--to", metavar="REGION", help="Region of the new primary.", show_default=False)]
@@ -37,9 +37,10 @@ def switchover(
       leeward switchover payments --to us-east-1 --timeout 1m
     """
     from leeward.cli import steer
+    from leeward.operate import steering
 
-    change = steer.Change("switchover", app, {"to": to}, wait_for_primary=to if wait else None)
-    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=timeout_s, dry_run=dry_run))
+    change = steering.switchover(app, to, wait=wait)
+    raise typer.Exit(steer.ask(session(context, world, app), change, timeout_s=timeout_s, dry_run=dry_run))
 
 
 def failover(
@@ -63,9 +64,12 @@ def failover(
       leeward failover payments --to europe-west1 --confirm payments
     """
     from leeward.cli import steer
+    from leeward.operate import steering
 
-    change = steer.Change("failover", app, {"to": to}, wait_for_primary=to if wait else None, dangerous=True)
-    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
+    change = steering.failover(app, to, wait=wait)
+    raise typer.Exit(
+        steer.ask(session(context, world, app), change, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm)
+    )
 
 
 def mode(
@@ -88,15 +92,13 @@ def mode(
       leeward mode payments async --confirm payments
     """
     from leeward.cli import steer
+    from leeward.core.values import ReplicationMode
+    from leeward.operate import steering
 
-    change = steer.Change(
-        "mode",
-        app,
-        {"mode": replication.value},
-        wait_for_mode=replication.value if wait else None,
-        dangerous=replication is Mode.ASYNC,
+    change = steering.mode(app, ReplicationMode(replication), wait=wait)
+    raise typer.Exit(
+        steer.ask(session(context, world, app), change, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm)
     )
-    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=timeout_s, dry_run=dry_run, confirm=confirm))
 
 
 def pause(
@@ -111,9 +113,10 @@ def pause(
       leeward pause payments --confirm payments
     """
     from leeward.cli import steer
+    from leeward.operate import steering
 
-    change = steer.Change("pause", app, {}, dangerous=True)
-    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=5.0, dry_run=dry_run, confirm=confirm))
+    change = steering.pause(app)
+    raise typer.Exit(steer.ask(session(context, world, app), change, timeout_s=5.0, dry_run=dry_run, confirm=confirm))
 
 
 def resume(context: typer.Context, app: App, dry_run: DryRun = False, world: World = None) -> None:
@@ -124,6 +127,7 @@ def resume(context: typer.Context, app: App, dry_run: DryRun = False, world: Wor
       leeward resume payments
     """
     from leeward.cli import steer
+    from leeward.operate import steering
 
-    change = steer.Change("resume", app, {})
-    raise typer.Exit(steer.ask(console(context), world, change, timeout_s=5.0, dry_run=dry_run))
+    change = steering.resume(app)
+    raise typer.Exit(steer.ask(session(context, world, app), change, timeout_s=5.0, dry_run=dry_run))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import DryRun, World, console, timeout_option
+from leeward.cli.commands.common import DryRun, World, session, timeout_option
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def restore_store(
     context: typer.Context,
     backup: Annotated[
         Path | None,
-        typer.Argument(metavar="[BACKUP]", show_default=False, help="Backup file written by an agent or etcdctl."),
+        typer.Argument(metavar="BACKUP", show_default=False, help="Backup file written by an agent or etcdctl."),
     ] = None,
     latest: Annotated[
         bool, typer.Option("--latest", help="Use the newest complete backup of the world's regions.")
@@ -31,7 +31,7 @@ def restore_store(
     world: World = None,
     fleet: Annotated[
         str | None,
-        typer.Option("--fleet", metavar="NAME", show_default=False, help="With -o: name of the store's fleet."),
+        typer.Option("--fleet", metavar="FLEET", show_default=False, help="With --out: name of the store's fleet."),
     ] = None,
     members: Annotated[
         str | None,
@@ -39,19 +39,23 @@ def restore_store(
             "--initial-cluster",
             metavar="REGION=URL,...",
             show_default=False,
-            help="With -o: peer URL of every member, as in the etcd StatefulSets.",
+            help="With --out: peer URL of every member, as in the etcd StatefulSets.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="OUT", show_default=False, help="Only create a data directory per region, in OUT."
+            "--out", metavar="OUT", show_default=False, help="Only create a data directory per region, in OUT."
         ),
     ] = None,
     region: Annotated[
         str | None,
         typer.Option(
-            "--region", "-r", show_default="the first", help="With -o: restoring region, for the decision log."
+            "--region",
+            "-r",
+            metavar="REGION",
+            show_default="the first",
+            help="With --out: restoring region, for the decision log.",
         ),
     ] = None,
 ) -> None:
@@ -62,26 +66,28 @@ def restore_store(
     and elect every primary again, under epochs above all that any instance has seen. Ctrl-C before the members start
     restores the previous state. Needs --confirm FLEET.
 
-    With -o: creates a data directory for every region's member; nothing running is touched. Replace each member's
+    With --out: creates a data directory for every region's member; nothing running is touched. Replace each member's
     data directory with its new one while no member runs.
 
     \b
     Examples:
       leeward restore-store --latest --dry-run
       leeward restore-store --latest --confirm atlas
-      leeward restore-store 20260101T000000Z-7.db --fleet atlas -o restored \\
+      leeward restore-store 20260101T000000Z-7.db --fleet atlas --out restored \\
         --initial-cluster us=https://10.0.0.1:2380,eu=https://10.1.0.1:2380,ap=https://10.2.0.1:2380
     """
     if (backup is None) != latest:
         raise typer.BadParameter("give either BACKUP or --latest")
     if out is None and (fleet, members, region) == (None, None, None):
         from leeward.cli import restore
-        from leeward.cli.restore_world import RestoreRequest
+        from leeward.operate.restore_world import RestoreRequest
 
         request = RestoreRequest(backup, confirm, dry_run, timeout_s)
-        raise typer.Exit(restore.world(console(context), world, request))
+        raise typer.Exit(restore.world(session(context, world), request))
     if out is None or fleet is None or members is None or backup is None:
-        raise typer.BadParameter("data directories need BACKUP, --fleet, --initial-cluster and -o")
+        raise typer.BadParameter("data directories need BACKUP, --fleet, --initial-cluster and --out")
     from leeward.cli import restore
+    from leeward.operate.restoring import Members, peer_urls
 
-    restore.store(console(context), backup, fleet, members, out, region)
+    wanted = Members(backup, fleet, peer_urls(members), out, region)
+    raise typer.Exit(restore.store(session(context), wanted))

@@ -4,10 +4,18 @@ from typing import Annotated
 
 import typer
 
-from leeward.cli.commands.common import Directory, DryRun, World, console, timeout_option
-from leeward.cli.forms import TableOutput
-
-Output = Annotated[TableOutput, typer.Option("-o", "--output", help="A table or JSON.")]
+from leeward.cli.commands.common import (
+    DirectoryArgument,
+    DryRun,
+    FilesOrArgument,
+    ListForm,
+    ReportForm,
+    World,
+    directory_of,
+    session,
+    timeout_option,
+)
+from leeward.cli.forms import TABLE
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +24,7 @@ def register(app: typer.Typer) -> None:
         app.command()(verb)
 
 
-def demo(context: typer.Context, directory: Directory) -> None:
+def demo(context: typer.Context, files: FilesOrArgument = None, directory: DirectoryArgument = None) -> None:
     """Lose a region under load, and measure the impact.
 
     Starts a world, sends payments through every gateway, kills the primary's region, shows how another
@@ -25,17 +33,21 @@ def demo(context: typer.Context, directory: Directory) -> None:
 
     \b
     Examples:
-      leeward demo examples/payments
+      leeward demo -f examples/payments
     """
+    chosen = directory_of(files, directory)
     from leeward.cli import demo as demonstration
 
-    raise typer.Exit(demonstration.demo(console(context), directory))
+    raise typer.Exit(demonstration.demo(session(context), chosen))
 
 
 def up(
     context: typer.Context,
-    directory: Directory,
-    world: Annotated[str, typer.Option(envvar="LEEWARD_WORLD", help="Name of the world.")] = "default",
+    files: FilesOrArgument = None,
+    directory: DirectoryArgument = None,
+    world: Annotated[
+        str, typer.Option("--world", envvar="LEEWARD_WORLD", metavar="WORLD", help="Name of the world.")
+    ] = "default",
     timeout_s: Annotated[float, timeout_option("120s")] = 120.0,
 ) -> None:
     """Start a world from your files, and wait until it is ready.
@@ -45,12 +57,13 @@ def up(
 
     \b
     Examples:
-      leeward up examples/payments
-      leeward up examples/payments --world second --timeout 3m
+      leeward up -f examples/payments
+      leeward up -f examples/payments --world second --timeout 3m
     """
+    chosen = directory_of(files, directory)
     from leeward.cli import start
 
-    raise typer.Exit(start.up(console(context), directory, name=world, timeout_s=timeout_s))
+    raise typer.Exit(start.up(session(context, world), chosen, timeout_s=timeout_s))
 
 
 def apply(
@@ -73,7 +86,7 @@ def apply(
     """
     from leeward.cli import apply as applied
 
-    raise typer.Exit(applied.apply(console(context), world, timeout_s=timeout_s, dry_run=dry_run))
+    raise typer.Exit(applied.apply(session(context, world), timeout_s=timeout_s, dry_run=dry_run))
 
 
 def down(context: typer.Context, world: World = None) -> None:
@@ -86,10 +99,10 @@ def down(context: typer.Context, world: World = None) -> None:
     """
     from leeward.cli import running_worlds
 
-    raise typer.Exit(running_worlds.down(console(context), world))
+    raise typer.Exit(running_worlds.down(session(context, world)))
 
 
-def worlds(context: typer.Context, output: Output = TableOutput.TABLE) -> None:
+def worlds(context: typer.Context, output: ListForm = TABLE) -> None:
     """List the worlds on this machine.
 
     \b
@@ -99,10 +112,10 @@ def worlds(context: typer.Context, output: Output = TableOutput.TABLE) -> None:
     """
     from leeward.cli import running_worlds
 
-    running_worlds.listing(console(context), output)
+    raise typer.Exit(running_worlds.listing(session(context, form=output)))
 
 
-def info(context: typer.Context, world: World = None, output: Output = TableOutput.TABLE) -> None:
+def info(context: typer.Context, world: World = None, output: ReportForm = TABLE) -> None:
     """Print versions and locations.
 
     \b
@@ -112,4 +125,4 @@ def info(context: typer.Context, world: World = None, output: Output = TableOutp
     """
     from leeward.cli import running_worlds
 
-    running_worlds.info(console(context), world, output)
+    raise typer.Exit(running_worlds.info(session(context, world, form=output)))

@@ -1,12 +1,12 @@
 """What the application's overrides change in compiled objects of one cluster."""
 
 from leeward.base.problem import Problem, ProblemsError
+from leeward.base.suggestions import suggestion
 from leeward.compile.kube.objects import KubeObject
 from leeward.compile.kube.patching import PatchError, json_patch, strategic_merge
 from leeward.compile.site import Site
 from leeward.spec.application import Application
 from leeward.spec.overrides import Patch
-from leeward.spec.validate import suggestion
 from leeward.spec.variants import applies
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from leeward.cli.rollout import unfinished
+from leeward.operate.rollout import unfinished
 from leeward.ports.cluster import ClusterUnavailableError, KubeObject, NotFoundError, Resource
 
 APPLIED: list[KubeObject] = [

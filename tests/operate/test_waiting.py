@@ -2,12 +2,11 @@
 
 import pytest
 
-from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.situation import Situation, situation
-from leeward.cli.waiting import Goal, goal_of, met
 from leeward.core.conditions.values import Status, Type
-
-from .test_status import EAST, answer, silent, stands, telling
+from leeward.operate.outcome import OperationError, Outcome
+from leeward.operate.situation import Situation, situation
+from leeward.operate.waiting import Goal, goal_of, met
+from tests.cli.test_status import EAST, answer, silent, stands, telling
 
 READY = Goal(Type.READY, Status.TRUE)
 NOT_READY = stands("Ready", "False", "NotWritable", "no heartbeat from east for longer than its lease")
@@ -32,7 +31,7 @@ def test_a_condition_is_named(text: str, goal: Goal) -> None:
 
 @pytest.mark.parametrize("text", ["Redy", "Ready=maybe", ""])
 def test_a_wrong_name_is_refused_with_the_right_ones(text: str) -> None:
-    with pytest.raises(CommandError, match="ObjectivesFeasible"):
+    with pytest.raises(OperationError, match="ObjectivesFeasible"):
         goal_of(text)
 
 
@@ -55,13 +54,13 @@ def test_it_is_met_or_reports_what_is_missing() -> None:
 )
 def test_what_only_an_operator_can_resolve_is_not_waited_for(reason: str, fix: str) -> None:
     stuck = stands("Stalled", "True", reason, "no heartbeat from east")
-    with pytest.raises(CommandError, match="no heartbeat from east") as raised:
+    with pytest.raises(OperationError, match="no heartbeat from east") as raised:
         met(view(NOT_READY, stuck), "shop", READY)
-    assert raised.value.code is ExitCode.NO
+    assert raised.value.outcome is Outcome.NO
     assert fix in raised.value.problems[0].fix
     assert met(view(NOT_READY, stuck), "shop", Goal(Type.STALLED, Status.TRUE))[0]
 
 
 def test_an_unknown_application_is_not_waited_for() -> None:
-    with pytest.raises(CommandError, match="shop"):
+    with pytest.raises(OperationError, match="shop"):
         met(view(NOT_READY), "other", READY)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from leeward.cli.member_files import BEFORE, Exchange
+from leeward.operate.member_files import BEFORE, Exchange
 
 REGIONS = ("us", "eu", "ap")
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from leeward.cli.apply_plan import lines_of, plan
-from leeward.cli.assemble import Assembly, assemble
-from leeward.cli.worlds_here import cluster_in
+from leeward.cli.apply import lines_of
 from leeward.core.identities import CLUSTER_CA
+from leeward.operate.apply_plan import plan
+from leeward.operate.assemble import Assembly, assemble
+from leeward.operate.worlds import cluster_in
 from leeward.spec import ProblemsError, load
 from leeward.world import authorities
 from leeward.world.client import World

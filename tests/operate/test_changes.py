@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from leeward.cli.changes import changes, text_of
+from leeward.cli.differences import text_of
+from leeward.operate.changes import changes
 
 
 def lines(old: dict[str, Any], new: dict[str, Any], kind: str = "Deployment") -> list[str]:

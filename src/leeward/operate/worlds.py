@@ -1,4 +1,4 @@
-"""The worlds running on this machine, and access to one: its supervisor, its agents, its API servers."""
+"""The worlds running on this machine, and the fleet in one: its supervisor, its agents, its API servers."""
 
 import math
 import os
@@ -6,32 +6,36 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
-from leeward.base.problem import Problem
-from leeward.cli.agents import Agents
-from leeward.cli.exits import CommandError
+from leeward.base.problem import Problem, ProblemsError
 from leeward.core.identities import CA, CERTIFICATE, CLUSTER_CA, KEY
+from leeward.operate.agents import Agents
+from leeward.operate.outcome import OperationError
 from leeward.world import places
 from leeward.world.client import World, list_worlds
-from leeward.world.identity import of_earlier_version
 from leeward.world.model import RegionInfo, WorldInfo
-from leeward.world.problems import no_such_region
+from leeward.world.problems import no_such_region, of_earlier_version
+
+if TYPE_CHECKING:
+    from leeward.adapters.kubernetes.client import KubernetesCluster
+    from leeward.spec import Spec
 
 IDENTITY_VARIABLE = "LEEWARD_IDENTITY"
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 def choose(name: str | None) -> World:
-    """Return the world of that name, or the only one. Raises CommandError, ProblemsError."""
+    """Return the world of that name, or the only one. Raises OperationError, ProblemsError."""
     if name is not None:
         return World.open(name)
     running = list_worlds()
     if len(running) == 1:
         return World.open(running[0])
     if not running:
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="no-world",
                 where=str(places.home()),
@@ -40,7 +44,7 @@ def choose(name: str | None) -> World:
                 fix="start one: leeward up examples/payments",
             )
         )
-    raise CommandError(
+    raise OperationError(
         Problem(
             code="several-worlds",
             where=str(places.home()),
@@ -59,24 +63,14 @@ def region_of(info: WorldInfo, name: str) -> RegionInfo:
     return known[name]
 
 
-def agents_of(world: World, info: WorldInfo) -> Agents:
-    """Return a client for the world's agents."""
-    return Agents({region.name: region.agent_url for region in info.regions}, identity_of(world))
-
-
-def whole_fleet(world: World, info: WorldInfo) -> Agents:
-    """Return a client for the agents as the world's own operator, who sees every application."""
-    return Agents({region.name: region.agent_url for region in info.regions}, world.operator_directory)
-
-
 def identity_of(world: World) -> Path:
-    """Return the directory with the certificate that commands present to agents. Raises CommandError."""
+    """Return the directory with the certificate that commands present to agents. Raises OperationError."""
     named = os.environ.get(IDENTITY_VARIABLE)
     if not named:
         return world.operator_directory
     missing = [name for name in (CA, CERTIFICATE, KEY) if not (Path(named) / name).is_file()]
     if missing:
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="no-identity",
                 where=named,
@@ -86,7 +80,7 @@ def identity_of(world: World) -> Path:
             )
         )
     if not _authorities(Path(named)) & _authorities(world.operator_directory):
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="identity-of-another-world",
                 where=named,
@@ -98,7 +92,7 @@ def identity_of(world: World) -> Path:
         )
     expired_s = time.time() - _ends_unix_s(Path(named) / CERTIFICATE)
     if expired_s > 0:
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="identity-expired",
                 where=named,
@@ -126,8 +120,11 @@ def _ends_unix_s(certificate: Path) -> float:
         return math.inf
 
 
-def cluster_in(world: World, region: RegionInfo) -> KubernetesCluster:
+def cluster_in(world: World, region: RegionInfo) -> "KubernetesCluster":
     """Return the API server of a region of the world. Raises ProblemsError for a world of an earlier version."""
+    # Imported here: most commands ask agents only.
+    from leeward.adapters.kubernetes.client import Connection, KubernetesCluster
+
     authority = world.operator_directory / CLUSTER_CA
     if not authority.exists():
         raise of_earlier_version(world.directory.name)
@@ -141,8 +138,69 @@ def cluster_in(world: World, region: RegionInfo) -> KubernetesCluster:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WorldFleet:
+    """The fleet in a world, as it was described when it was opened: an ``operate.fleet.Fleet``."""
+
+    control: World
+    world: WorldInfo
+
+    @property
+    def name(self) -> str:
+        """The fleet's name."""
+        return self.world.fleet
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Its regions' names."""
+        return tuple(region.name for region in self.world.regions)
+
+    def agents(self) -> Agents:
+        """Return a client of every agent, with the identity that commands present. Raises OperationError."""
+        return Agents(self._agent_urls(), identity_of(self.control))
+
+    def all_agents(self) -> Agents:
+        """Return such a client as the world's own operator, who sees every application."""
+        return Agents(self._agent_urls(), self.control.operator_directory)
+
+    def cluster(self, region: str) -> "KubernetesCluster":
+        """Return the API server of a region. Raises ProblemsError: unknown, or of a world of an earlier version."""
+        return cluster_in(self.control, region_of(self.world, region))
+
+    def spec(self) -> "Spec":
+        """Return the files that the world was started from, as they are now. Raises ProblemsError."""
+        # Imported here: most commands ask agents only, and reading files takes longer than that.
+        from leeward.spec import load
+
+        return load(Path(self.world.files[0]))
+
+    async def refreshed(self) -> "WorldFleet":
+        """Return the fleet as the world describes it now. Raises ProblemsError when the world has ended."""
+        return WorldFleet(self.control, await self.control.info())
+
+    def _agent_urls(self) -> dict[str, str]:
+        return {region.name: region.agent_url for region in self.world.regions}
+
+
 @asynccontextmanager
-async def cluster_of(world: str | None, region: str) -> AsyncIterator[KubernetesCluster]:
-    """Yield a region's API server. Raises CommandError, ProblemsError."""
-    async with choose(world) as chosen, cluster_in(chosen, region_of(await chosen.info(), region)) as cluster:
-        yield cluster
+async def open_fleet(world: str | None) -> AsyncIterator[WorldFleet]:
+    """Yield the fleet in the world of that name, or in the only one. Raises OperationError, ProblemsError."""
+    async with choose(world) as chosen:
+        yield WorldFleet(chosen, await chosen.info())
+
+
+async def running() -> list[WorldInfo]:
+    """Return what every world on this machine says of itself."""
+    found = []
+    for name in list_worlds():
+        try:
+            found.append(await described(World.open(name)))
+        except ProblemsError:  # it is starting or stopping: it has no supervisor to query
+            continue
+    return found
+
+
+async def described(world: World) -> WorldInfo:
+    """Return what a world says of itself, and close the connection. Raises ProblemsError."""
+    async with world:
+        return await world.info()

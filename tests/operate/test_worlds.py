@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from leeward.cli import worlds_here
-from leeward.cli.exits import CommandError
 from leeward.core.identities import CERTIFICATE, Grant, Right
+from leeward.operate import worlds
+from leeward.operate.outcome import OperationError
 from leeward.world import identity
 from leeward.world.client import World
 
@@ -22,26 +22,26 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = identity.create("atlas", {"us": 1, "eu": 2, "jp": 3})
     identity.put(tmp_path / "operator", made.operator)
     identity.put(tmp_path / "alice", made.operator_of("alice", [Grant("payments", Right.STEER)]))
-    monkeypatch.setenv(worlds_here.IDENTITY_VARIABLE, str(tmp_path / "alice"))
+    monkeypatch.setenv(worlds.IDENTITY_VARIABLE, str(tmp_path / "alice"))
     return cast("World", SimpleNamespace(operator_directory=tmp_path / "operator", directory=tmp_path))
 
 
 def refusal(world: World) -> str:
-    with pytest.raises(CommandError) as caught:
-        worlds_here.identity_of(world)
+    with pytest.raises(OperationError) as caught:
+        worlds.identity_of(world)
     (problem,) = caught.value.problems
     return problem.code
 
 
 def test_the_named_one_and_else_the_worlds_own(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert worlds_here.identity_of(world) == tmp_path / "alice"
-    monkeypatch.delenv(worlds_here.IDENTITY_VARIABLE)
-    assert worlds_here.identity_of(world) == tmp_path / "operator"
+    assert worlds.identity_of(world) == tmp_path / "alice"
+    monkeypatch.delenv(worlds.IDENTITY_VARIABLE)
+    assert worlds.identity_of(world) == tmp_path / "operator"
 
 
 def test_one_that_has_expired(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = time.time()
-    monkeypatch.setattr("leeward.cli.worlds_here.time.time", lambda: now_s + DAY_S + 3600)
+    monkeypatch.setattr("leeward.operate.worlds.time.time", lambda: now_s + DAY_S + 3600)
     assert refusal(world) == "identity-expired"
 
 

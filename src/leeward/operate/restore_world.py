@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,18 +18,16 @@ from leeward.adapters.etcd import backup as backups
 from leeward.adapters.etcd.backup import Backup, BackupError
 from leeward.adapters.etcd.restoring import mark
 from leeward.base.problem import Problem
-from leeward.cli.agents import Agents
-from leeward.cli.console import Console
-from leeward.cli.exits import CommandError, ExitCode
-from leeward.cli.member_files import Exchange
-from leeward.cli.render import table
-from leeward.cli.situation import ApplicationRow, situation
-from leeward.cli.worlds_here import choose, cluster_in, whole_fleet
 from leeward.compile.region.agent import BACKUPS_CLAIM
 from leeward.compile.region.quorum import DATA_VOLUME, NAME
 from leeward.compile.target import QUORUM_PEER_PORT, SYSTEM_NAMESPACE
 from leeward.core.conditions.values import Status, Type
 from leeward.core.values import Region
+from leeward.operate.agents import Agents
+from leeward.operate.member_files import Exchange
+from leeward.operate.outcome import OperationError, Outcome, Progress
+from leeward.operate.situation import ApplicationRow, situation
+from leeward.operate.worlds import WorldFleet
 from leeward.ports.cluster import (
     PODS,
     STATEFUL_SETS,
@@ -39,7 +37,6 @@ from leeward.ports.cluster import (
 )
 from leeward.ports.quorum import QuorumUnavailableError
 from leeward.world import engines
-from leeward.world.client import World
 from leeward.world.kubernetes.volumes import Directories
 from leeward.world.model import RegionInfo, RegionState, WorldInfo, address
 from leeward.world.ownership import pin
@@ -66,42 +63,52 @@ class RestoreRequest:
     timeout_s: float
 
 
-async def restore(console: Console, name: str | None, request: RestoreRequest) -> ExitCode:
-    """Restore, and wait until every application accepts writes under a later epoch."""
-    async with choose(name) as world:
-        info = await world.info()
-        _check(info, request)
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A store that was restored, or could be."""
+
+    fleet: str
+    source: Path
+    dry_run: bool
+    applications: Sequence[ApplicationRow] = ()
+    """As they are afterwards."""
+    epochs_before: Mapping[str, int] = field(default_factory=dict)
+
+
+async def restore(fleet: WorldFleet, request: RestoreRequest, progress: Progress) -> Restored:
+    """Restore, and wait until every application accepts writes under a later epoch.
+
+    Raises OperationError, ProblemsError.
+    """
+    info = fleet.world
+    _check(info, request)
+    try:
         source = await asyncio.to_thread(_source, info, request.backup)
         if request.dry_run:
-            console.data(f"store/{info.fleet} would be restored (dry run) from {source}")
-            return ExitCode.DONE
-        async with whole_fleet(world, info) as agents:
-            before = {row.name: row for row in situation(await agents.statuses()).applications}
-            await _Restore(console, world, info).run(source)
-            after = await _wait(console, agents, before, request.timeout_s)
-    console.data(f"store/{info.fleet} restored from {source}")
-    console.data(
-        table(
-            ("APPLICATION", "PRIMARY", "EPOCH", "BEFORE"),
-            [(row.name, row.primary or "-", str(row.epoch), _epoch(before.get(row.name))) for row in after],
-        )
-    )
-    return ExitCode.DONE
+            return Restored(info.fleet, source, dry_run=True)
+        async with fleet.all_agents() as agents:
+            before = {row.name: row.epoch for row in situation(await agents.statuses()).applications}
+            await _Restore(progress, fleet).run(source)
+            after = await _wait(progress, agents, before, request.timeout_s)
+    except OSError as error:
+        raise from_os_error(error, "quorum store") from error
+    return Restored(info.fleet, source, dry_run=False, applications=after, epochs_before=before)
 
 
 class _Restore:
-    def __init__(self, console: Console, world: World, info: WorldInfo) -> None:
-        self._console = console
-        self._world = world
+    def __init__(self, progress: Progress, fleet: WorldFleet) -> None:
+        info = fleet.world
+        self._progress = progress
+        self._fleet = fleet
         self._info = info
         self._running = [region for region in info.regions if region.state is not RegionState.LOST]
         self._unix_s = time.time()
         stamp = datetime.fromtimestamp(self._unix_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._work = world.directory / f"restore-{stamp}"
+        self._work = fleet.control.directory / f"restore-{stamp}"
         self._exchange = Exchange([(_data_dir(region), self._work / region.name) for region in info.regions], stamp)
 
     async def run(self, source: Path) -> None:
-        """Start every member on the restored data. Raises CommandError, with the previous state restored."""
+        """Start every member on the restored data. Raises OperationError, with the previous state restored."""
         try:
             await self._prepare(source)
             await self._exchange_all()
@@ -116,13 +123,13 @@ class _Restore:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
             # The data was exchanged: never leave only some of the members started.
-            with contextlib.suppress(CommandError):
+            with contextlib.suppress(OperationError):
                 await starting
-            self._console.note("the store is restored and its members are running; see leeward status")
+            self._progress.note("the store is restored and its members are running; see leeward status")
             raise
 
     async def _prepare(self, source: Path) -> None:
-        self._console.progress(f"creating data directories from {source}; nothing running is touched")
+        self._progress.progress(f"creating data directories from {source}; nothing running is touched")
         etcd, etcdutl = engines.etcd_programs()
         regions = [region.name for region in self._info.regions]
         peer_urls = [(region.name, _peer_url(region)) for region in self._info.regions]
@@ -146,31 +153,31 @@ class _Restore:
                     data_dir=self._work / region,
                 )
         except (BackupError, QuorumUnavailableError) as error:
-            raise CommandError(not_restored(source, str(error))) from error
+            raise OperationError(not_restored(source, str(error))) from error
 
     async def _exchange_all(self) -> None:
         """Stop every member and exchange the directories, or restore the previous state."""
         try:
-            self._console.progress("stopping every member: primaries stop at the end of their lease")
+            self._progress.progress("stopping every member: primaries stop at the end of their lease")
             await self._scale(0)
             async with asyncio.timeout(STOP_S):
                 await asyncio.gather(*(self._stopped(region) for region in self._running))
-            self._console.progress("exchanging the data directories, and starting every member")
+            self._progress.progress("exchanging the data directories, and starting every member")
             self._exchange.do()
         except TimeoutError as error:
             await self._roll_back()
-            raise CommandError(_not_stopped(STOP_S)) from error
+            raise OperationError(_not_stopped(STOP_S)) from error
         except BaseException:
             await self._roll_back()
             raise
 
     async def _roll_back(self) -> None:
-        self._console.note("rolling back: restoring the members' data and starting them")
+        self._progress.note("rolling back: restoring the members' data and starting them")
         self._exchange.undo()
         await self._scale(1)
 
     async def _scale(self, replicas: int) -> None:
-        """Scale the member of every running region. Raises CommandError."""
+        """Scale the member of every running region. Raises OperationError."""
         scaled = [self._scale_one(region, replicas) for region in self._running]
         for outcome in await asyncio.gather(*scaled, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -178,59 +185,55 @@ class _Restore:
 
     async def _scale_one(self, region: RegionInfo, replicas: int) -> None:
         try:
-            async with cluster_in(self._world, region) as cluster:
+            async with self._fleet.cluster(region.name) as cluster:
                 patch = {"spec": {"replicas": replicas}}
                 await cluster.patch(STATEFUL_SETS, NAME, patch, namespace=SYSTEM_NAMESPACE, timeout_s=CALL_S)
         except (ClusterUnavailableError, NotFoundError, RejectedError) as error:
-            raise CommandError(_unreachable(region, error)) from error
+            raise OperationError(_unreachable(region, error)) from error
 
     async def _stopped(self, region: RegionInfo) -> None:
-        async with cluster_in(self._world, region) as cluster:
+        async with self._fleet.cluster(region.name) as cluster:
             while True:
                 try:
                     await cluster.get(PODS, f"{NAME}-0", namespace=SYSTEM_NAMESPACE, timeout_s=CALL_S)
                 except NotFoundError:
                     return
                 except (ClusterUnavailableError, RejectedError) as error:
-                    raise CommandError(_unreachable(region, error)) from error
+                    raise OperationError(_unreachable(region, error)) from error
                 await asyncio.sleep(POLL_S)
 
 
 async def _wait(
-    console: Console, agents: Agents, before: Mapping[str, ApplicationRow], timeout_s: float
+    progress: Progress, agents: Agents, before: Mapping[str, int], timeout_s: float
 ) -> Sequence[ApplicationRow]:
-    """Return every application once it accepts writes under a later epoch. Raises CommandError when time is up."""
-    console.progress("waiting until every application accepts writes under a later epoch")
+    """Return every application once it accepts writes under a later epoch. Raises OperationError when time is up."""
+    progress.progress("waiting until every application accepts writes under a later epoch")
     because = "no agent answers"
     try:
         async with asyncio.timeout(timeout_s):
             while True:
                 view = situation(await agents.statuses())
-                waiting = [row for row in view.applications if not _recovered(row, before.get(row.name))]
+                waiting = [row for row in view.applications if not _recovered(row, before.get(row.name, 0))]
                 if view.applications and before.keys() <= {row.name for row in view.applications} and not waiting:
                     return view.applications
                 reasons = "; ".join(f"{row.name}: {row.phase}: {row.because}" for row in waiting) or "no agent answers"
                 if reasons != because:
-                    console.progress(reasons)
+                    progress.progress(reasons)
                 because = reasons
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
-        raise CommandError(_late(because, timeout_s), code=ExitCode.TIMED_OUT) from None
+        raise OperationError(_late(because, timeout_s), outcome=Outcome.TIMED_OUT) from None
 
 
-def _recovered(row: ApplicationRow, before: ApplicationRow | None) -> bool:
+def _recovered(row: ApplicationRow, epoch_before: int) -> bool:
     ready = any(each["type"] == Type.READY and each["status"] == Status.TRUE for each in row.conditions)
-    return ready and row.phase == "steady" and row.epoch > (before.epoch if before is not None else 0)
-
-
-def _epoch(row: ApplicationRow | None) -> str:
-    return "-" if row is None else str(row.epoch)
+    return ready and row.phase == "steady" and row.epoch > epoch_before
 
 
 def _check(info: WorldInfo, request: RestoreRequest) -> None:
     frozen = [region.name for region in info.regions if region.state is RegionState.FROZEN]
     if frozen:
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="region-frozen",
                 where=f"region {frozen[0]}",
@@ -240,7 +243,7 @@ def _check(info: WorldInfo, request: RestoreRequest) -> None:
             )
         )
     if not request.dry_run and request.confirm != info.fleet:
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="not-confirmed",
                 where="command line",
@@ -248,24 +251,24 @@ def _check(info: WorldInfo, request: RestoreRequest) -> None:
                 why="no --confirm was given" if request.confirm is None else f"--confirm is {request.confirm!r}",
                 fix=f"check with --dry-run first, then add --confirm {info.fleet}",
             ),
-            code=ExitCode.REFUSED,
+            outcome=Outcome.REFUSED,
         )
 
 
 def _source(info: WorldInfo, backup: Path | None) -> Path:
-    """Return a complete backup: the given one, or the newest of any region. Raises CommandError."""
+    """Return a complete backup: the given one, or the newest of any region. Raises OperationError."""
     if backup is not None:
         try:
             backups.check(backup)
         except (BackupError, OSError) as error:
-            raise CommandError(not_restored(backup, str(error))) from error
+            raise OperationError(not_restored(backup, str(error))) from error
         return backup
     newest: list[Backup] = []
     for region in info.regions:
         found, _ = backups.newest_checked(_claim(region, BACKUPS_CLAIM))
         newest += [found] if found is not None else []
     if not newest:
-        raise CommandError(
+        raise OperationError(
             Problem(
                 code="no-backup",
                 where=f"world {info.name}",

@@ -8,11 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from leeward.cli.agents import Answer, newest
+from leeward.base.problem import Problem
 from leeward.core import data_regions
 from leeward.core.codec import from_plain
 from leeward.core.conditions import paths
 from leeward.core.values import Heartbeat, InstanceReport, LastDrill, Region, Tally, Topology
+from leeward.operate.agents import Answer, newest
+from leeward.operate.outcome import OperationError
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What an application's file asks for, as the agents act on it."""
+
+    rto_s: float
+    rpo_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class ApplicationRow:
     """Failovers that were decided and not started: `failover: observe`."""
     data_regions: tuple[str, ...] = ()
     """Those in force, in order of preference."""
+    objectives: Objectives | None = None
+    """None: an agent of an earlier version does not report them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +141,7 @@ def situation(answers: Sequence[Answer]) -> Situation:
                 _application(each, heartbeats, _lags_s(answers, each)),
                 last_failover=body.get("last_failovers", {}).get(each.app),
                 conditions=_conditions(best, answers, each.app),
+                objectives=_objectives(body, each.app),
                 **_counted(body.get("tallies", {}).get(each.app)),
             )
             for each in topologies
@@ -140,6 +153,34 @@ def situation(answers: Sequence[Answer]) -> Situation:
         ),
         drills={app: from_plain(LastDrill, raw) for app, raw in body.get("drills", {}).items()},
     )
+
+
+def only(app: str | None, view: Situation) -> Situation:
+    """Return the part of one application. Raises OperationError if it is unknown."""
+    if app is None or view.revision is None:
+        return view
+    applications = tuple(row for row in view.applications if row.name == app)
+    if not applications:
+        raise OperationError(
+            Problem(
+                code="no-such-application",
+                where="command line",
+                what=f"unknown application {app}",
+                why=f"the fleet has {', '.join(row.name for row in view.applications) or 'none yet'}",
+                fix="use one of these names, or omit it to see all",
+            )
+        )
+    return replace(
+        view,
+        applications=applications,
+        regions=tuple(row for row in view.regions if row.application == app),
+        drills={name: drill for name, drill in view.drills.items() if name == app},
+    )
+
+
+def _objectives(body: Mapping[str, Any], app: str) -> Objectives | None:
+    raw = body.get("objectives", {}).get(app)
+    return None if raw is None else from_plain(Objectives, raw)
 
 
 def _conditions(best: Answer, answers: Sequence[Answer], app: str) -> tuple[Mapping[str, Any], ...]:

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from leeward.adapters.etcd import backup as backups
-from leeward.cli import restore_world
 from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.core import keys
+from leeward.operate import restore_world
 from leeward.ports.quorum import Put
 from leeward.world.model import RegionInfo, RegionState
 from tests.adapters.etcd.cluster import cluster
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, leeward
+
+__all__ = ["leeward"]
 
 NAMES = ("ap", "eu", "us")
 CALL_S = 30.0
@@ -34,7 +36,7 @@ async def test_a_restored_store_has_what_the_backup_had_and_a_new_generation(lee
             await members.lose_data(name)
         urls = ",".join(f"{name}={members.peer_url(name)}" for name in NAMES)
         out = tmp_path / "restored"
-        arguments = ("restore-store", str(kept.path), "--fleet", "atlas", "--initial-cluster", urls, "-o", str(out))
+        arguments = ("restore-store", str(kept.path), "--fleet", "atlas", "--initial-cluster", urls, "--out", str(out))
         result = await asyncio.to_thread(leeward, *arguments)
         assert result.returncode == 0, result.stderr
         for name in NAMES:
@@ -54,7 +56,7 @@ def test_a_damaged_backup_is_refused_and_nothing_is_written(leeward: Run, tmp_pa
     damaged.write_bytes(bytes(512 + 32))
     out = tmp_path / "restored"
     members = "us=https://127.0.0.1:1,eu=https://127.0.0.2:1"
-    result = leeward("restore-store", str(damaged), "--fleet", "atlas", "--initial-cluster", members, "-o", str(out))
+    result = leeward("restore-store", str(damaged), "--fleet", "atlas", "--initial-cluster", members, "--out", str(out))
     assert result.returncode == 2
     assert "checksum" in result.stderr
     assert not out.exists()
@@ -62,13 +64,15 @@ def test_a_damaged_backup_is_refused_and_nothing_is_written(leeward: Run, tmp_pa
 
 def test_members_that_are_not_named_once_each_are_refused(leeward: Run, tmp_path: Path) -> None:
     for members in ("us", "us=https://a:1,us=https://b:1"):
-        result = leeward("restore-store", "x.db", "--fleet", "atlas", "--initial-cluster", members, "-o", str(tmp_path))
+        result = leeward(
+            "restore-store", "x.db", "--fleet", "atlas", "--initial-cluster", members, "--out", str(tmp_path)
+        )
         assert result.returncode == 2
         assert "--initial-cluster" in result.stderr
 
 
 def test_what_is_to_be_restored_must_be_clear(leeward: Run, tmp_path: Path) -> None:
-    for arguments in ((), ("x.db", "--latest"), ("--latest", "-o", str(tmp_path)), ("x.db", "--fleet", "atlas")):
+    for arguments in ((), ("x.db", "--latest"), ("--latest", "--out", str(tmp_path)), ("x.db", "--fleet", "atlas")):
         result = leeward("restore-store", *arguments)
         assert result.returncode == 2
         assert "BACKUP" in result.stderr
@@ -109,7 +113,7 @@ def test_an_interruption_once_the_directories_are_exchanged_starts_the_members(
 
     restore = restore_world._Restore.__new__(restore_world._Restore)
     double: Any = restore
-    double._console, double._running, double._exchange, double._work = Recorder(), [], Recorder(), Path("/nowhere")
+    double._progress, double._running, double._exchange, double._work = Recorder(), [], Recorder(), Path("/nowhere")
     removing, cancelled = asyncio.Event(), threading.Event()
 
     async def scale(replicas: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leeward.base.problem import ProblemsError
-from leeward.cli.assemble import assemble
+from leeward.operate.assemble import assemble
 from leeward.world import places
 from tests.world.conftest import home
 

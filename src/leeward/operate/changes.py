@@ -1,9 +1,8 @@
-"""How one object differs from another, field by field, as text. Pure. Values of secrets are never part of it."""
+"""How one object differs from another, field by field. Pure. Values of secrets are never part of it."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import unified_diff
 from typing import Any
 
 SERVER_SET = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
@@ -12,7 +11,6 @@ FOREIGN_ANNOTATIONS = ("argocd.argoproj.io/tracking-id", "kubectl.kubernetes.io/
 """Annotations that other tools maintain."""
 HIDDEN = "(not shown)"
 ABSENT = object()
-LINE_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +31,6 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     if not secret:
         return found
     return [each if each.path.startswith(("metadata.labels", "type")) else _redacted(each) for each in found]
-
-
-def text_of(change: Change) -> Iterator[str]:
-    """Yield a change's lines: one where it fits, else those of the text that differ."""
-    if isinstance(change.old, str) and isinstance(change.new, str) and "\n" in change.old + change.new:
-        yield f"{change.path}:"
-        _, _, *lines = unified_diff(change.old.splitlines(), change.new.splitlines(), lineterm="", n=1)
-        yield from (f"  {line}" for line in lines)
-        return
-    old, new = _shown(change.old), _shown(change.new)
-    if len(change.path) + len(old) + len(new) < LINE_MAX:
-        yield f"{change.path}: {old} -> {new}"
-    else:
-        yield f"{change.path}:"
-        yield f"  - {old}"
-        yield f"  + {new}"
 
 
 def _wanted(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,9 +98,3 @@ def _redacted(change: Change) -> Change:
 def _joined(path: str, key: str) -> str:
     step = f"[{key}]" if "." in key or "/" in key else key
     return f"{path}{step}" if not path or path.endswith(":") or step.startswith("[") else f"{path}.{step}"
-
-
-def _shown(value: Any) -> str:
-    if value is ABSENT:
-        return "(none)"
-    return value if isinstance(value, str) and value and value == value.strip() else json.dumps(value)

@@ -1,11 +1,10 @@
 """Plan what changed files mean for each region of a running world. Nothing is applied here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from leeward.cli import assemble
 from leeward.compile import DatabasePasswords, KubeObject
 from leeward.compile.region.agent import NAME, SETTINGS_MAP
 from leeward.compile.region.identity import (
@@ -15,6 +14,7 @@ from leeward.compile.region.identity import (
     instance_secret,
 )
 from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.operate import assemble
 from leeward.spec import Problem, ProblemsError, Spec
 from leeward.world import engines, identity, manifests
 from leeward.world.model import RegionConfig, WorldConfig
@@ -117,17 +117,6 @@ def _instances(
         app: known.get(instance_secret(app)) or fleet_identity.instance(app, region, valid=valid)
         for app in assemble.placed(spec, region)
     }
-
-
-def lines_of(plans: Sequence[Plan]) -> Iterator[str]:
-    """Yield each change as ``leeward diff`` marks it."""
-    for each in plans:
-        marked = [*(("+", item) for item in each.added), *(("~", item) for item in each.changed)]
-        for mark, item in [*marked, *(("-", item) for item in each.removed)]:
-            _, kind, namespace, name = identity_of(item)
-            yield f"{mark} {each.region}: {kind} {namespace + '/' if namespace else ''}{name}"
-        if each.restarts_agent:
-            yield f"  {each.region}: its agent and gateway restart"
 
 
 def _fixed(config: WorldConfig) -> Problem:
