@@ -24,7 +24,7 @@ SOAK_S ?= 1200
 	docs figure lock sbom dist audit clean
 
 demo: .venv/.runtime
-	@$(BIN)/leeward demo examples/payments
+	@$(BIN)/leeward demo -f examples/payments
 
 # Everything that can run on this machine. What cannot is named at the end, and how to enable it.
 # The soak mostly waits: what starts no database and no world runs beside it, and what does runs afterwards.

@@ -65,7 +65,7 @@ def under_faults(seeds: int) -> Result:
 
 
 def hours(seeds: int) -> Result:
-    """Live through hours with an incident every ten minutes, as ``leeward simulate --hours`` does."""
+    """Live through hours with an incident every ten minutes, as ``leeward simulate --duration`` does."""
     began_s = time.process_time()
     fleet = three(ReplicationMode.SYNC)
     seen = [live_through(plan_of(Question(fleet, INCIDENTS, HOURS, seed))) for seed in range(seeds)]

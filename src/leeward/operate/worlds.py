@@ -41,7 +41,7 @@ def choose(name: str | None) -> World:
                 where=str(places.home()),
                 what="no world is running",
                 why="none was started there, or it has ended",
-                fix="start one: leeward up examples/payments",
+                fix="start one: leeward up -f examples/payments",
             )
         )
     raise OperationError(
@@ -86,7 +86,7 @@ def identity_of(world: World) -> Path:
                 where=named,
                 what=f"{IDENTITY_VARIABLE} names an operator of another fleet or world",
                 why=f"its {CA} is not that of world {world.directory.name}",
-                fix=f"leeward operator NAME --app APP --world {world.directory.name} -o DIR,"
+                fix=f"leeward operator NAME --app APP --world {world.directory.name} --out DIR,"
                 f" or unset {IDENTITY_VARIABLE}",
             )
         )
@@ -98,7 +98,7 @@ def identity_of(world: World) -> Path:
                 where=named,
                 what=f"{IDENTITY_VARIABLE} names an operator whose certificate expired {expired_s / 3600:.1f} h ago",
                 why="an operator's certificate lasts 24 hours and is not renewed",
-                fix=f"issue another one: leeward operator NAME --app APP -o DIR, or unset {IDENTITY_VARIABLE}",
+                fix=f"issue another one: leeward operator NAME --app APP --out DIR, or unset {IDENTITY_VARIABLE}",
             )
         )
     return Path(named)

@@ -54,7 +54,7 @@ class World:
                 str(path),
                 f"world {name} does not exist",
                 f"running worlds: {others}",
-                f"start it: leeward up DIR --world {name}",
+                f"start it: leeward up -f DIR --world {name}",
             )
         return cls(path)
 
