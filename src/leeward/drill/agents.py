@@ -10,10 +10,11 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 
-from leeward.agent.runtime.authorization import Signer, client_tls, new_nonce
+from leeward.agent.runtime.authorization import Signer, new_nonce
 from leeward.core.codec import DecodeError, from_plain, plain
 from leeward.core.values import App, Heartbeat, LastDrill, Record, Region, ReplicationMode, Topology
 from leeward.drill.access import FleetUnavailableError, FleetView, RefusedError
+from leeward.kit.http.client_tls import client_context
 
 READ_TIMEOUT_S = 1.0
 CHANGE_TIMEOUT_S = 8.0
@@ -32,7 +33,7 @@ class HttpFleet:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=client_tls(self._identity_dir))
+        connector = aiohttp.TCPConnector(ssl=client_context(self._identity_dir))
         self._session = aiohttp.ClientSession(connector=connector)
         return self
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from leeward.agent.runtime.authorization import Signer, client_tls, new_nonce
+from leeward.kit.http.client_tls import client_context
 
 ANSWER_TIMEOUT_S = 3.0
 GRACE_S = 0.5
@@ -49,7 +49,7 @@ class Agents:
 
     async def __aenter__(self) -> Self:
         """Return itself."""
-        connector = aiohttp.TCPConnector(ssl=client_tls(self._identity))
+        connector = aiohttp.TCPConnector(ssl=client_context(self._identity))
         self._session = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         return self
 
@@ -69,6 +69,9 @@ class Agents:
 
     async def change(self, path: str, body: Mapping[str, Any], *, timeout_s: float) -> Answer:
         """Request a change: try agents in turn until one answers. It takes effect once."""
+        # Imported here: most commands sign nothing, and cryptography takes longer to import than they run.
+        from leeward.agent.runtime.authorization import Signer, new_nonce
+
         answers = []
         text = json.dumps(body).encode()
         signed = Signer(self._identity).authorize("POST", path, text, at_unix_s=time.time(), nonce=new_nonce())

@@ -7,13 +7,15 @@ other one's user, and exchanges neither a request nor an answer with another use
 import asyncio
 import os
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import web
 from aiohttp.client_proto import ResponseHandler
 
 from leeward.world.ownership import ForeignError, peer_uid, user_name
+
+if TYPE_CHECKING:  # commands need the client only
+    from aiohttp import web
 
 
 class ControlConnector(aiohttp.UnixConnector):
@@ -38,7 +40,7 @@ class ControlConnector(aiohttp.UnixConnector):
         return protocol
 
 
-def asked_by_us(request: web.Request) -> bool:
+def asked_by_us(request: "web.Request") -> bool:
     """Return whether our own user is at the other end of a request's connection."""
     handle = None if request.transport is None else request.transport.get_extra_info("socket")
     return handle is not None and peer_uid(handle.fileno()) == os.geteuid()

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from leeward.agent.machine.machine import Machine
 from leeward.agent.runtime.api import CHANGING, FORWARDED, application
-from leeward.agent.runtime.authorization import HEADER, Signer, Verifier, client_tls
+from leeward.agent.runtime.authorization import HEADER, Signer, Verifier
 from leeward.agent.runtime.peers import HttpPeers
 from leeward.agent.runtime.runtime import Runtime
 from leeward.agent.services.conditions import Conditions
@@ -30,6 +30,7 @@ from leeward.core.conditions.values import Type
 from leeward.core.identities import CA, Grant, Right
 from leeward.core.values import App, LastDrill, Promise, WalPosition
 from leeward.kit.http import tls
+from leeward.kit.http.client_tls import client_context
 from leeward.kit.http.refusals import Refusals
 from leeward.ports.clock import SystemClock
 from leeward.ports.gateway import Address, Carried, Exported, Route
@@ -98,7 +99,7 @@ class Agent:
         if name is None:
             context = ssl.create_default_context(cafile=str(self.directory / "ca.crt"))
         else:
-            context = client_tls(self.directory / name)
+            context = client_context(self.directory / name)
         async with aiohttp.ClientSession(self.url, connector=aiohttp.TCPConnector(ssl=context)) as session:
             yield session
 

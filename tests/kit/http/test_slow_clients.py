@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from leeward.agent.runtime.authorization import client_tls
 from leeward.kit.http import tls
 from leeward.kit.http.answers import answered
 from leeward.kit.http.bodies import BodyLimits, bounded
+from leeward.kit.http.client_tls import client_context
 from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer, ServerLimits
 from tests.agent.runtime.test_api import write_identity
@@ -207,7 +207,7 @@ async def serving(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     app = web.Application()
     app.add_routes([web.get("/quick", fast_frozen), web.get("/slow", slow)])
     async with HttpServer(app, "127.0.0.1", 0, tls.server(tmp_path / EU), Refusals("test"), limits) as server:
-        yield Serving(server, client_tls(tmp_path / AP), may_end)
+        yield Serving(server, client_context(tmp_path / AP), may_end)
         may_end.set()
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import secrets
-import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +28,6 @@ from leeward.core.asked import MAX_AGE_S
 from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.identities import CERTIFICATE, KEY, Grant, grants
 from leeward.core.values import Asked
-from leeward.kit.http import tls
 from leeward.kit.http.questions import shown
 
 log = structlog.get_logger()
@@ -177,11 +175,6 @@ class Verifier:
 def new_nonce() -> str:
     """Return what makes one request differ from every other one."""
     return secrets.token_urlsafe(16)
-
-
-def client_tls(identity_dir: Path) -> ssl.SSLContext:
-    """Return how to reach agents with the certificate in a directory: ca.crt, tls.crt and tls.key."""
-    return tls.client(identity_dir)()
 
 
 def _listed(allowed: frozenset[Grant]) -> str:

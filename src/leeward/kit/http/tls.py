@@ -13,11 +13,10 @@ from pathlib import Path
 import structlog
 
 from leeward.core.identities import CA, CERTIFICATE, KEY
+from leeward.kit.http.client_tls import OLDEST, client_context
 from leeward.kit.http.handshakes import WatchedContext
 
 log = structlog.get_logger()
-OLDEST = ssl.TLSVersion.TLSv1_3
-"""Both ends are ours."""
 AGAIN_S = 1.0
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -74,18 +73,9 @@ class TlsFiles:
 
 
 def client(directory: Path, authority: str = CA, oldest: ssl.TLSVersion = OLDEST) -> TlsFiles:
-    """Return a client's TLS context: a directory's certificate, and the only authority trusted, in one of its files.
+    """Return the TLS context of ``client_context`` for a process that goes on. Raises OSError."""
 
-    ``oldest``: for servers that are not ours. Raises OSError.
-    """
-
-    def make() -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(directory / authority))
-        context.minimum_version = oldest
-        context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
-        return context
-
-    return TlsFiles(make, directory, (authority, CERTIFICATE, KEY))
+    return TlsFiles(lambda: client_context(directory, authority, oldest), directory, (authority, CERTIFICATE, KEY))
 
 
 def server(directory: Path) -> TlsFiles:

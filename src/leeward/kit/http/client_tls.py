@@ -1,0 +1,20 @@
+"""The TLS context of a client that ends before its certificates do. Imports little: commands wait for it."""
+
+import ssl
+from pathlib import Path
+
+from leeward.core.identities import CA, CERTIFICATE, KEY
+
+OLDEST = ssl.TLSVersion.TLSv1_3
+"""Both ends are ours."""
+
+
+def client_context(directory: Path, authority: str = CA, oldest: ssl.TLSVersion = OLDEST) -> ssl.SSLContext:
+    """Return a client's TLS context: a directory's certificate, and the only authority trusted, in one of its files.
+
+    ``oldest``: for servers that are not ours. Raises OSError (ssl.SSLError is one).
+    """
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(directory / authority))
+    context.minimum_version = oldest
+    context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
+    return context
