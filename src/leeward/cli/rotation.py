@@ -3,10 +3,15 @@
 from leeward.cli.exits import ExitCode
 from leeward.cli.session import Session
 from leeward.operate.rotation import rotate
+from leeward.operate.worlds import WorldFleet
 
 
 def show(session: Session, purposes: tuple[str, ...], timeout_s: float) -> ExitCode:
     """Exchange the authorities of these purposes."""
-    done = session.run(lambda fleet: rotate(fleet, purposes, session.console, timeout_s))
-    session.console.data(f"authorities/{session.world or 'default'} exchanged: {', '.join(done)}")
+
+    async def work(fleet: WorldFleet) -> tuple[str, list[str]]:
+        return fleet.world.name, await rotate(fleet, purposes, session.console, timeout_s)
+
+    world, done = session.run(work)
+    session.console.data(f"authorities/{world} exchanged: {', '.join(done)}")
     return ExitCode.DONE

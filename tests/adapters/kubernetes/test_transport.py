@@ -7,7 +7,7 @@ from aiohttp import web
 
 from leeward.adapters.kubernetes.transport import Connection, Transport
 from leeward.core.identities import CA
-from leeward.kit.http.tls import TlsFiles
+from leeward.kit.http.tls_files import TlsFiles
 from leeward.ports.cluster import ClusterUnavailableError
 from leeward.world import identity
 from leeward.world.kubernetes.main import _tls

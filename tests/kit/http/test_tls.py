@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from leeward.core.identities import CERTIFICATE, KEY
-from leeward.kit.http import tls
-from leeward.kit.http.tls import TlsFiles
+from leeward.kit.http import tls, tls_files
+from leeward.kit.http.tls_files import TlsFiles
 from leeward.world import identity
 from tests.kit.certificates import serial, shown
 
@@ -114,7 +114,7 @@ def test_half_of_an_exchange_changes_nothing(files: Path, tmp_path: Path) -> Non
 def test_files_that_could_not_be_read_are_read_at_the_next_handshake(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "AGAIN_S", math.inf)
+    monkeypatch.setattr(tls_files, "AGAIN_S", math.inf)
     following = tls.client(files / EU)
     first = following()
     issue(files)

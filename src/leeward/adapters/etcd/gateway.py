@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 
 from leeward.adapters.etcd.wire import INVALID_ARGUMENT
-from leeward.kit.http.tls import TlsFiles, client
+from leeward.kit.http.tls import client
+from leeward.kit.http.tls_files import TlsFiles
 from leeward.ports.quorum import QuorumUnavailableError
 
 CONNECT_S = 1.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from leeward.kit.http.tls import TlsFiles
+from leeward.kit.http.tls_files import TlsFiles
 from leeward.ports.cluster import (
     BudgetError,
     ClusterUnavailableError,

@@ -12,7 +12,7 @@ from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.settings import RegionSettings
 from leeward.core.store_members import StoreMember
 from leeward.core.values import Promise, Region, Vantage
-from leeward.kit.http.tls import TlsFiles
+from leeward.kit.http.tls_files import TlsFiles
 
 # Long enough that a connection survives between two uses.
 KEEPALIVE_S = 60.0

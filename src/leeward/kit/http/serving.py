@@ -21,7 +21,7 @@ from leeward.kit.http.answers import new_request_id
 from leeward.kit.http.handshakes import Reason, Refused, RefusedHandshakeError
 from leeward.kit.http.questions import shown
 from leeward.kit.http.refusals import Refusals
-from leeward.kit.http.tls import TlsFiles
+from leeward.kit.http.tls_files import TlsFiles
 
 log = structlog.get_logger()
 

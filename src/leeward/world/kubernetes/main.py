@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from leeward.core.identities import CERTIFICATE, KEY
-from leeward.kit.http.tls import TlsFiles
+from leeward.kit.http.tls_files import TlsFiles
 from leeward.ports.cluster import NODES
 from leeward.world.kubernetes import proctree
 from leeward.world.kubernetes.autoscaler import Autoscaler
