@@ -68,11 +68,3 @@ def test_monitoring_is_let_in_where_it_is_a_declared_caller(named: bool) -> None
     policies = kind(objects(spec), "NetworkPolicy")
     assert allowed(policies, PROMETHEUS, SERVICE, 8000) is named
     assert not allowed(policies, End("other", "default"), SERVICE, 8000)
-
-
-@pytest.mark.parametrize("mesh", ["none", "istio", "gateway-api"])
-def test_users_certificates_are_asked_of_the_store_where_an_object_reads_them(mesh: str) -> None:
-    items = objects(spec_of({"mesh": {"kind": mesh}, "secrets": {"by": "external-secrets"}}, {}))
-    asked = {each["metadata"]["name"] for each in kind(items, "ExternalSecret")}
-    read = str([item for item in items if item["kind"] != "ExternalSecret"])
-    assert ("shop-tls" in asked) is ("'shop-tls'" in read) is (mesh == "gateway-api")

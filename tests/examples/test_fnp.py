@@ -85,7 +85,7 @@ def test_a5_the_base() -> None:
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 10)
     assert scaler["metrics"][0]["resource"]["name"] == "cpu"
     assert base("configmap-fnp-config")["data"]["FNP_CURRENCY"] == "usd"
-    for name in ("fnp-database", "fnp-signing"):
+    for name in ("fnp-database", "fnp-tls", "fnp-signing"):
         assert base(f"externalsecret-{name}")["spec"]["secretStoreRef"]["name"] == "leeward"
     resources = container(base("deployment-fnp"), "fnp")["resources"]["requests"]
     assert resources == {"cpu": "250m", "memory": "512Mi"}

@@ -31,7 +31,7 @@ from leeward.compile.site import Site, site_of
 from leeward.compile.target import EngineCommands, Images
 from leeward.compile.traffic import concerns as traffic
 from leeward.compile.traffic.joining import system_exports
-from leeward.compile.traffic.network_policy import system_policies
+from leeward.compile.traffic.system_policies import system_policies
 from leeward.spec.application import Application
 from leeward.spec.spec import Spec
 

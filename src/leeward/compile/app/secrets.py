@@ -21,7 +21,7 @@ from leeward.compile.site import Site
 from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.core.identities import CERTIFICATE, KEY
 from leeward.spec.application import Application
-from leeward.spec.platform import MeshKind, SecretsBy
+from leeward.spec.platform import SecretsBy
 
 
 def secrets(site: Site, application: Application, items: list[KubeObject]) -> list[KubeObject]:
@@ -34,12 +34,9 @@ def secrets(site: Site, application: Application, items: list[KubeObject]) -> li
     result = [_identity(site, instance_secret(app), namespace, app, f"{app}/identity/{site.region.name}", own)]
     passwords = {key: (f"{app}/database", key) for key in (OWNER_PASSWORD_KEY, REPLICATION_PASSWORD_KEY)}
     result.append(external_secret(site, database_secret(app), namespace, app, passwords))
-    if site.fleet.mesh.kind is MeshKind.GATEWAY_API:
-        result.append(
-            external_secret(
-                site, f"{app}-tls", namespace, app, {key: (f"{app}/tls", key) for key in (CERTIFICATE, KEY)}
-            )
-        )
+    result.append(
+        external_secret(site, f"{app}-tls", namespace, app, {key: (f"{app}/tls", key) for key in (CERTIFICATE, KEY)})
+    )
     operators = operator_secrets(site.spec, application, site.region.name) if site.home else {}
     for name, keys in operators.items():
         remote = f"{app}/{name.removeprefix(f'{app}-')}"

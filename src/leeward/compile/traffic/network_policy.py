@@ -5,39 +5,26 @@ monitoring and DNS are what they need; more tiers are declared in the applicatio
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from leeward.compile.app.cloudnative_pg import CLUSTER_LABEL, METRICS_PORT, STATUS_PORT
 from leeward.compile.app.service import COCKROACH_PORT
 from leeward.compile.app.sidecars import ENVOY_METRICS_PORT
-from leeward.compile.kube.objects import KubeObject, object_of, selector_of
+from leeward.compile.kube.objects import KubeObject, selector_of
 from leeward.compile.region.exported import honoured
-from leeward.compile.region.gateway_ports import EGRESS_PORTS, PRIMARY_PORTS, gateway_ports, has_gateway_ports
+from leeward.compile.region.gateway_ports import EGRESS_PORTS, PRIMARY_PORTS, has_gateway_ports
 from leeward.compile.region.identity import DATABASE_INIT, starts_cockroach
 from leeward.compile.site import Site, pods_of
 from leeward.compile.target import (
-    AGENT_PORT,
-    DNS_PORT,
-    GATEWAY_METRICS_PORT,
     INSTANCE_PORT,
-    PEERS_PORT,
     POSTGRES_PORT,
-    QUORUM_CLIENT_PORT,
-    QUORUM_PEER_PORT,
     SERVICES_PORT,
     SYSTEM_NAMESPACE,
-    USERS_PORT,
 )
+from leeward.compile.traffic.policies import Peer, Port, Rule, namespace, policy, sibling_pods, tcp
 from leeward.spec.application import Application, Operator
 from leeward.spec.fleet import Provider
 from leeward.spec.platform import MeshKind
 from leeward.spec.workload import Exposure
-
-Peer = dict[str, Any]
-Port = int | tuple[int, int]
-"""A TCP port, or the first and last of a range."""
-Rule = tuple[Sequence[Peer] | None, Sequence[Port]]
-"""Peers (None: any) and ports."""
 
 ISTIOD_PORT = 15012
 OTLP_PORT = 4317
@@ -63,61 +50,8 @@ def network_policy(site: Site, application: Application, items: list[KubeObject]
     return [*items, *policies]
 
 
-def system_policies(site: Site) -> list[KubeObject]:
-    """Return what may come into Leeward's own namespace. Its ways out lead to other regions: they are not limited."""
-    if not site.home:
-        return []
-    labels = site.labels("leeward", "network", "leeward")
-    own: list[Peer] = [{"podSelector": {}}]
-    monitoring = site.fleet.monitoring
-    public: list[Rule] = [(None, [USERS_PORT, PEERS_PORT, AGENT_PORT])]
-    if monitoring is not None:
-        public.append(([_namespace(monitoring.namespace)], [GATEWAY_METRICS_PORT]))
-    if honoured(site.spec, site.target):
-        askers = sorted({each.namespace for each in site.spec.applications})
-        public.append(([_namespace(each) for each in askers], [SERVICES_PORT]))
-    leeward = _policy(
-        "leeward",
-        SYSTEM_NAMESPACE,
-        labels,
-        selector_of("leeward", "agent"),
-        ingress=[*public, *(rule for each in site.spec.applications for rule in _own_ports(site, each, own))],
-        egress=None,
-    )
-    if site.target.answers_dns:
-        ports = [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")]
-        leeward["spec"]["ingress"].append({"ports": ports})
-    return [
-        _policy("default-deny", SYSTEM_NAMESPACE, labels, {}, ingress=[], egress=None),
-        leeward,
-        _policy(
-            "etcd",
-            SYSTEM_NAMESPACE,
-            labels,
-            selector_of("etcd", "quorum"),
-            ingress=[(own, [QUORUM_CLIENT_PORT]), (None, [QUORUM_PEER_PORT])],
-            egress=None,
-        ),
-    ]
-
-
-def _own_ports(site: Site, application: Application, own: list[Peer]) -> list[Rule]:
-    """Return the way to the gateway's ports for an application's database: for its own namespace's pods only."""
-    ports = gateway_ports(site.spec, application)
-    if ports is None:
-        return []
-    ways: list[Rule] = [([_namespace(application.namespace), *own], [ports.primary, *ports.egress.values()])]
-    siblings = _sibling_pods(site)
-    return [*ways, (siblings, [ports.primary])] if siblings else ways
-
-
-def _sibling_pods(site: Site) -> list[Peer]:
-    """Return the pods of the region's other clusters: to a policy here, they are addresses."""
-    return [{"ipBlock": {"cidr": each.pod_cidr}} for each in site.siblings() if each.pod_cidr]
-
-
 def _deny(site: Site, application: Application) -> KubeObject:
-    return _policy("default-deny", application.namespace, _labels(site, application), {}, ingress=[], egress=[])
+    return policy("default-deny", application.namespace, _labels(site, application), {}, ingress=[], egress=[])
 
 
 def _names(site: Site, application: Application) -> KubeObject:
@@ -125,14 +59,14 @@ def _names(site: Site, application: Application) -> KubeObject:
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
         "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
     }
-    policy = _policy("dns", application.namespace, _labels(site, application), {}, ingress=None, egress=[])
+    dns_policy = policy("dns", application.namespace, _labels(site, application), {}, ingress=None, egress=[])
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     egress = [{"to": [dns], "ports": ports}]
     if site.fleet.mesh.kind is MeshKind.ISTIO:
-        istiod = {**_namespace("istio-system"), "podSelector": {"matchLabels": {"app": "istiod"}}}
-        egress.append({"to": [istiod], "ports": [_tcp(ISTIOD_PORT)]})
-    policy["spec"]["egress"] = egress
-    return policy
+        istiod = {**namespace("istio-system"), "podSelector": {"matchLabels": {"app": "istiod"}}}
+        egress.append({"to": [istiod], "ports": [tcp(ISTIOD_PORT)]})
+    dns_policy["spec"]["egress"] = egress
+    return dns_policy
 
 
 def service_ports(application: Application) -> list[int]:
@@ -173,11 +107,11 @@ def _service(site: Site, application: Application) -> KubeObject:
     if wanted.network.imports and site.home and honoured(site.spec, site.target):
         egress.append(([_leeward()], [SERVICES_PORT]))
     if site.fleet.tracing is not None:
-        egress.append(([_namespace(OBSERVABILITY_NAMESPACE)], [OTLP_PORT]))
+        egress.append(([namespace(OBSERVABILITY_NAMESPACE)], [OTLP_PORT]))
     if wanted.sidecars.logging is not None:
         logging = site.fleet.logging
-        egress.append(([_namespace("logging")], [logging.loki_port if logging else 80]))
-    return _policy(
+        egress.append(([namespace("logging")], [logging.loki_port if logging else 80]))
+    return policy(
         "service",
         application.namespace,
         _labels(site, application),
@@ -192,11 +126,11 @@ def _mesh_gateways(site: Site, application: Application) -> list[list[Peer]]:
     match site.fleet.mesh.kind:
         case MeshKind.ISTIO:
             # From other clusters by the gateway between them: there, pods fail over to these.
-            return [[_namespace(INGRESS_NAMESPACE), _namespace(EASTWEST_NAMESPACE)]]
+            return [[namespace(INGRESS_NAMESPACE), namespace(EASTWEST_NAMESPACE)]]
         case MeshKind.GATEWAY_API:
-            namespace = site.fleet.mesh.gateway_namespace
+            elsewhere = site.fleet.mesh.gateway_namespace
             own = {"podSelector": {"matchLabels": gateway_pods(application)}}
-            return [[own if namespace is None else _namespace(namespace)]]
+            return [[own if elsewhere is None else namespace(elsewhere)]]
         case MeshKind.NONE:
             return []
 
@@ -211,12 +145,12 @@ def _gateway(site: Site, application: Application) -> list[KubeObject]:
     mesh = site.fleet.mesh
     if mesh.kind is not MeshKind.GATEWAY_API or mesh.gateway_namespace is not None:
         return []
-    istiod = {**_namespace("istio-system"), "podSelector": {"matchLabels": {"app": "istiod"}}}
+    istiod = {**namespace("istio-system"), "podSelector": {"matchLabels": {"app": "istiod"}}}
     # The pods of an exported service are in the other clusters, too.
     far = [{"ipBlock": {"cidr": each.pod_cidr}} for _, each in site.others() if each.pod_cidr]
     pods = [_tier(application, "service"), *(far if site.fleet.network.exports else [])]
     return [
-        _policy(
+        policy(
             "gateway",
             application.namespace,
             _labels(site, application),
@@ -249,7 +183,7 @@ def _database(site: Site, application: Application) -> KubeObject:
         if starts_cockroach(site.spec, application, site.region.name):
             callers.append({"podSelector": {"matchLabels": _init_pods(application)}})
         ingress: list[Rule] = [(callers, [COCKROACH_PORT]), *members]
-        return _policy(
+        return policy(
             "database",
             application.namespace,
             labels,
@@ -258,27 +192,27 @@ def _database(site: Site, application: Application) -> KubeObject:
             egress=members,
         )
     if application.spec.database.operator is Operator.CLOUDNATIVE_PG:
-        own, operator = _tier(application, "database"), _namespace(CLOUDNATIVE_PG_NAMESPACE)
-        return _policy(
+        own, operator = _tier(application, "database"), namespace(CLOUDNATIVE_PG_NAMESPACE)
+        return policy(
             "database",
             application.namespace,
             labels,
             own["podSelector"]["matchLabels"],
             ingress=[
-                ([service, _leeward(), own, *_sibling_pods(site)], [POSTGRES_PORT]),
+                ([service, _leeward(), own, *sibling_pods(site)], [POSTGRES_PORT]),
                 ([operator], [POSTGRES_PORT, STATUS_PORT]),
                 *_monitored(site, [METRICS_PORT]),
             ],
             # Members ask the API server who leads; where that is differs from cloud to cloud.
             egress=[([_leeward()], [EGRESS_PORTS]), ([own], [POSTGRES_PORT]), (None, API_SERVER_PORTS)],
         )
-    return _policy(
+    return policy(
         "database",
         application.namespace,
         labels,
         selector_of(f"{app}-postgres", "database"),
         ingress=[
-            ([service, *_sibling_pods(site)], [POSTGRES_PORT]),
+            ([service, *sibling_pods(site)], [POSTGRES_PORT]),
             ([_leeward()], [POSTGRES_PORT, INSTANCE_PORT]),
         ],
         egress=[([_leeward()], [EGRESS_PORTS])],
@@ -287,7 +221,7 @@ def _database(site: Site, application: Application) -> KubeObject:
 
 def _database_init(site: Site, application: Application) -> KubeObject:
     """Return what the job may do that starts CockroachDB: ask the members, in every region."""
-    return _policy(
+    return policy(
         DATABASE_INIT,
         application.namespace,
         _labels(site, application),
@@ -320,7 +254,7 @@ def _tiers(site: Site, application: Application) -> list[KubeObject]:
             egress.append(([_tier(application, "service")], service_ports(application)))
         egress += _calls(application, tier.name)
         result.append(
-            _policy(
+            policy(
                 f"tier-{tier.name}",
                 application.namespace,
                 _labels(site, application),
@@ -360,46 +294,13 @@ def _tier(application: Application, name: str) -> Peer:
 
 
 def _leeward() -> Peer:
-    return {**_namespace(SYSTEM_NAMESPACE), "podSelector": {"matchLabels": selector_of("leeward", "agent")}}
-
-
-def _namespace(name: str) -> Peer:
-    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+    return {**namespace(SYSTEM_NAMESPACE), "podSelector": {"matchLabels": selector_of("leeward", "agent")}}
 
 
 def _monitored(site: Site, ports: Sequence[Port]) -> list[Rule]:
     monitoring = site.fleet.monitoring
-    return [([_namespace(monitoring.namespace)], ports)] if monitoring is not None and ports else []
+    return [([namespace(monitoring.namespace)], ports)] if monitoring is not None and ports else []
 
 
 def _labels(site: Site, application: Application) -> dict[str, str]:
     return site.labels(application.metadata.name, "network", application.metadata.name)
-
-
-def _tcp(port: Port) -> dict[str, Any]:
-    if isinstance(port, tuple):
-        return {"protocol": "TCP", "port": port[0], "endPort": port[1]}
-    return {"protocol": "TCP", "port": port}
-
-
-def _policy(
-    name: str,
-    namespace: str,
-    labels: dict[str, str],
-    pods: dict[str, str],
-    *,
-    ingress: Sequence[Rule] | None,
-    egress: Sequence[Rule] | None,
-) -> KubeObject:
-    """Return a policy. None for a direction: this policy does not restrict it."""
-    spec: KubeObject = {"podSelector": {"matchLabels": dict(pods)} if pods else {}, "policyTypes": []}
-    for kind, key, rules in (("Ingress", "from", ingress), ("Egress", "to", egress)):
-        if rules is None:
-            continue
-        spec["policyTypes"].append(kind)
-        if rules:
-            spec[kind.lower()] = [
-                {**({key: list(peers)} if peers is not None else {}), "ports": [_tcp(port) for port in ports]}
-                for peers, ports in rules
-            ]
-    return object_of("networking.k8s.io/v1", "NetworkPolicy", name, namespace, labels, spec=spec)
