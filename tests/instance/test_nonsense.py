@@ -24,8 +24,12 @@ from leeward.instance.requests import LeaseRequest, OrderRequest
 from leeward.instance.settings import ManagerSettings
 from leeward.instance.status import Publisher
 from leeward.kit.http.refusals import Refusals
+from tests.guided import climbing
 from tests.kit.http import nonsense
 from tests.kit.http.nonsense import EXAMPLES, HOSTILE_BODIES, HOSTILE_NUMBERS, Target
+
+LEADS = ("leeward/instance", "leeward/core", "leeward/kit/http")
+"""Hypothesis prefers requests that reach more lines of these."""
 
 REGION = Region("us")
 INCARNATION = "a"
@@ -132,18 +136,21 @@ def test_a_lease_ends_in_good_time(target: ManagerTarget, until: str) -> None:
 
 @given(nonsense.queries(["after", "wait_s"]), st.binary(max_size=20), nonsense.HEADERS)
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_question_for_the_status(target: ManagerTarget, query: str, body: bytes, headers: dict[str, str]) -> None:
     target.ask("GET", f"/v1/status{query}", body, headers)
 
 
 @given(nonsense.bodies(ORDER, KEYS), nonsense.HEADERS)
 @settings(max_examples=2 * EXAMPLES)
+@climbing(*LEADS)
 def test_any_order(target: ManagerTarget, body: bytes, headers: dict[str, str]) -> None:
     target.ask("PUT", "/v1/order", body, headers)
 
 
 @given(nonsense.bodies(LEASE, KEYS), nonsense.HEADERS)
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_lease(target: ManagerTarget, body: bytes, headers: dict[str, str]) -> None:
     target.ask("PUT", "/v1/lease", body, headers)
     assert all(abs(lease.until_s) <= 2**31 for lease in target.behind.leases)

@@ -17,8 +17,12 @@ from leeward.world.control import ControlApi
 from leeward.world.model import Applied, WorldConfig, WorldInfo
 from leeward.world.region import RegionProcesses
 from leeward.world.wan_control import WanControl
+from tests.guided import climbing
 from tests.kit.http import nonsense
 from tests.kit.http.nonsense import EXAMPLES, HOSTILE_BODIES, Target
+
+LEADS = ("leeward/world/control", "leeward/world/wan_control", "leeward/kit/http")
+"""Hypothesis prefers requests that reach more lines of these."""
 
 DONE = Applied(at_unix_s=0.0, at_boot_s=0.0)
 LINKS = {"from": "us", "to": "*", "both": True, "state": "cut", "delay_ms": 5, "rate_kib_s": None}
@@ -144,6 +148,7 @@ def test_what_the_operating_system_refused_is_in_the_log_by_its_number(target: T
 
 @given(st.sampled_from(FAULTS), st.binary(max_size=12), nonsense.bodies(SIGNAL, SIGNAL), nonsense.HEADERS)
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_fault(target: Target, fault: str, region: bytes, body: bytes, headers: dict[str, str]) -> None:
     target.ask("POST", f"/v1/regions/us/{fault}", body, headers)
     target.ask("POST", f"/v1/regions/{nonsense.quote_from_bytes(region, safe='')}/{fault}", body, headers)
@@ -151,6 +156,7 @@ def test_any_fault(target: Target, fault: str, region: bytes, body: bytes, heade
 
 @given(nonsense.bodies(LINKS, LINKS), nonsense.HEADERS)
 @settings(max_examples=2 * EXAMPLES)
+@climbing(*LEADS)
 def test_any_change_of_links(target: Target, body: bytes, headers: dict[str, str]) -> None:
     target.ask("PUT", "/v1/links", body, headers)
 

@@ -36,8 +36,12 @@ from tests.agent.machine.test_machine import FLEET
 from tests.agent.machine.test_machine import settings as settings_of
 from tests.agent.runtime.test_api import OnePod, Told, _Silent, write_identity
 from tests.core.views import AP, APP, EU, REGIONS
+from tests.guided import climbing
 from tests.kit.http import nonsense
 from tests.kit.http.nonsense import EXAMPLES, HOSTILE_BODIES, HOSTILE_NUMBERS, Target
+
+LEADS = ("leeward/agent", "leeward/core", "leeward/kit/http")
+"""Hypothesis prefers requests that reach more lines of these."""
 
 PROMISE = plain(Promise(AP, APP, 2, WalPosition(1, 100)))
 DRILL = plain(LastDrill("region-loss", "async", "passed", 1000.0))
@@ -125,21 +129,27 @@ def test_a_body_that_makes_no_sense_is_refused(target: AgentTarget, body: bytes)
     assert target.ask("PUT", "/v1/promises", body).status == 400
 
 
-@given(st.data())
+@pytest.mark.parametrize("path", GET)
+@given(query=nonsense.queries(["after", "wait_s", "x"]), body=st.binary(max_size=50), headers=nonsense.HEADERS)
 @settings(max_examples=EXAMPLES)
-def test_reading_with_any_query(target: AgentTarget, data: st.DataObject) -> None:
-    path = data.draw(st.sampled_from(GET)) + data.draw(nonsense.queries(["after", "wait_s", "x"]))
-    target.ask("GET", path, data.draw(st.binary(max_size=50)), data.draw(nonsense.HEADERS))
+@climbing(*LEADS)
+def test_reading_with_any_query(
+    target: AgentTarget, path: str, query: str, body: bytes, headers: dict[str, str]
+) -> None:
+    target.ask("GET", path + query, body, headers)
 
 
 @given(nonsense.bodies(PROMISE, KEYS), nonsense.HEADERS)
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_promise(target: AgentTarget, body: bytes, headers: dict[str, str]) -> None:
     target.ask("PUT", "/v1/promises", body, headers)
 
 
-@given(st.sampled_from(VERBS), st.one_of(nonsense.bodies(CHANGE, KEYS), nonsense.bodies(DRILL, KEYS)))
-@settings(max_examples=2 * EXAMPLES)
+@pytest.mark.parametrize("verb", VERBS)
+@given(body=st.one_of(nonsense.bodies(CHANGE, KEYS), nonsense.bodies(DRILL, KEYS)))
+@settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_change_that_an_operator_signed(target: AgentTarget, verb: str, body: bytes) -> None:
     path = f"/v1/apps/{APP}/{verb}"
     assert target.ask("POST", path, body, target.signed(path, body)).status != 403
@@ -147,6 +157,7 @@ def test_any_change_that_an_operator_signed(target: AgentTarget, verb: str, body
 
 @given(st.data())
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_authorization_is_refused(target: AgentTarget, data: st.DataObject) -> None:
     valid = json.loads(base64.b64decode(target.signed("/x", b"")[HEADER]))
     made = data.draw(nonsense.changed(valid, valid))
@@ -159,6 +170,7 @@ def test_any_authorization_is_refused(target: AgentTarget, data: st.DataObject) 
 
 @given(st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]), st.binary(max_size=30))
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_path(target: AgentTarget, method: str, raw: bytes) -> None:
     tail = nonsense.quote_from_bytes(raw, safe="")
     assert target.ask(method, f"/{tail}").status in (400, 403, 404, 405)
@@ -168,6 +180,7 @@ def test_any_path(target: AgentTarget, method: str, raw: bytes) -> None:
 
 @given(st.binary(max_size=200))
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_what_is_no_http(target: AgentTarget, raw: bytes) -> None:
     with capture_logs() as logs:
         answer = target.loop.run(nonsense.exchange(target.port, raw + b"\r\n\r\n\0\r\n\r\n"))

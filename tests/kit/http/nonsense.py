@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,8 @@ from structlog.testing import capture_logs
 from leeward.kit.http.serving import one_line_logger
 
 TIMEOUT_S = 30
-EXAMPLES = 60
-"""Of each kind: all together take seconds."""
+EXAMPLES = int(os.environ.get("LEEWARD_NONSENSE_EXAMPLES", "30"))
+"""Of each kind: all together take seconds. More: LEEWARD_NONSENSE_EXAMPLES=1000."""
 
 HOSTILE_BODIES = [
     b"[]",

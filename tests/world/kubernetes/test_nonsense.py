@@ -15,8 +15,12 @@ from leeward.world.kubernetes.controllers import Controllers
 from leeward.world.kubernetes.registry import Registry
 from leeward.world.kubernetes.server import ApiServer
 from leeward.world.kubernetes.store import Store
+from tests.guided import climbing
 from tests.kit.http import nonsense
 from tests.kit.http.nonsense import EXAMPLES, HOSTILE_BODIES, HOSTILE_NUMBERS, Target
+
+LEADS = ("leeward/world/kubernetes", "leeward/kit/http")
+"""Hypothesis prefers requests that reach more lines of these."""
 
 TOKEN = "a-token-of-the-tests"
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -117,6 +121,7 @@ def test_a_number_that_is_none_is_refused(target: ServerTarget, number: str) -> 
 
 @given(st.sampled_from(BUILT_IN), st.sampled_from(["POST", "PUT", "STATUS"]), nonsense.bodies(OBJECT, KEYS))
 @settings(max_examples=4 * EXAMPLES)
+@climbing(*LEADS)
 def test_any_object(target: ServerTarget, resource: Resource, how: str, body: bytes) -> None:
     target.ask("POST", path_of(resource), nonsense.written(OBJECT), AUTHORIZED)
     if how == "POST":
@@ -128,6 +133,7 @@ def test_any_object(target: ServerTarget, resource: Resource, how: str, body: by
 
 @given(st.sampled_from(BUILT_IN), st.sampled_from(PATCHES), st.booleans(), nonsense.bodies(OBJECT, KEYS))
 @settings(max_examples=3 * EXAMPLES)
+@climbing(*LEADS)
 def test_any_patch(target: ServerTarget, resource: Resource, kind: str, there: bool, body: bytes) -> None:
     if there:
         target.ask("POST", path_of(resource), nonsense.written(OBJECT), AUTHORIZED)
@@ -139,6 +145,7 @@ def test_any_patch(target: ServerTarget, resource: Resource, kind: str, there: b
 
 @given(st.sampled_from(BUILT_IN), st.sampled_from(["", "log", "eviction", "status"]), QUERIES, st.data())
 @settings(max_examples=3 * EXAMPLES)
+@climbing(*LEADS)
 def test_any_question(target: ServerTarget, resource: Resource, part: str, query: str, data: st.DataObject) -> None:
     method = data.draw(st.sampled_from(["GET", "DELETE", "POST"]))
     body = data.draw(nonsense.bodies({"deleteOptions": {"gracePeriodSeconds": 1}}, KEYS)) if method != "GET" else b""
@@ -150,6 +157,7 @@ def test_any_question(target: ServerTarget, resource: Resource, part: str, query
 
 @given(st.binary(max_size=30), st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=20))
 @settings(max_examples=EXAMPLES)
+@climbing(*LEADS)
 def test_any_path_and_any_token(target: ServerTarget, raw: bytes, token: str) -> None:
     tail = nonsense.quote_from_bytes(raw)
     target.ask("GET", f"/{tail}", headers=AUTHORIZED)
