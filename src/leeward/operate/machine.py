@@ -19,6 +19,7 @@ import psutil
 
 from leeward.base.problem import ProblemsError
 from leeward.base.units import size_text
+from leeward.kit import linux
 from leeward.world import engines, places
 from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation
@@ -122,6 +123,16 @@ def _isolation() -> Iterator[Check]:
         )
     else:
         yield Check("Isolation", "namespaces", Outcome.OK, f"user, network and pid: {probe.because}")
+    if linux.can_keep_to_itself():
+        yield Check("Isolation", "pods", Outcome.OK, "a pod cannot signal or trace the processes of another one")
+    else:
+        yield Check(
+            "Isolation",
+            "pods",
+            Outcome.WARNING,
+            f"Linux {platform.release()} offers no Landlock scopes: a world's pods can signal and trace one another",
+            "use Linux 6.12 or newer, with Landlock among its security modules; a world runs without",
+        )
 
 
 def _resources() -> Iterator[Check]:

@@ -1,5 +1,8 @@
 """Child processes: started to die with us, reaped whatever their parent was, found again with all they started.
 
+Where the kernel knows Landlock's scopes (Linux 6.12), what a container starts can neither signal nor trace what another
+one started, although all are one user.
+
 We are pid 1 of the region's pid namespace, or else a subreaper: every orphan becomes our child. No other code of
 this process may wait for children (no asyncio.subprocess).
 """
@@ -71,6 +74,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._children: dict[int, Child] = {}
+        self._apart = linux.can_keep_to_itself()
 
     def start(self) -> None:
         """Become the parent of orphans and begin to reap."""
@@ -87,6 +91,8 @@ class Processes:
             linux.die_with_parent()
             if os.getppid() != parent:
                 os._exit(1)
+            if self._apart:
+                linux.keep_to_itself()
 
         popen = subprocess.Popen(
             list(program.arguments),
