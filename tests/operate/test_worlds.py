@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from leeward.core.identities import CERTIFICATE, Grant, Right
+from leeward.core.identities import CA, CERTIFICATE, Grant, Right
 from leeward.operate import worlds
 from leeward.operate.outcome import OperationError
 from leeward.world import identity
@@ -53,3 +53,13 @@ def test_one_of_another_world(world: World, tmp_path: Path) -> None:
 def test_one_that_lacks_a_file(world: World, tmp_path: Path) -> None:
     (tmp_path / "alice" / CERTIFICATE).unlink()
     assert refusal(world) == "no-identity"
+
+
+def test_one_issued_before_an_exchange_counts_until_the_old_authority_is_removed(world: World, tmp_path: Path) -> None:
+    new = identity.create("atlas", {"us": 1}).operator[CA]
+    old = (tmp_path / "operator" / CA).read_text()
+    for trusted in (old + new, new + old):
+        (tmp_path / "operator" / CA).write_text(trusted)
+        assert worlds.identity_of(world) == tmp_path / "alice"
+    (tmp_path / "operator" / CA).write_text(new)
+    assert refusal(world) == "identity-of-another-world"

@@ -96,3 +96,12 @@ def test_a_signed_release_is_verified_and_a_changed_one_refused(tmp_path: Path) 
     with (release / "SHA256SUMS").open("a") as sums:
         sums.write("0\n")
     assert not succeeds(verify)
+
+
+def test_no_page_promises_a_key_that_is_not_published() -> None:
+    keys = [path for path in ROOT.glob("*") if path.suffix in (".pub", ".asc") or path.name in ("KEYS", "signers")]
+    assert keys == [], "then the pages say where it is"
+    assert "no release has been signed, and no key of ours is published" in (ROOT / "SECURITY.md").read_text("utf-8")
+    threats = (ROOT / "docs" / "concepts" / "security.md").read_text("utf-8")
+    assert "no key of ours is published yet" in threats
+    assert "Releases are not signed yet" in (ROOT / "docs" / "questions.md").read_text("utf-8")
