@@ -150,7 +150,7 @@ VERSION = $(shell $(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyp
 
 # The documentation as a site, in site/: every link and anchor is checked, and it loads nothing from elsewhere.
 docs: .venv/.dev
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html; with search: $(PYTHON) -m http.server --directory site"
 
 # The figure of a region loss, from five measured runs: docs/images/failover.json is the report, failover.svg shows it.

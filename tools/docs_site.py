@@ -1,8 +1,9 @@
 """What mkdocs does beyond its configuration, for mkdocs.yml.
 
 Pages of the repository that are not in docs/ (README, CONTRIBUTING, the examples' and benchmarks' READMEs) become pages
-of the site. Links to them are rewritten; links to other files of the repository lose their target and keep their text,
-since the site does not contain them. In the navigation, ``DIRECTORY/*`` is replaced by that directory's other pages.
+of the site, and so does the help of every command. Links to them are rewritten; links to other files of the repository
+lose their target and keep their text, since the site does not contain them. In the navigation, ``DIRECTORY/*`` is
+replaced by that directory's other pages.
 """
 
 import re
@@ -13,6 +14,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from tools import commands_page
 
 ROOT = Path(__file__).parents[1]
 DOCS = "docs"
@@ -31,6 +33,7 @@ MOUNTED = {
     },
 }
 """Path in the repository to path in the site."""
+COMMANDS = "reference/commands.md"
 _SOURCES = {page: source for source, page in MOUNTED.items()}
 _FENCED = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 _KEY = re.compile(r"<td><code>[\w.\[\]]+</code></td>")
@@ -42,6 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in MOUNTED.items():
         text = (ROOT / source).read_text("utf-8")
         files.append(File.generated(config, page, content=text, inclusion=InclusionLevel.INCLUDED))
+    files.append(File.generated(config, COMMANDS, content=commands_page.page(), inclusion=InclusionLevel.INCLUDED))
     pages = sorted(file.src_uri for file in files.documentation_pages())
     named = frozenset(_named(config.nav))
     config.nav = _expanded(config.nav, [page for page in pages if page not in named])

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from tools.docs_site import MOUNTED
+from tools.commands_page import commands
+from tools.docs_site import COMMANDS, MOUNTED
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -93,6 +94,13 @@ def test_a_page_has_the_structure_that_the_repository_shows(site: Path, source: 
     markdown = MarkdownIt("commonmark").enable("table")
     expected = seen(markdown.render((ROOT / source).read_text("utf-8"))).structure
     assert seen(html_of(site, PAGES[source]), inside="article").structure == expected
+
+
+def test_every_command_is_in_the_reference(site: Path) -> None:
+    text = html_of(site, COMMANDS)
+    names = [name for name, _ in commands()]
+    assert len(names) > 30
+    assert [name for name in names if f">{name}<" not in text] == []
 
 
 def test_it_loads_nothing_from_elsewhere(site: Path) -> None:
