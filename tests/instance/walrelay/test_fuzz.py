@@ -31,6 +31,7 @@ from tests.instance.walrelay.test_prefetch import (
     status,
     wal,
 )
+from tests.instance.walrelay.test_standby_session import PROMOTED, says
 
 CLIENT, SERVER, SESSION = "client", "server", "session"
 FIRST_LSN = 3 * SEGMENT_BYTES
@@ -50,6 +51,23 @@ SESSION_OF_OLD = (
     (CLIENT, start(FIRST_LSN, 2)),
     (SERVER, wal(LAST, b"new")),
     (CLIENT, status(LAST + 3, LAST + 3, LAST)),
+)
+# The same with a standby session that takes over when the old timeline ends.
+SESSION_AHEAD = (
+    (SERVER, LOGIN),
+    (SESSION, says(recovering=True)),
+    (CLIENT, STARTUP),
+    (CLIENT, start(FIRST_LSN, 1)),
+    (SERVER, STREAM + wal(FIRST_LSN, bytes(LAST - FIRST_LSN))),
+    (CLIENT, status(LAST, LAST, LAST)),
+    (SESSION, PROMOTED + wal(LAST, b"new")),
+    (SERVER, COPY_DONE),
+    (CLIENT, COPY_DONE),
+    (CLIENT, HISTORY),
+    (CLIENT, IDENTIFY),
+    (CLIENT, start(FIRST_LSN, 2)),
+    (CLIENT, status(LAST + 3, LAST + 3, LAST)),
+    (SESSION, wal(LAST + 3, b"longer")),
 )
 Step = tuple[str, bytes]
 HELD_MAX_BYTES = 1 << 20
@@ -73,9 +91,9 @@ garbage = st.one_of(
 
 
 @st.composite
-def sessions(draw: st.DrawFn) -> list[Step]:
-    """Draw a session of old in which a few things are wrong."""
-    steps = list(SESSION_OF_OLD)
+def sessions(draw: st.DrawFn, template: Sequence[Step] = SESSION_OF_OLD) -> list[Step]:
+    """Draw a session in which a few things are wrong."""
+    steps = list(template)
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(steps) - 1))
         side, data = steps[at]
@@ -129,11 +147,27 @@ def test_a_broken_session_ends_or_goes_on(steps: list[Step], sizes: list[int]) -
         pass
 
 
-@given(sessions(), st.lists(st.integers(1, 4096), min_size=1, max_size=5))
-@settings(max_examples=400)
+def accompanied() -> Prefetch:
+    return Prefetch(held, StandbySession(Region("japaneast"), "secret"))
+
+
+@given(st.one_of(sessions(SESSION_AHEAD), sessions()), st.lists(st.integers(1, 4096), min_size=1, max_size=5))
+@settings(max_examples=800)
 def test_so_does_one_with_a_standby_session_beside_it(steps: list[Step], sizes: list[int]) -> None:
-    for _ in carried(Prefetch(held, StandbySession(Region("japaneast"), "secret")), cut(steps, sizes)):
+    for _ in carried(accompanied(), cut(steps, sizes)):
         pass
+
+
+@given(st.lists(st.integers(1, 4096), min_size=1, max_size=5))
+def test_a_standby_session_takes_over_in_order_however_it_is_cut(sizes: list[int]) -> None:
+    to_client, taken_over = bytearray(), False
+    for _, _, passed in carried(accompanied(), cut(SESSION_AHEAD, sizes)):
+        to_client += passed.to_client
+        taken_over |= passed.taken_over
+    assert taken_over
+    assert bytes(to_client).endswith(
+        STREAM + wal(FIRST_LSN, bytes(LAST - FIRST_LSN)) + wal(LAST, b"new") + wal(LAST + 3, b"longer")
+    )
 
 
 @given(st.lists(st.integers(1, 4096), min_size=1, max_size=5))
