@@ -1,7 +1,6 @@
 """The lease guard, with real processes: what a lease allows, and that nothing outlives it."""
 
 import asyncio
-import os
 import sys
 from contextlib import suppress
 
@@ -76,18 +75,6 @@ async def ended(processes: list[psutil.Process], timeout_s: float = 60) -> None:
     await until(lambda: gone(processes), within_s=timeout_s)
 
 
-def put_first(node: Node) -> None:
-    """Have the kernel run a node's processes, every thread of them, before all others, where we may say so.
-
-    ``STOP_S`` is what the guard and the kernel need. How long they would queue on a busy machine is not in it.
-    """
-    for process in node.tree():
-        with suppress(psutil.NoSuchProcess):
-            for thread in process.threads():
-                with suppress(ProcessLookupError, PermissionError):
-                    os.setpriority(os.PRIO_PROCESS, thread.id, -20)
-
-
 async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_back(
     start_fleet: StartFleet,
 ) -> None:
@@ -97,7 +84,6 @@ async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_b
     activity = ""
     # On a busy machine the kernel may be before the guard's thread: then it is the thread's turn again.
     while activity != "stopped by the guard":
-        put_first(node)
         granted_s = boot_s()
         until_s = await node.lease(1, 15.0)
         leases.append((granted_s if leases else 0.0, until_s + STOP_S))
@@ -113,6 +99,17 @@ async def test_nothing_is_acknowledged_after_the_lease_and_a_new_one_brings_it_b
         await writer.close()
     for sent_s in writer.acknowledged_sent_s:
         assert any(granted_s <= sent_s <= ends_s for granted_s, ends_s in leases)
+
+
+async def test_the_guard_does_not_queue_behind_what_it_ends(start_fleet: StartFleet) -> None:
+    node = await primary(start_fleet)
+    async with node.leased(1):
+        await lead(node)
+        managing = [process for process in node.tree() if process not in node.postgres()]
+        assert len(managing) >= 2, "the manager and what PostgreSQL is started below"
+        permitted = "ordinary process" not in node.log.read_text()
+        assert {process.nice() < 0 for process in managing} == {permitted}
+        assert {process.nice() for process in node.postgres()} == {0}
 
 
 async def test_a_lease_of_the_same_epoch_is_never_shortened(start_fleet: StartFleet) -> None:

@@ -17,7 +17,8 @@ from leeward.core.settings import Timers
 LEASE_MIN_S = 2.0
 ROUND_TRIPS_PER_LEASE = 8
 HEARTBEATS_PER_LEASE = 8
-# Two clocks that drift apart by 0.5 % over a lease, and the time the kernel takes to end a PostgreSQL.
+# Two clocks that drift apart by 0.5 % over a lease, and what the guard and the kernel take to end PostgreSQL, where
+# the kernel prefers the manager to ordinary processes (``kit.kernel.run_ahead``).
 DRIFT_BOUND = 0.005
 STOP_S = 0.05
 # Measured: promotion of a PostgreSQL under load to its first write, with room.

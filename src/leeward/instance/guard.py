@@ -1,5 +1,8 @@
 """The lease guard: PostgreSQL does not outlive the lease it accepts writes under.
 
+The manager and ``init`` run ahead of ordinary processes where the kernel permits that, and PostgreSQL does not: on a
+busy machine they do not queue behind what they have to end.
+
 Two independent mechanisms, one deadline. A thread kills PostgreSQL when the lease ends. A kernel timer, a little
 later, kills the instance manager itself, and with it PostgreSQL (``init``): it works while everything here
 is frozen or the thread starves. Both are level-triggered: watching without a lease kills at once.

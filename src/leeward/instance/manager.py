@@ -36,7 +36,7 @@ from leeward.kit.http.questions import seconds, shown, whole_number
 from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer
 from leeward.kit.http.tls import server
-from leeward.kit.kernel import enter_user_namespace, hiding_works, namespaces_work
+from leeward.kit.kernel import enter_user_namespace, hiding_works, namespaces_work, run_ahead
 
 _WAIT_MAX_S = 30.0
 _BODY_MAX = 256 * 1024
@@ -216,6 +216,9 @@ def main() -> int:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+    if not run_ahead():
+        because = "the kernel permits no higher one: on a busy machine PostgreSQL may outlive its lease by some moments"
+        log.warning("the lease guard has the priority of an ordinary process", because=because)
     try:
         settings = parse(sys.argv[1:])
         if os.geteuid() == 0:

@@ -1,4 +1,4 @@
-"""What the guard asks of the kernel: namespaces, the parent-death signal, a timer that kills.
+"""What the guard asks of the kernel: namespaces, the parent-death signal, a timer that kills, priority.
 
 Standard library only: ``init`` runs this before any package is importable.
 """
@@ -21,6 +21,7 @@ _MS_NOEXEC = 8
 _MS_BIND = 4096
 _SIGEV_SIGNAL = 0
 _TIMER_ABSTIME = 1
+_AHEAD_NICE = -10
 ORDINARY_USER = 65534
 """Who root becomes inside its user namespace: PostgreSQL refuses uid 0."""
 
@@ -59,6 +60,24 @@ def boot_clock_s() -> float:
 def wall_clock_s() -> float:
     """Return seconds of CLOCK_REALTIME, which hosts and NTP set."""
     return time.clock_gettime(time.CLOCK_REALTIME)
+
+
+def run_ahead() -> bool:
+    """Have the kernel prefer this process, and what it starts, to ordinary ones; False where it does not permit that.
+
+    Call it before any thread starts, and before ``enter_user_namespace``, after which root may not any more.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _AHEAD_NICE)
+    except PermissionError:
+        return False
+    return True
+
+
+def run_as_usual() -> None:
+    """Give up what ``run_ahead`` brought."""
+    if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def die_with_parent() -> None:

@@ -19,7 +19,7 @@ import select
 import signal
 import sys
 
-from leeward.kit.kernel import adopt_orphans, die_with_parent, enter_user_namespace, hide
+from leeward.kit.kernel import adopt_orphans, die_with_parent, enter_user_namespace, hide, run_as_usual
 
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 _BLOCKED = (*FORWARDED, signal.SIGCHLD)
@@ -64,6 +64,8 @@ def _spawn(command: list[str], *, tied: bool) -> int:
         # Killed since the fork, it sends no signal any more.
         if os.getppid() != parent:
             os._exit(_LOST_PARENT)
+    # This process stays as far ahead as the manager: PostgreSQL ends when it does.
+    run_as_usual()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     try:
