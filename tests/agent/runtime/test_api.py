@@ -152,8 +152,8 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         )
         session = await stack.enter_async_context(aiohttp.ClientSession())
         machine = runtime.machine
-        conditions = Conditions(machine, runtime.clock)
-        deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
+        conditions = Conditions(machine, runtime.clock, runtime.changes)
+        deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock, runtime.changes)
         verifier = Verifier(FLEET, tmp_path / "ca.crt")
         served = application(runtime, peers, conditions, deep, verifier, Refusals("agent"))
         runner = web.AppRunner(served, access_log=None)

@@ -89,8 +89,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentTarget]:
             # Without TLS nobody has a certificate; this is the region that may promise.
             patch.setattr(api, "uris", lambda _certificate: [api.region_uri(FLEET, AP)])
             machine = runtime.machine
-            conditions = Conditions(machine, runtime.clock)
-            deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock)
+            conditions = Conditions(machine, runtime.clock, runtime.changes)
+            deep = DeepHealths(machine.settings.apps, machine.apps, session, runtime.clock, runtime.changes)
             verifier = Verifier(FLEET, directory / "ca.crt")
             app = application(runtime, peers, conditions, deep, verifier, Refusals("agent"))
             port, end = await nonsense.serve(app)

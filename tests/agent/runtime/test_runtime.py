@@ -56,6 +56,7 @@ class Listening(Machine):
         if self.breaks:
             raise BrokenError("the machine")
         self.events.append(event)
+        self.news += isinstance(event, on.PodsChanged)
         return []
 
 
@@ -176,6 +177,17 @@ async def agent() -> AsyncIterator[Agent]:
 
 def _has(them: list[float], number: int) -> bool:
     return len(them) == number
+
+
+async def test_news_is_published_after_the_machine_has_taken_it_in_and_nothing_else_is(agent: Agent) -> None:
+    changes, machine = agent.runtime.changes, agent.machine
+    await until(lambda: sum(isinstance(event, on.PodsChanged) for event in machine.events) == len(machine.apps))
+    known = changes.version
+    assert known == len(machine.apps)
+    agent.runtime.post(on.LeaderSeen(EU))
+    agent.runtime.post(on.PodsChanged(APP, (Address("10.0.0.9", 8000),)))
+    assert await changes.after(known, within_s=BOUND_S) == known + 1
+    assert machine.events[-1] == on.PodsChanged(APP, (Address("10.0.0.9", 8000),))
 
 
 async def _break() -> None:

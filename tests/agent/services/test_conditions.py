@@ -1,7 +1,11 @@
 """Since when an application stands as it does, by an agent's own clock."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.services.conditions import Conditions
 from leeward.core import keys
 from leeward.core.conditions.values import Type
@@ -42,7 +46,7 @@ def seen(conditions: Conditions, of: Type = Type.PRIMARY_WRITABLE) -> tuple[obje
 
 
 def test_a_status_has_lasted_since_it_changed(driven: Driven) -> None:
-    conditions = Conditions(driven.machine, Clock(driven))
+    conditions = Conditions(driven.machine, Clock(driven), Changes())
     assert seen(conditions) == ("True", "2001-09-09T01:48:20Z")
     driven.now_s += 1
     beat(driven, 2)
@@ -54,7 +58,7 @@ def test_a_status_has_lasted_since_it_changed(driven: Driven) -> None:
 
 
 def test_an_agent_that_did_not_look_for_long_starts_over(driven: Driven) -> None:
-    conditions = Conditions(driven.machine, Clock(driven))
+    conditions = Conditions(driven.machine, Clock(driven), Changes())
     seen(conditions)
     driven.now_s += LEASE_S + 2
     beat(driven, 2)
@@ -63,8 +67,49 @@ def test_an_agent_that_did_not_look_for_long_starts_over(driven: Driven) -> None
 
 def test_without_the_store_conditions_are_unknown() -> None:
     driven = Driven(EU)
-    conditions = Conditions(driven.machine, Clock(driven))
+    conditions = Conditions(driven.machine, Clock(driven), Changes())
     assert {each["status"] for each in conditions.documents()[APP]} == {"False", "True", "Unknown"}
     assert seen(conditions, Type.QUORUM_AVAILABLE)[0] == "False"
     assert seen(conditions, Type.STALLED)[0] == "True"
     assert seen(conditions, Type.READY)[0] == "Unknown"
+
+
+class Untimed(Changes):
+    """Wakes by what is published only, and notes for how long it would have waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.within_s: list[float | None] = []
+        self.waits = asyncio.Event()
+
+    async def after(self, version: int, *, within_s: float | None = None) -> int:
+        self.within_s.append(within_s)
+        self.waits.set()
+        return await super().after(version)
+
+
+async def test_a_change_is_noted_when_it_is_published_though_nobody_asks(driven: Driven) -> None:
+    changes = Untimed()
+    conditions = Conditions(driven.machine, Clock(driven), changes)
+    running = asyncio.create_task(conditions.run())
+    await changes.waits.wait()
+    changes.waits.clear()
+    driven.now_s += 1
+    beat(driven, 2, writable=False)
+    changes.publish()
+    await changes.waits.wait()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    driven.now_s += 1
+    assert seen(conditions) == ("False", "2001-09-09T01:48:21Z")
+    assert changes.within_s == [LEASE_S, LEASE_S]
+
+
+def test_a_silence_is_looked_at_the_moment_it_counts(driven: Driven) -> None:
+    conditions = Conditions(driven.machine, Clock(driven), Changes())
+    assert seen(conditions)[0] == "True"
+    driven.now_s += 0.5
+    assert conditions.look_within_s() == pytest.approx(LEASE_S - 0.5)
+    driven.now_s += conditions.look_within_s()
+    assert seen(conditions) == ("False", "2001-09-09T01:48:22Z")

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.services import deep_health as module
 from leeward.agent.services.deep_health import DeepHealths
 from leeward.core.values import App
@@ -70,7 +71,7 @@ async def test_the_answer_of_a_pod_is_kept(
     told.status, told.text = status, text
     async with aiohttp.ClientSession() as session:
         app = replace(SETTINGS, deep_path="/deep")
-        deep = DeepHealths((app,), {APP: Pods((address,))}, session, SystemClock())
+        deep = DeepHealths((app,), {APP: Pods((address,))}, session, SystemClock(), Changes())
         await deep.ask(APP)
     found = deep.known[APP]
     assert (found.healthy, found.because) == (
@@ -83,7 +84,7 @@ async def test_the_answer_of_a_pod_is_kept(
 async def test_a_pod_that_does_not_answer_is_not_healthy_and_none_at_all_is_not_known() -> None:
     pods = Pods((Address("127.0.0.1", 1),))
     async with aiohttp.ClientSession() as session:
-        deep = DeepHealths((replace(SETTINGS, deep_path="/deep"),), {APP: pods}, session, SystemClock())
+        deep = DeepHealths((replace(SETTINGS, deep_path="/deep"),), {APP: pods}, session, SystemClock(), Changes())
         await deep.ask(APP)
         assert not deep.known[APP].healthy
         assert "/deep of 127.0.0.1" in deep.known[APP].because
@@ -103,10 +104,35 @@ async def test_an_application_is_asked_again_while_the_pod_of_another_one_hangs(
     other = App("orders")
     apps = tuple(replace(SETTINGS, name=name, deep_path=path) for name, path in ((APP, "/deep"), (other, "/hangs")))
     async with aiohttp.ClientSession() as session:
-        deep = DeepHealths(apps, {APP: Pods((address,)), other: Pods((address,))}, session, SystemClock())
+        deep = DeepHealths(apps, {APP: Pods((address,)), other: Pods((address,))}, session, SystemClock(), Changes())
         running = asyncio.create_task(deep.run())
         try:
             await until(lambda: told.asked >= 3, within_s=20, every_s=0.001)
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_pod_is_asked_as_soon_as_it_is_ready_and_not_for_every_change(
+    service: tuple[Service, Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASK_EVERY_S", 600.0)
+    told, address = service
+    pods, changes = Pods(), Changes()
+    async with aiohttp.ClientSession() as session:
+        deep = DeepHealths((replace(SETTINGS, deep_path="/deep"),), {APP: pods}, session, SystemClock(), changes)
+        running = asyncio.create_task(deep.run())
+        try:
+            pods.pods = (address,)
+            changes.publish()
+            await until(lambda: APP in deep.known, within_s=20, every_s=0.001)
+            for _ in range(10):
+                changes.publish()
+                await asyncio.sleep(0)
+            pods.pods = ()
+            changes.publish()
+            await until(lambda: APP not in deep.known, within_s=20, every_s=0.001)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert told.asked == 1

@@ -9,6 +9,7 @@ import pytest
 
 from leeward.adapters.dns.client import NoAnswerError, Reply, ask
 from leeward.agent.machine import events as on
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.services import dns as module
 from leeward.agent.services.dns import Naming
 from leeward.core.dns.settings import DnsSettings, NamedApp, NamedRegion, Policy
@@ -85,6 +86,13 @@ async def running(naming: Naming) -> AsyncIterator[None]:
             await task
 
 
+class Untimed(Changes):
+    """Wakes by what is published only."""
+
+    async def after(self, version: int, *, within_s: float | None = None) -> int:
+        return await super().after(version)
+
+
 async def until(port: int, near: str, expected: tuple[str, ...]) -> Reply:
     return await waiting.until(
         lambda: ask("127.0.0.1", port, "payments.example.com", near=near, timeout_s=5),
@@ -97,11 +105,13 @@ async def until(port: int, near: str, expected: tuple[str, ...]) -> Reply:
 
 
 async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Driven, port: int) -> None:
-    naming = Naming(settings(port), driven.machine, Clock(driven))
+    changes = Untimed()
+    naming = Naming(settings(port), driven.machine, Clock(driven), changes)
     async with running(naming):
         assert (await until(port, "10.1.0.0/24", ("192.0.2.1",))).ttl_s == 1
         driven.now_s += 1
         knows(driven, eu={US: DOWN}, ap={US: DOWN})
+        changes.publish()
         await until(port, "10.1.0.0/24", ("192.0.2.2",))
         assert naming.names()[APP].left_out == {US: "ap, eu cannot see us serving"}
         driven.now_s += 1
@@ -112,11 +122,12 @@ async def test_a_lost_region_is_left_out_and_returns_after_a_while(driven: Drive
         assert naming.names()[APP].leads_to[US] == (EU,), "it is held down"
         driven.now_s += driven.machine.timers.hold_down_s + driven.machine.timers.ramp_s + 1
         knows(driven)
+        changes.publish()
         await until(port, "10.1.0.0/24", ("192.0.2.1",))
 
 
 async def test_hosts_that_are_names_are_looked_up(driven: Driven, port: int) -> None:
-    naming = Naming(settings(port, us="localhost"), driven.machine, Clock(driven))
+    naming = Naming(settings(port, us="localhost"), driven.machine, Clock(driven), Changes())
     async with running(naming):
         await until(port, "10.1.0.0/24", ("127.0.0.1",))
 
@@ -126,7 +137,7 @@ async def test_a_taken_port_costs_nothing_but_the_answers(
 ) -> None:
     monkeypatch.setattr(module, "LISTEN_AGAIN_S", 0.02)
     taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
-    async with running(Naming(settings(port), driven.machine, Clock(driven))):
+    async with running(Naming(settings(port), driven.machine, Clock(driven), Changes())):
         with pytest.raises(NoAnswerError):
             await ask("127.0.0.1", port, "payments.example.com", near=None, timeout_s=5)
         taken.close()
@@ -135,7 +146,7 @@ async def test_a_taken_port_costs_nothing_but_the_answers(
 
 
 def test_looking_again_changes_nothing(driven: Driven) -> None:
-    naming = Naming(settings(0), driven.machine, Clock(driven))
+    naming = Naming(settings(0), driven.machine, Clock(driven), Changes())
     assert naming.look()
     assert not naming.look()
     driven.machine.lease_until_s = 0.0
@@ -145,7 +156,46 @@ def test_looking_again_changes_nothing(driven: Driven) -> None:
 
 def test_reading_changes_nothing_in_the_machine(driven: Driven) -> None:
     before = replace(driven.machine.view(driven.machine.apps[APP], driven.now_s))
-    naming = Naming(settings(0), driven.machine, Clock(driven))
+    naming = Naming(settings(0), driven.machine, Clock(driven), Changes())
     naming.look()
     naming.names()
     assert driven.machine.view(driven.machine.apps[APP], driven.now_s) == before
+
+
+def test_time_alone_is_looked_at_when_a_silence_begins_to_count(driven: Driven) -> None:
+    naming, timers = Naming(settings(0), driven.machine, Clock(driven), Changes()), driven.machine.timers
+    naming.look()
+    assert naming.look_within_s() == pytest.approx(1.0), "until its own lease ends"
+    driven.machine.lease_until_s = driven.now_s + 2 * timers.lease_s
+    driven.now_s += 0.5
+    assert naming.look_within_s() == pytest.approx(timers.lease_s - 0.5), "until the others are not heard"
+    driven.now_s += 5 * timers.lease_s
+    assert naming.look_within_s() == timers.lease_s, "nothing more is due"
+
+
+def test_a_region_that_gets_its_users_back_is_looked_at_with_every_heartbeat(driven: Driven) -> None:
+    naming, timers = Naming(settings(0), driven.machine, Clock(driven), Changes()), driven.machine.timers
+    naming.look()
+    knows(driven, eu={US: DOWN}, ap={US: DOWN})
+    naming.look()
+    assert naming.look_within_s() > timers.heartbeat_s, "one that is out is waited for"
+    driven.now_s += 1
+    knows(driven)
+    naming.look()
+    assert naming.look_within_s() == timers.heartbeat_s
+    driven.now_s += timers.hold_down_s + timers.ramp_s + 1
+    knows(driven)
+    naming.look()
+    assert naming.look_within_s() > timers.heartbeat_s
+
+
+async def test_new_addresses_of_a_host_are_published(
+    driven: Driven, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def addresses(_: str) -> tuple[str, ...]:
+        return ("192.0.2.9",)
+
+    monkeypatch.setattr(module.lookup, "addresses", addresses)
+    naming = Naming(settings(port, us="gateway.example.net"), driven.machine, Clock(driven), Untimed())
+    async with running(naming):
+        await until(port, "10.1.0.0/24", ("192.0.2.9",))

@@ -11,6 +11,7 @@ import pytest
 
 from leeward.agent.machine.exports import Name, Offer, Offers
 from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.services import exports as module
 from leeward.agent.services.exports import Exporting
 from leeward.core import keys
@@ -59,6 +60,7 @@ class Cluster:
 @dataclass
 class Gateway:
     serves: tuple[Exported, ...] = ()
+    changes: Changes = field(default_factory=Changes)
 
     def serve(self, services: tuple[Exported, ...]) -> None:
         self.serves = services

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from leeward.agent.machine import actions as do
 from leeward.agent.machine import events as on
-from leeward.agent.machine import orders, relevance, requests
+from leeward.agent.machine import news, orders, relevance, requests
 from leeward.agent.machine.application import Application
 from leeward.agent.machine.declaration import Declaration
 from leeward.agent.machine.delays import DelayLog
@@ -51,6 +51,8 @@ class Machine:
         self.lease_until_s = 0.0
         """Until when this region is heard by its last heartbeat that committed."""
         self.store_members: dict[Region, StoreMember] = {}
+        self.news = 0
+        """Grows whenever something is known that was not before, time aside: for whoever reads the machine."""
         self._heard_sent_at_s = float("-inf")
         self._regions = tuple(region.name for region in settings.regions)
         self._heartbeat_keys = {keys.heartbeat(settings.fleet, region): region for region in self._regions}
@@ -78,7 +80,10 @@ class Machine:
         out = self._out
         out.begin(now_s, unix_s)
         self._delays.look()
+        leased = now_s < self.lease_until_s
         relevant = self._take(event)
+        if news.is_news(event, relevant=relevant) or leased is not (now_s < self.lease_until_s):
+            self.news += 1
         if self.store.revision:
             due = now_s >= self._heartbeats.beat_at_s
             relevant = relevant or due or now_s >= out.judge_at_s
@@ -105,6 +110,11 @@ class Machine:
             return NEVER_S
         judge_at_s, beat_at_s = self._out.judge_at_s, self._heartbeats.beat_at_s
         return judge_at_s if judge_at_s < beat_at_s else beat_at_s
+
+    def silence_at_s(self, now_s: float) -> float:
+        """Return when time alone next changes what is known (``news.silence_at_s``)."""
+        rtos_s = [app.settings.rto_s for app in self.apps.values()]
+        return news.silence_at_s(self.store, self.lease_until_s, rtos_s, now_s, self.timers)
 
     @property
     def vantages(self) -> Mapping[Region, Vantage]:
@@ -278,6 +288,8 @@ class Machine:
         if self.store.generation != generation:
             self._generations.changed(generation)
         others = len(change.entries) - len(before)
+        if others or any(news.reports_else(was, seen.get(one), self.timers) for one, was in before.items()):
+            self.news += 1
         if others and not all(key in regions or key in self._progress_keys for key in change.entries):
             return True
         return bool([one for one, was in before.items() if relevance.is_news(was, seen.get(one), self.timers)])
@@ -414,6 +426,7 @@ class Machine:
         if decision.because != app.because:
             # Logged once while only the seconds in it change.
             if _SECONDS.sub("", decision.because) != _SECONDS.sub("", app.because):
+                self.news += 1
                 self._out.actions.append(do.LogDecision(app.settings.name, decision.because))
             app.because = decision.because
         if decision.retry_at_s is not None and decision.retry_at_s > now_s:

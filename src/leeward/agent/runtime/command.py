@@ -112,7 +112,7 @@ async def _run(settings: AgentSettings) -> None:
             peers=peers,
             pods=ClusterPods(cluster, {app.name: app.namespace for app in settings.apps}),
         )
-        naming = None if settings.dns is None else Naming(settings.dns, machine, clock)
+        naming = None if settings.dns is None else Naming(settings.dns, machine, clock, runtime.changes)
         exporting = (
             None
             if settings.exports_in is None
@@ -120,8 +120,8 @@ async def _run(settings: AgentSettings) -> None:
         )
         others = tuple(region.name for region in settings.regions if region.name != settings.region)
         certificates = Certificates(*of_region(settings), settings.region, others, peers)
-        conditions = Conditions(machine, clock, certificates.known)
-        deep = DeepHealths(settings.apps, machine.apps, pods, clock)
+        conditions = Conditions(machine, clock, runtime.changes, certificates.known)
+        deep = DeepHealths(settings.apps, machine.apps, pods, clock, runtime.changes)
         keeper = None
         if settings.store is not None:
             member = await stack.enter_async_context(maintain(local, store_identity, Path(settings.store.backup_dir)))

@@ -18,6 +18,7 @@ import structlog
 from leeward.agent.machine import actions as do
 from leeward.agent.machine import events as on
 from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.runtime.supervision import Failed, Newest, Run, attempt, keep
 from leeward.core import keys
 from leeward.core.codec import encode
@@ -83,6 +84,8 @@ class Runtime:
     ) -> None:
         self.machine = machine
         self.clock = clock
+        self.changes = Changes()
+        """Of what the machine knows, and of what is kept beside it."""
         self._quorum = quorum
         self._databases = databases
         self._gateway = gateway
@@ -184,8 +187,11 @@ class Runtime:
             return on.Woke()
 
     def _handle(self, event: on.Event) -> None:
+        known = self.machine.news
         for action in self.machine.handle(event, self.clock.now_s(), self.clock.unix_s()):
             self._perform(action)
+        if self.machine.news != known:
+            self.changes.publish()
 
     def _perform(self, action: do.Action) -> None:
         match action:

@@ -3,19 +3,20 @@
 Always true: a status is only reported to have lasted since a moment from which on it was observed without a pause.
 """
 
-import asyncio
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from leeward.agent.machine.application import Application
 from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.changes import Changes
 from leeward.core.conditions.certificate_conditions import Known
 from leeward.core.conditions.judge import Facts, conditions
 from leeward.core.conditions.values import Condition, Status, Type
 from leeward.core.values import App
 from leeward.ports.clock import Clock
 
-LOOK_EVERY_S = 1.0
+# Whoever asks looks, too; what takes longer than a lease and this is a pause.
+LATE_S = 1.0
 # The files are read once, when the agent starts; it has never seen others.
 GENERATION = 1
 NONE: Known = MappingProxyType({})
@@ -38,24 +39,34 @@ def facts(machine: Machine, app: Application, now_s: float, certificates: Known 
 class Conditions:
     """Looks at the machine, changes nothing of it, and remembers when a status last changed."""
 
-    def __init__(self, machine: Machine, clock: Clock, certificates: Known = NONE) -> None:
+    def __init__(self, machine: Machine, clock: Clock, changes: Changes, certificates: Known = NONE) -> None:
         """``certificates``: what agents report about theirs; it changes, and is read again each time."""
         self._machine = machine
         self._certificates = certificates
         self._clock = clock
+        self._changes = changes
         self._since: dict[tuple[App, Type], tuple[Status, float]] = {}
         self._looked_at_s = 0.0
 
     async def run(self) -> None:
-        """Look now and then, until cancelled."""
+        """Look whenever something changes, and when time alone may change a status, until cancelled."""
+        version = self._changes.version
         while True:
             self.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+            version = await self._changes.after(version, within_s=self.look_within_s())
+
+    def look_within_s(self) -> float:
+        """Return after which time to look again although nothing was reported.
+
+        When a silence begins to count, and after a lease in any case: certificates and backups age as well.
+        """
+        now_s = self._clock.now_s()
+        return min(self._machine.silence_at_s(now_s) - now_s, self._machine.timers.lease_s)
 
     def look(self) -> dict[App, tuple[Condition, ...]]:
         """Return every application's conditions as of now."""
         now_s, unix_s = self._clock.now_s(), self._clock.unix_s()
-        if now_s - self._looked_at_s > self._machine.timers.lease_s + LOOK_EVERY_S:
+        if now_s - self._looked_at_s > self._machine.timers.lease_s + LATE_S:
             # Frozen meanwhile: what changed, and came back, was not seen.
             self._since.clear()
         self._looked_at_s = now_s

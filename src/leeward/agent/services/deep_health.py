@@ -1,4 +1,4 @@
-"""Ask the service of this region, now and then, whether it can do all its work, and keep its last answer.
+"""Ask the service of this region whether it can do all its work, now and then and when its pod changes.
 
 It is shown and alerted on, and moves no primary: what deep health asks for (the primary, a certificate, another party's
 service) is mostly common to all regions, and would take them all out at once or one after the other
@@ -8,12 +8,14 @@ service) is mostly common to all regions, and would take them all out at once or
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import aiohttp
 
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.runtime.supervision import keep
 from leeward.core.settings import AppSettings
 from leeward.core.values import App
@@ -55,12 +57,15 @@ class DeepHealths:
         pods: Mapping[App, HasPods],
         session: aiohttp.ClientSession,
         clock: Clock,
+        changes: Changes,
     ) -> None:
+        """``pods`` is what changes there, each time that ``changes`` has a new version."""
         self.known: dict[App, DeepHealth] = {}
         self._paths = {app.name: app.deep_path for app in apps if app.deep_path is not None}
         self._pods = pods
         self._session = session
         self._clock = clock
+        self._changes = changes
 
     async def run(self) -> None:
         """Ask until cancelled: every application by itself, so that none waits for another's pod."""
@@ -71,9 +76,14 @@ class DeepHealths:
 
     async def _ask_again(self, app: App) -> None:
         while True:
+            asked, version = self._pods[app].pods[:1], self._changes.version
             await self.ask(app)
             known = self.known.get(app)
-            await asyncio.sleep(ASK_EVERY_S if known is None or known.healthy else ASK_AGAIN_S)
+            pause_s = ASK_EVERY_S if known is None or known.healthy else ASK_AGAIN_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    while self._pods[app].pods[:1] == asked:
+                        version = await self._changes.after(version)
 
     async def ask(self, app: App) -> None:
         """Ask one pod; without a ready one nothing is known."""

@@ -1,4 +1,4 @@
-"""The agent as a DNS server: what the machine knows, looked at every heartbeat, becomes answers.
+"""The agent as a DNS server: what the machine knows, looked at whenever that changes, becomes answers.
 
 Always true: it only reads the machine, and answers from what it last read, so nothing of it delays a decision. Without
 it the agent does all the rest: a port that is taken costs the region its DNS and nothing else.
@@ -14,6 +14,7 @@ import structlog
 from leeward.adapters.dns import lookup
 from leeward.adapters.dns.threaded import ThreadedDnsServer
 from leeward.agent.machine.machine import Machine
+from leeward.agent.runtime.changes import Changes
 from leeward.agent.runtime.supervision import keep
 from leeward.core.dns import standing
 from leeward.core.dns.settings import DnsSettings, Policy
@@ -45,9 +46,10 @@ class NameStatus:
 class Naming:
     """Answers for the fleet's names, as one region's agent."""
 
-    def __init__(self, settings: DnsSettings, machine: Machine, clock: Clock) -> None:
+    def __init__(self, settings: DnsSettings, machine: Machine, clock: Clock, changes: Changes) -> None:
         self._settings = settings
         self._machine = machine
+        self._changes = changes
         self._clock = clock
         self._zone = Zone(settings, machine.me)
         self._standings: dict[App, dict[Region, Standing]] = {app.app: {} for app in settings.apps}
@@ -120,13 +122,28 @@ class Naming:
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _keep_fresh(self, server: ThreadedDnsServer) -> None:
+        version = self._changes.version
         while True:
             if self.look():
                 server.clear_cache()
-            await asyncio.sleep(self._machine.timers.heartbeat_s)
+            version = await self._changes.after(version, within_s=self.look_within_s())
+
+    def look_within_s(self) -> float:
+        """Return after which time to look again although nothing was reported.
+
+        A lease at most, less where a silence begins to count before, and a heartbeat while a region gets users back.
+        """
+        now_s, timers = self._clock.now_s(), self._machine.timers
+        standings = [each for known in self._standings.values() for each in known.values()]
+        if any(standing.ramps(each, now_s, timers) for each in standings):
+            return timers.heartbeat_s
+        return min(self._machine.silence_at_s(now_s) - now_s, timers.lease_s)
 
     async def _look_up(self, host: str) -> None:
         while True:
             # The last addresses stay in use while the resolver has none.
-            self._addresses[host] = await lookup.addresses(host) or self._addresses[host]
+            found = await lookup.addresses(host) or self._addresses[host]
+            if found != self._addresses[host]:
+                self._addresses[host] = found
+                self._changes.publish()
             await asyncio.sleep(LOOK_UP_EVERY_S if self._addresses[host] else LOOK_UP_AGAIN_S)

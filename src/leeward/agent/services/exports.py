@@ -65,6 +65,7 @@ class Exporting:
     ) -> None:
         self._machine = machine
         self._runtime = runtime
+        self._changes = runtime.changes
         self._clock = clock
         self._cluster = cluster
         self._quorum = quorum
@@ -135,10 +136,10 @@ class Exporting:
         """Keep the copy of one namespace's objects of a kind."""
         while True:
             try:
-                async for items in self._changes(resource, namespace):
-                    self._objects[(resource, namespace)] = items
+                async for items in self._listed(resource, namespace):
+                    self._take(resource, namespace, items)
             except NotFoundError:
-                self._objects[(resource, namespace)] = {}
+                self._take(resource, namespace, {})
                 await asyncio.sleep(REFUSED_RETRY_S)
             except RejectedError as error:
                 log.warning("failed to watch exports", kind=resource.kind, namespace=namespace, because=str(error))
@@ -147,7 +148,12 @@ class Exporting:
                 log.info("export watch lost; reconnecting", kind=resource.kind, namespace=namespace, because=str(error))
             await asyncio.sleep(RECONNECT_S)
 
-    async def _changes(self, resource: Resource, namespace: str) -> AsyncIterator[dict[str, KubeObject]]:
+    def _take(self, resource: Resource, namespace: str, items: dict[str, KubeObject]) -> None:
+        if self._objects.get((resource, namespace)) != items:
+            self._objects[(resource, namespace)] = items
+            self._changes.publish()
+
+    async def _listed(self, resource: Resource, namespace: str) -> AsyncIterator[dict[str, KubeObject]]:
         """Yield all objects of a kind at once and whenever one changes."""
         listing = await self._cluster.list(resource, namespace=namespace, timeout_s=CALL_TIMEOUT_S)
         items = {item["metadata"]["name"]: item for item in listing.items}
@@ -168,9 +174,11 @@ class Exporting:
             try:
                 snapshot = await self._quorum.snapshot(prefix, timeout_s=STORE_TIMEOUT_S)
                 self._published = {key: entry.value for key, entry in snapshot.entries.items()}
+                self._changes.publish()
                 async for change in self._quorum.watch(prefix, after=snapshot.revision):
                     merged = {**self._published, **change.entries}
                     self._published = {key: value for key, value in merged.items() if value is not None}
+                    self._changes.publish()
             except (CompactedError, QuorumUnavailableError) as error:
                 log.info("store watch lost; reconnecting", because=repr(error))
             await asyncio.sleep(RECONNECT_S)
@@ -184,21 +192,31 @@ class Exporting:
         """
         last: tuple[Exported, ...] | None = None
         until_s = self._clock.now_s() + UNREAD_S
+        version = self._changes.version
         while True:
-            own = self.own()
-            complete = len(self._read()) == len(self._namespaces) or self._clock.now_s() >= until_s
+            now_s, own = self._clock.now_s(), self.own()
+            complete = len(self._read()) == len(self._namespaces) or now_s >= until_s
             if own is not None and self._published is not None and complete:
-                shares = routing.shares(self._machine.health, self._clock.now_s(), self._machine.timers)
+                shares = routing.shares(self._machine.health, now_s, self._machine.timers)
                 fit = {region for region, share in shares.items() if share > 0}
                 wanted = exports.routes_for(own, self.offered(), self._nearest, fit)
                 if wanted != last:
                     self._runtime.serve(wanted)
                     last = wanted
-            await asyncio.sleep(self._machine.timers.heartbeat_s)
+            version = await self._changes.after(version, within_s=self._lead_within_s(now_s, until_s))
+
+    def _lead_within_s(self, now_s: float, until_s: float) -> float | None:
+        """Return after which time the routes may differ although nothing changed; None: they do not."""
+        timers = self._machine.timers
+        shares = [routing.share(health, now_s, timers) for health in self._machine.health.values() if health.serving]
+        if any(share < 1.0 for share in shares):
+            return timers.heartbeat_s
+        return until_s - now_s if now_s < until_s else None
 
     async def _publish(self) -> None:
         """Publish what this region exports, whenever the store does not have it."""
         while True:
+            version, written = self._changes.version, True
             own = self.own()
             if own is not None and self._published is not None:
                 offers = self._offers(own)
@@ -209,33 +227,37 @@ class Exporting:
                         await self._quorum.transact((), (change,), timeout_s=STORE_TIMEOUT_S)
                     except QuorumUnavailableError as error:
                         log.warning("failed to write exports to the store", because=str(error))
-            await asyncio.sleep(self._machine.timers.heartbeat_s)
+                        written = False
+            await self._changes.after(version, within_s=None if written else self._machine.timers.heartbeat_s)
 
     async def _report(self, namespace: str) -> None:
         """Report in the status of a namespace's ServiceExports and ServiceImports what became of them."""
         while True:
+            version, written = self._changes.version, True
             own = self.own()
             if own is not None and self._published is not None and namespace in self._read():
                 offered = self.offered()
                 for name, item in self._objects[(SERVICE_EXPORTS, namespace)].items():
                     if Name(namespace, name) in own:
                         conditions = exports.of_export(Name(namespace, name), own)
-                        await self._say(SERVICE_EXPORTS, item, conditions, {})
+                        written &= await self._say(SERVICE_EXPORTS, item, conditions, {})
                 for name, item in self._objects[(SERVICE_IMPORTS, namespace)].items():
                     service = Name(namespace, name)
                     regions = exports.exporters(service, self._machine.me, own, offered)
                     clusters = {"clusters": [{"cluster": region} for region in regions]}
-                    await self._say(SERVICE_IMPORTS, item, (exports.of_import(service, regions),), clusters)
-            await asyncio.sleep(self._machine.timers.heartbeat_s)
+                    imported = (exports.of_import(service, regions),)
+                    written &= await self._say(SERVICE_IMPORTS, item, imported, clusters)
+            await self._changes.after(version, within_s=None if written else self._machine.timers.heartbeat_s)
 
     async def _say(
         self, resource: Resource, item: KubeObject, conditions: tuple[exports.Condition, ...], more: KubeObject
-    ) -> None:
+    ) -> bool:
+        """Write a status that differs; False when it has to be tried again."""
         at = datetime.fromtimestamp(self._clock.unix_s(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         changed = exports.status(item, conditions, at)
         present = item.get("status", {})
         if changed is None and all(present.get(key, []) == value for key, value in more.items()):
-            return
+            return True
         metadata = item["metadata"]
         status = {**more, "conditions": changed or present.get("conditions", [])}
         try:
@@ -252,3 +274,6 @@ class Exporting:
         except RejectedError as error:
             log.warning("API server refused the status", kind=resource.kind, name=metadata["name"], because=str(error))
             await asyncio.sleep(REFUSED_RETRY_S)
+        else:
+            return True
+        return False

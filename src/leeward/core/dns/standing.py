@@ -75,5 +75,10 @@ def shares(standings: Mapping[Region, Standing], now_s: float, timers: Timers) -
     return {region: share / most for region, share in found.items()}
 
 
+def ramps(standing: Standing, now_s: float, timers: Timers) -> bool:
+    """Whether time alone changes the region's share: it is held down, or on its way to its full share."""
+    return standing.fit and _share(standing, now_s, timers) < 1.0
+
+
 def _share(standing: Standing, now_s: float, timers: Timers) -> float:
     return routing.share(routing.Health(standing.fit, standing.since_s, 0, standing.returning), now_s, timers)

@@ -49,6 +49,7 @@ IRRELEVANT: Mapping[str, object] = {
     "unix_s": 0.0,
     # For the log, its readers, and gateways.
     "because": "",
+    "news": 0,
     "records": None,
     "decision_keys": None,
     "undecodable": None,
