@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from leeward.agent.machine import events as on
 from leeward.agent.machine.exports import Name, Offer, Offers
 from leeward.agent.machine.machine import Machine
 from leeward.agent.runtime.changes import Changes
@@ -16,13 +17,14 @@ from leeward.agent.services import exports as module
 from leeward.agent.services.exports import Exporting
 from leeward.core import keys
 from leeward.core.codec import decode, encode
+from leeward.core.values import Vantage
 from leeward.ports.clock import SystemClock
 from leeward.ports.cluster import ENDPOINTS, SERVICE_EXPORTS, KubeObject, RejectedError, Resource
 from leeward.ports.gateway import Exported
 from leeward.ports.quorum import Put
 from leeward.sim.quorum import MemoryQuorum, MemoryStore
 from tests.agent.machine.test_machine import FLEET, settings
-from tests.core.views import EU, REGIONS
+from tests.core.views import AP, DOWN, EU, REGIONS, UP, US
 from tests.kit import waiting
 
 KEY = keys.offers(FLEET, EU)
@@ -57,10 +59,22 @@ class Cluster:
         self.written.append(namespace)
 
 
+class Noting(Changes):
+    """Notes for how long somebody waits at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.within_s: list[float | None] = []
+
+    async def after(self, version: int, *, within_s: float | None = None) -> int:
+        self.within_s.append(within_s)
+        return await super().after(version, within_s=within_s)
+
+
 @dataclass
 class Gateway:
     serves: tuple[Exported, ...] = ()
-    changes: Changes = field(default_factory=Changes)
+    changes: Changes = field(default_factory=Noting)
 
     def serve(self, services: tuple[Exported, ...]) -> None:
         self.serves = services
@@ -100,3 +114,33 @@ async def test_a_namespace_that_cannot_be_read_or_written_holds_up_no_other(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert [each.name for each in gateway.serves] == [REPORTS.name, REPORTS.name]
+
+
+async def test_routes_leave_an_exporter_as_soon_as_it_looks_lost_and_nothing_is_looked_at_on_a_timer(
+    store: MemoryQuorum,
+) -> None:
+    offers = Offers((Offer(REPORTS, True),))
+    for region in (US, AP):
+        await store.transact((), (Put(keys.offers(FLEET, region), encode(offers)),), timeout_s=1)
+    gateway, machine, changes = Gateway(), Machine(settings(EU), "a"), Noting()
+    gateway.changes = changes
+
+    def looks(vantage: Vantage) -> None:
+        for _ in range(2):  # one failure is a hiccup
+            machine.handle(on.Probed(US, vantage), SystemClock().now_s(), 0.0)
+            machine.handle(on.Probed(AP, UP), SystemClock().now_s(), 0.0)
+        changes.publish()
+
+    looks(UP)
+    part: Any = (machine, gateway, SystemClock(), Cluster(), store, (REPORTS.namespace,))
+    running = asyncio.create_task(Exporting(*part).run())
+    try:
+        await until(lambda: [US in each.fallbacks for each in gateway.serves] == [True])
+        looks(DOWN)
+        await until(lambda: [US in each.fallbacks for each in gateway.serves] == [False])
+        assert machine.timers.heartbeat_s not in changes.within_s
+        looks(UP)
+        await until(lambda: changes.within_s[-1] == machine.timers.heartbeat_s)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
