@@ -17,7 +17,7 @@ from leeward.instance.orphans.evidence import data_to_keep, keep_evidence, set_a
 from leeward.instance.orphans.retry import is_transient
 from leeward.instance.orphans.tables import Catalogue, Column, FullError, Lines, Reader, Table, statement
 from leeward.instance.orphans.wal import Changes, Dump
-from leeward.instance.postgres.server import OperationError
+from leeward.instance.postgres.server import CommandError
 from leeward.instance.postgres.session import Session
 from leeward.instance.settings import Endpoint, Layout, ManagerSettings
 from tests.instance.situations import seen
@@ -185,7 +185,7 @@ class Busy:
         if what not in self.failed:
             self.failed.append(what)
             if what == "pg_waldump":
-                raise OperationError("pg_waldump: killed")
+                raise CommandError("pg_waldump: killed")
             raise psycopg.errors.AdminShutdown(what)
 
 
@@ -235,7 +235,7 @@ async def test_what_fails_once_is_tried_again(
 @pytest.mark.parametrize(
     ("error", "passes"),
     [
-        pytest.param(OperationError("pg_waldump: killed"), True, id="a program failed"),
+        pytest.param(CommandError("pg_waldump: killed"), True, id="a program failed"),
         pytest.param(psycopg.errors.ConnectionTimeout("timeout"), True, id="no answer in time"),
         pytest.param(psycopg.OperationalError("the connection is closed"), True, id="closed"),
         pytest.param(psycopg.OperationalError("FATAL:  the database system is starting up"), True, id="starting"),
