@@ -10,7 +10,7 @@ from leeward.compile.names import dns_settings
 from leeward.compile.target import DNS_PORT, Images, answers_dns, kubernetes_target
 from leeward.core.dns.settings import Policy
 from leeward.spec import Spec, load
-from leeward.world.model import DNS_DOOR
+from leeward.world.model import DNS_ENDPOINT
 from leeward.world.objects import engine_commands
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "payments"
@@ -75,4 +75,4 @@ def test_who_answers(files: Path) -> None:
 
 
 def test_the_world_opens_a_door_to_where_the_agent_listens() -> None:
-    assert DNS_DOOR[1] == DNS_PORT
+    assert DNS_ENDPOINT[1] == DNS_PORT

@@ -30,7 +30,7 @@ from leeward.core.settings import AgentSettings
 from leeward.instance.settings import ManagerSettings, parse
 from leeward.spec import ProblemsError, Spec, load
 from leeward.world.kubernetes import pods as embedded_pods
-from leeward.world.model import WAN_DOORS, address
+from leeward.world.model import WAN_ENDPOINTS, address
 from leeward.world.objects import engine_commands
 from tests.compile.structure import faults, key_of
 from tests.compile.varieties import secret_values, specs
@@ -250,9 +250,9 @@ def test_what_crosses_the_wan_has_a_door_there() -> None:
     spec = load(EXAMPLE)
     for index, region in enumerate(REGIONS, start=1):
         place = world_target(spec, region, engines=COMMANDS, secrets=secret_values(spec), source_dir="/e")
-        doors = {f"{address(index, last)}:{port}" for last, port in WAN_DOORS}
+        endpoints = {f"{address(index, last)}:{port}" for last, port in WAN_ENDPOINTS}
         peer = place.peers[region]
-        assert doors == {
+        assert endpoints == {
             peer.agent_url.removeprefix("https://"),
             peer.quorum_peer_url.removeprefix("https://"),
             f"{peer.gateway_host}:{target.PEERS_PORT}",
@@ -308,7 +308,7 @@ def test_agents_see_exports_where_the_fleet_asks_for_it_and_change_their_status_
             "verbs": ["patch"],
         }
     ]
-    (door,) = (item for item in with_exports if item["metadata"]["name"] == "leeward-services")
-    assert door["spec"].get("type", "ClusterIP") == "ClusterIP", "users stay outside"
+    (service,) = (item for item in with_exports if item["metadata"]["name"] == "leeward-services")
+    assert service["spec"].get("type", "ClusterIP") == "ClusterIP", "users stay outside"
     assert "multicluster" not in json.dumps(without)
     assert "leeward-services" not in {item["metadata"]["name"] for item in without}

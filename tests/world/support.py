@@ -40,11 +40,11 @@ class Caller:
         self.writer = writer
 
     @classmethod
-    async def inside(cls, world: World, source: str, target: str, door: tuple[int, int] = (4, 7443)) -> "Caller":
+    async def inside(cls, world: World, source: str, target: str, endpoint: tuple[int, int] = (4, 7443)) -> "Caller":
         info = await world.info()
         port = int(info.region(source).gateway_url.rpartition(":")[2])
         caller = cls(*await asyncio.open_connection("127.0.0.1", port))
-        last, target_port = door
+        last, target_port = endpoint
         caller.send(f"127.10.{info.region(target).index}.{last} {target_port}\n".encode())
         return caller
 

@@ -61,7 +61,7 @@ def on_store(verb: str, **body: str) -> str:
 
 SWITCH = '{"to": "europe-west1"}'
 SETTINGS = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
-DOORS = {
+ENDPOINTS = {
     "2379 range": (3, 2379, US, on_store("range", range_end="AA==")),
     "2379 put": (3, 2379, US, on_store("put", value="AA==")),
     "2379 deleterange": (3, 2379, US, on_store("deleterange")),
@@ -95,9 +95,9 @@ Everywhere else it is refused before a request is read.
 ANSWERED = {
     # Who may read is answered that an operator has to sign.
     **{
-        (who, door): "403"
+        (who, endpoint): "403"
         for who in (f"agent {US}", f"agent {EU}", "operator")
-        for door in ("7443 switchover", "7443 passed on")
+        for endpoint in ("7443 switchover", "7443 passed on")
     },
     (f"agent {US}", "8008"): "200",
     ("operator", "8008"): "200",
@@ -167,8 +167,8 @@ def ask(world: Running, asked: list[tuple[str, int, str, str, Files]]) -> list[s
 def test_every_identity_is_let_in_for_its_purpose_only(world: Running) -> None:
     before = world.settled()
     known = everybody(world)
-    table = [(who, door) for who in known for door in DOORS]
-    asked = [(f"127.10.1.{DOORS[door][0]}", *DOORS[door][1:], known[who]) for who, door in table]
+    table = [(who, endpoint) for who in known for endpoint in ENDPOINTS]
+    asked = [(f"127.10.1.{ENDPOINTS[endpoint][0]}", *ENDPOINTS[endpoint][1:], known[who]) for who, endpoint in table]
     found = dict(zip(table, ask(world, asked), strict=True))
     expected = {each: ANSWERED.get(each, OPEN.get(each[0], {}).get(each[1], REFUSED)) for each in table}
     assert found == expected

@@ -10,7 +10,7 @@ import pytest
 
 from leeward.world.link import QUEUE_MAX, Link
 from leeward.world.namespaces import dialer, listener
-from leeward.world.relay import Door
+from leeward.world.relay import RelayListener
 from tests.kit.waiting import until
 
 PATIENCE_S = 60.0
@@ -21,11 +21,11 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Route:
-    """A door with a link each way; callers come in at ``port``."""
+    """A listener with a link each way; callers come in at ``port``."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.there, self.back = Link(DELAY_S), Link(DELAY_S)
-        self.door = Door(target, dialer, self.there, self.back)
+        self.listener = RelayListener(target, dialer, self.there, self.back)
         self.handle = listener("127.0.0.1", 0)
         self.port = int(self.handle.getsockname()[1])
 
@@ -51,12 +51,12 @@ async def path_to(serve: Serve | None) -> AsyncIterator[Route]:
     else:
         server = await asyncio.start_server(serve_one, sock=handle)
     path = Route(handle.getsockname())
-    await path.door.open(path.handle)
+    await path.listener.open(path.handle)
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield path
     finally:
-        await path.door.close()
+        await path.listener.close()
         if server is not None:
             server.close()
         handle.close()
@@ -151,7 +151,7 @@ async def test_relays_do_not_pile_up() -> None:
             writer.write_eof()
             assert await reader.read() == b"x"
             writer.close()
-        await until(lambda: not path.door.relays, "the relay is gone")
+        await until(lambda: not path.listener.relays, "the relay is gone")
         assert not path.there.streams
         assert not path.back.streams
 
@@ -160,6 +160,6 @@ async def test_callers_who_give_up_during_a_cut_are_forgotten() -> None:
     async with path_to(echo) as path:
         path.cut(True)
         _reader, writer = await call(path)
-        await until(lambda: bool(path.door.relays), "the caller is in")
+        await until(lambda: bool(path.listener.relays), "the caller is in")
         writer.close()
-        await until(lambda: not path.door.relays, "the relay is gone")
+        await until(lambda: not path.listener.relays, "the relay is gone")

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.world, pytest.mark.timeout(600)]
 US, EU = "us-east-1", "europe-west1"
 VALID_S = 60.0
 MEMBER = "leeward-store-member"
-DOORS = {
+ENDPOINTS = {
     "API server": (1, 6443, US, None),
     "gateway": (2, 8443, f"http.{US}", None),
     "store, for clients": (3, 2379, US, (MEMBER, CERTIFICATE, KEY)),
@@ -42,7 +42,7 @@ def shown(last, port, name, pair):
     with socket.create_connection((f"127.10.1.{last}", port), timeout=20) as raw:
         with context.wrap_socket(raw, server_hostname=name) as tls:
             return ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True))
-print(json.dumps({who: shown(*door) for who, door in json.load(sys.stdin).items()}))
+print(json.dumps({who: shown(*endpoint) for who, endpoint in json.load(sys.stdin).items()}))
 """
 
 
@@ -58,8 +58,8 @@ def certificates(world: Running) -> dict[str, x509.Certificate]:
         if item["kind"] == "Secret"
     }
     asked = {
-        who: (*door, None if pair is None else [secrets[pair[0]][file] for file in pair[1:]])
-        for who, (*door, pair) in DOORS.items()
+        who: (*endpoint, None if pair is None else [secrets[pair[0]][file] for file in pair[1:]])
+        for who, (*endpoint, pair) in ENDPOINTS.items()
     }
     user = ["--user", "--preserve-credentials"] if info["isolation"] == "user-namespace" else []
     done = subprocess.run(

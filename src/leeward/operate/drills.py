@@ -31,7 +31,7 @@ from leeward.operate.worlds import choose, cluster_in, identity_of, region_of
 from leeward.spec import Spec, load
 from leeward.spec.application import Application
 from leeward.world.client import World, list_worlds
-from leeward.world.model import GATEWAY_DOOR, WorldInfo, address, network
+from leeward.world.model import GATEWAY_ENDPOINT, WorldInfo, address, network
 
 EXAMPLE = "examples/payments"
 """The files to start a world from, when none runs and none are given."""
@@ -198,7 +198,7 @@ def names_of(spec: Spec, info: WorldInfo, app: App) -> Names | None:
         host=host_of(spec, spec.application(app)),
         servers={Region(each.name): (each.dns_host, each.dns_port) for each in info.regions},
         networks={Region(each.name): network(each.index) for each in info.regions},
-        gateways={address(each.index, GATEWAY_DOOR[0]): Region(each.name) for each in info.regions},
+        gateways={address(each.index, GATEWAY_ENDPOINT[0]): Region(each.name) for each in info.regions},
     )
 
 

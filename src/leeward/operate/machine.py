@@ -173,14 +173,14 @@ def _home(home: Path) -> Check:
 def _ports() -> Iterator[Check]:
     """Check the default ports of the front doors; others are used where these are in use."""
     base = WorldConfig(name="", fleet="", directory="", regions=(), links=()).front_door_base_port
-    wanted = [base + 10 * region + door for region in range(1, REGIONS + 1) for door in range(PORTS_PER_REGION)]
+    wanted = [base + 10 * region + index for region in range(1, REGIONS + 1) for index in range(PORTS_PER_REGION)]
     taken = []
     for port in wanted:
-        with socket.socket() as door:
+        with socket.socket() as listener:
             # As the front doors do: a port with connections in TIME_WAIT counts as free.
-            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                door.bind(("127.0.0.1", port))
+                listener.bind(("127.0.0.1", port))
             except OSError:
                 taken.append(port)
     if taken:

@@ -9,7 +9,7 @@ from leeward.base.problem import Problem
 from leeward.operate.agents import newest
 from leeward.operate.outcome import OperationError
 from leeward.operate.worlds import WorldFleet, region_of
-from leeward.world.model import GATEWAY_DOOR, RegionInfo, WorldInfo, address, network
+from leeward.world.model import GATEWAY_ENDPOINT, RegionInfo, WorldInfo, address, network
 
 ANSWER_TIMEOUT_S = 1.0
 
@@ -58,7 +58,7 @@ async def _ask(info: WorldInfo, region: RegionInfo, host: str, subnet: str | Non
         reply = await ask(region.dns_host, region.dns_port, host, near=subnet, timeout_s=ANSWER_TIMEOUT_S)
     except NoAnswerError as error:
         return Resolved(region.name, None, (), (), None, f"{region.state}: {error}")
-    gateways = {address(each.index, GATEWAY_DOOR[0]): each.name for each in info.regions}
+    gateways = {address(each.index, GATEWAY_ENDPOINT[0]): each.name for each in info.regions}
     leads_to = tuple(gateways[each] for each in reply.addresses if each in gateways)
     return Resolved(region.name, reply.code, leads_to, reply.addresses, reply.ttl_s, None)
 

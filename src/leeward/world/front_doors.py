@@ -5,8 +5,16 @@ import socket
 
 from leeward.world import namespaces
 from leeward.world.link import Link
-from leeward.world.model import AGENT_DOOR, API_DOOR, DNS_DOOR, GATEWAY_DOOR, SERVICES_DOOR, RegionConfig, address
-from leeward.world.relay import Door
+from leeward.world.model import (
+    AGENT_ENDPOINT,
+    API_ENDPOINT,
+    DNS_ENDPOINT,
+    GATEWAY_ENDPOINT,
+    SERVICES_ENDPOINT,
+    RegionConfig,
+    address,
+)
+from leeward.world.relay import RelayListener
 
 HOST = "127.0.0.1"
 PER_REGION = 10
@@ -18,10 +26,10 @@ class FrontDoors:
     """One region's gateway, for users and for exported services, agent, API and DNS server, as seen from the host."""
 
     def __init__(self, region: RegionConfig, network: int | None, base_port: int) -> None:
-        targets = (GATEWAY_DOOR, AGENT_DOOR, API_DOOR, DNS_DOOR, SERVICES_DOOR)
+        targets = (GATEWAY_ENDPOINT, AGENT_ENDPOINT, API_ENDPOINT, DNS_ENDPOINT, SERVICES_ENDPOINT)
         self._handles = _listeners(base_port + PER_REGION * region.index, len(targets))
-        self._doors = [
-            Door(
+        self._listeners = [
+            RelayListener(
                 (address(region.index, last), port),
                 lambda: namespaces.in_network(network, namespaces.dialer),
                 Link(),
@@ -38,13 +46,13 @@ class FrontDoors:
 
     async def open(self) -> None:
         """Start accepting connections."""
-        for door, handle in zip(self._doors, self._handles, strict=True):
-            await door.open(handle)
+        for listener, handle in zip(self._listeners, self._handles, strict=True):
+            await listener.open(handle)
 
     async def close(self) -> None:
         """Stop, and break open connections."""
-        for door in self._doors:
-            await door.close()
+        for listener in self._listeners:
+            await listener.close()
 
 
 def _listeners(preferred: int, count: int) -> list[socket.socket]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 CERTIFICATES_S = 86400.0
 """A day: nothing revokes a certificate before it expires."""
-WAN_DOORS = ((2, 8443), (3, 2380), (4, 7443))
+WAN_ENDPOINTS = ((2, 8443), (3, 2380), (4, 7443))
 """(last byte of the address, port) of what a region shows to the others: gateway, etcd peers, agent."""
-GATEWAY_DOOR = (2, 8080)
-AGENT_DOOR = (4, 7443)
-API_DOOR = (1, 6443)
-DNS_DOOR = (4, 8053)
-SERVICES_DOOR = (2, 8081)
+GATEWAY_ENDPOINT = (2, 8080)
+AGENT_ENDPOINT = (4, 7443)
+API_ENDPOINT = (1, 6443)
+DNS_ENDPOINT = (4, 8053)
+SERVICES_ENDPOINT = (2, 8081)
 
 DEFAULT_REGION_COMMAND = (
     "{python}",

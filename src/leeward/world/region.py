@@ -11,7 +11,7 @@ from typing import IO
 
 from leeward.world import freezing, processes, spawn
 from leeward.world.clocks import now
-from leeward.world.model import API_DOOR, Applied, RegionConfig, RegionState, WorldConfig, address
+from leeward.world.model import API_ENDPOINT, Applied, RegionConfig, RegionState, WorldConfig, address
 from leeward.world.namespaces import Isolation
 from leeward.world.problems import refusal
 from leeward.world.shelter import Shelter, lend
@@ -163,7 +163,7 @@ class RegionProcesses:
 
     def _command(self) -> list[str]:
         identity = self.directory / "identity"
-        last, port = API_DOOR
+        last, port = API_ENDPOINT
         values = {
             "python": sys.executable,
             "region": self.config.name,

@@ -102,10 +102,10 @@ class _Side(asyncio.Protocol):
 class _Relay:
     """One connection between a caller and the address it called."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self.there = Stream(door.there)
-        self.back = Stream(door.back)
+    def __init__(self, listener: RelayListener) -> None:
+        self._listener = listener
+        self.there = Stream(listener.there)
+        self.back = Stream(listener.back)
         self.caller = _Side(self, self.there, self.back)
         self._called = _Side(self, self.back, self.there)
         self._established = False
@@ -114,12 +114,12 @@ class _Relay:
 
     def connected(self, side: _Side) -> None:
         if side is self.caller:
-            self._door.relays.add(self)
+            self._listener.relays.add(self)
             self.connecting = asyncio.get_running_loop().create_task(self._connect())
 
     def never_established(self) -> bool:
         """Whether the caller, which closes now, gave up on a connection that a cut link prevented."""
-        return not self._established and (self._door.there.cut or self._door.back.cut)
+        return not self._established and (self._listener.there.cut or self._listener.back.cut)
 
     def lost(self, side: _Side) -> None:
         """One side is gone: reset the other one, after the delay of the link."""
@@ -146,35 +146,35 @@ class _Relay:
     def _finish(self) -> None:
         self.there.close()
         self.back.close()
-        self._door.relays.discard(self)
+        self._listener.relays.discard(self)
 
     async def _connect(self) -> None:
-        await self._door.there.cross()
+        await self._listener.there.cross()
         try:
             await self._dial()
         except OSError as error:  # a TimeoutError is one, too
-            log.debug("%s:%d: %s", *self._door.address, error)
-            await self._door.back.cross()
+            log.debug("%s:%d: %s", *self._listener.address, error)
+            await self._listener.back.cross()
             self.caller.reset()
             return
         self.back.establish()
-        await self._door.back.cross()
+        await self._listener.back.cross()
         self._established = True
         self.there.establish()
 
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
-        handle = self._door.dial()
+        handle = self._listener.dial()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await loop.sock_connect(handle, self._door.address)
+                await loop.sock_connect(handle, self._listener.address)
                 await loop.create_connection(lambda: self._called, sock=handle)
         except BaseException:
             handle.close()
             raise
 
 
-class Door:
+class RelayListener:
     """A listening socket here that leads to an address there."""
 
     def __init__(self, address: tuple[str, int], dial: Callable[[], socket.socket], there: Link, back: Link) -> None:

@@ -104,8 +104,8 @@ class Supervisor:
         self._down = asyncio.Event()
         self._started_at_unix_s = time.time()
         self._orphaned = False
-        self._doors: dict[str, FrontDoors] = {}
-        self._make_doors = FrontDoors
+        self._front_doors: dict[str, FrontDoors] = {}
+        self._make_front_doors = FrontDoors
         self._networks = networks
         self._regions = {
             region.name: RegionProcesses(
@@ -155,9 +155,11 @@ class Supervisor:
         if self._wan is not None:
             await self._wan.open()
         for region in self._config.regions:
-            doors = self._make_doors(region, self._networks.get(region.name), self._config.front_door_base_port)
-            self._doors[region.name] = doors
-            await doors.open()
+            front_doors = self._make_front_doors(
+                region, self._networks.get(region.name), self._config.front_door_base_port
+            )
+            self._front_doors[region.name] = front_doors
+            await front_doors.open()
         await self._control.open(str(Path(self._config.directory) / CONTROL))
         for process in self._regions.values():
             process.start()
@@ -212,8 +214,8 @@ class Supervisor:
     async def _end(self) -> None:
         log.info("shutting down")
         await asyncio.gather(*(region.end() for region in self._regions.values()))
-        for doors in self._doors.values():
-            await doors.close()
+        for front_doors in self._front_doors.values():
+            await front_doors.close()
         if self._wan is not None:
             await self._wan.end()
         await self._control.close()
@@ -231,11 +233,11 @@ class Supervisor:
             wan_pid=None if self._wan is None else self._wan.pid,
             started_at_unix_s=self._started_at_unix_s,
             files=config.files,
-            regions=tuple(self._region_info(name) for name in self._doors),
+            regions=tuple(self._region_info(name) for name in self._front_doors),
         )
 
     def _region_info(self, name: str) -> RegionInfo:
-        region, doors = self._regions[name], self._doors[name]
+        region, front_doors = self._regions[name], self._front_doors[name]
         return RegionInfo(
             name=name,
             index=region.config.index,
@@ -243,12 +245,12 @@ class Supervisor:
             because=region.because,
             pid=region.pid,
             directory=str(region.directory),
-            gateway_url=doors.gateway_url,
-            agent_url=doors.agent_url,
-            api_url=doors.api_url,
-            dns_host=doors.dns_host,
-            dns_port=doors.dns_port,
-            services_url=doors.services_url,
+            gateway_url=front_doors.gateway_url,
+            agent_url=front_doors.agent_url,
+            api_url=front_doors.api_url,
+            dns_host=front_doors.dns_host,
+            dns_port=front_doors.dns_port,
+            services_url=front_doors.services_url,
             namespaces=region.config.namespaces,
         )
 

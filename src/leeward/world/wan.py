@@ -25,10 +25,10 @@ from leeward.core.codec import plain
 from leeward.world import namespaces
 from leeward.world.clocks import now
 from leeward.world.link import Link
-from leeward.world.model import WAN_DOORS, LinkInfo, RegionConfig, WorldConfig, address
-from leeward.world.relay import Door
+from leeward.world.model import WAN_ENDPOINTS, LinkInfo, RegionConfig, WorldConfig, address
+from leeward.world.relay import RelayListener
 
-PROBE_DOOR = (250, 7007)
+PROBE_ENDPOINT = (250, 7007)
 """Where the WAN answers its own probes, in each region's network."""
 PROBE_EVERY_S = 1.0
 PROBE_LATE_S = 3.0
@@ -61,7 +61,7 @@ class _Wan:
     def __init__(self, config: WorldConfig, networks: Mapping[str, int]) -> None:
         self._config = config
         self._networks = networks
-        self._doors: list[Door] = []
+        self._listeners: list[RelayListener] = []
         self._pairs: dict[tuple[str, str], _Pair] = {}
 
     async def serve(self, control: socket.socket) -> None:
@@ -74,32 +74,34 @@ class _Wan:
             handle = self._listen(region, region)
             await asyncio.get_running_loop().create_server(_Echo, sock=handle)
         for pair in self._pairs.values():
-            for last, port in (*WAN_DOORS, PROBE_DOOR):
+            for last, port in (*WAN_ENDPOINTS, PROBE_ENDPOINT):
                 await self._open(pair, last, port)
         async with asyncio.TaskGroup() as tasks:
             probes = [tasks.create_task(self._probe(pair)) for pair in self._pairs.values()]
             await self._obey(control)
             for probe in probes:
                 probe.cancel()
-        for door in self._doors:
-            await door.close()
+        for listener in self._listeners:
+            await listener.close()
 
-    def _listen(self, region: RegionConfig, target: RegionConfig, door: tuple[int, int] = PROBE_DOOR) -> socket.socket:
-        last, port = door
+    def _listen(
+        self, region: RegionConfig, target: RegionConfig, endpoint: tuple[int, int] = PROBE_ENDPOINT
+    ) -> socket.socket:
+        last, port = endpoint
         return namespaces.in_network(
             self._networks[region.name], lambda: namespaces.listener(address(target.index, last), port)
         )
 
     async def _open(self, pair: _Pair, last: int, port: int) -> None:
         network = self._networks[pair.target.name]
-        door = Door(
+        listener = RelayListener(
             (address(pair.target.index, last), port),
             lambda: namespaces.in_network(network, namespaces.dialer),
             pair.link,
             self._pairs[pair.target.name, pair.source.name].link,
         )
-        self._doors.append(door)
-        await door.open(self._listen(pair.source, pair.target, (last, port)))
+        self._listeners.append(listener)
+        await listener.open(self._listen(pair.source, pair.target, (last, port)))
 
     async def _obey(self, control: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=control)
@@ -150,7 +152,7 @@ class _Wan:
     async def _probe(self, pair: _Pair) -> None:
         """Send a byte there and back every second. A reset only restarts the probe."""
         network = self._networks[pair.source.name]
-        last, port = PROBE_DOOR
+        last, port = PROBE_ENDPOINT
         while True:
             handle = namespaces.in_network(network, namespaces.dialer)
             try:
