@@ -117,8 +117,8 @@ def _service(item: KubeObject, items: list[KubeObject]) -> Iterator[str]:
         return
     ports = {(port["name"], port["containerPort"]) for each in pods[0]["spec"]["containers"] for port in each["ports"]}
     for port in item["spec"]["ports"]:
-        # DNS is asked on 53, which pods may not listen on; ways through a gateway are found by their names alone.
-        own = item["metadata"]["name"].startswith(("gateway-", "leeward-services"))
+        # DNS is asked on 53, which pods may not listen on; ports of a gateway are found by their names alone.
+        own = item["metadata"]["name"].startswith(("gateway-", "leeward-gateway", "leeward-services"))
         number = 8053 if port["port"] == 53 else port["port"]
         if (port["targetPort"] not in dict(ports)) if own else ((port["targetPort"], number) not in ports):
             yield f"port {port['name']} leads to no port of the pods"

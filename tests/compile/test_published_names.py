@@ -68,7 +68,7 @@ def test_what_the_regions_of_any_fleet_dial_is_published(spec: Spec) -> None:
 def test_the_names_that_providers_records_lead_to_answer_on_the_users_port() -> None:
     spec = load(EXAMPLES / "fnp")
     for region in spec.regions:
-        assert (region.name, f"gateway.{region.name}.fnp.example.com", 443) in published(spec, region.name)
+        assert (region.name, f"gateway.{region.name}.fnp.example.com", 80) in published(spec, region.name)
 
 
 def test_the_agent_verifies_its_api_server_by_the_clusters_own_authority() -> None:

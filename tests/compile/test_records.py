@@ -1,15 +1,22 @@
 """Records at providers: what each can be told, and nothing that it would refuse."""
 
+from fnmatch import fnmatchcase
+
 import pytest
 
+from leeward.adapters.envoy.routes import users as routes_of
+from leeward.adapters.envoy.settings import of_agent
 from leeward.compile import KubeObject, compile_cluster
 from leeward.compile.traffic.records.geography import names_at
+from leeward.core import codec
+from leeward.core.settings import AgentSettings
+from leeward.ports.gateway import Route
 from leeward.spec import ProblemsError, Severity, Spec
 from leeward.spec.fleet import Location, Provider, Region
 from leeward.spec.load import resolve
 from leeward.spec.source import read
 from leeward.world.objects import engine_commands
-from tests.compile.evaluate import kind
+from tests.compile.evaluate import kind, only
 
 COMMANDS = engine_commands()
 FILE = """\
@@ -110,3 +117,26 @@ def test_a_region_is_named_after_the_nearest_free_one() -> None:
     assert found["europe-west1"] == "europe-west1"
     assert len(set(found.values())) == 3
     assert all(name.startswith("europe-") for name in found.values())
+
+
+@pytest.mark.parametrize(("provider", "wanted"), [("route53", "HealthCheck"), ("azure", "TrafficManagerProfile")])
+def test_a_providers_checks_reach_the_application_through_its_gateway(provider: str, wanted: str) -> None:
+    """On a port of the gateway, in the protocol that is spoken there, under a host that is the application's."""
+    text = FILE.format(provider=provider, policy="latency")
+    other = text.partition("---\n")[2].replace("name: shop", "name: pay")
+    spec = resolve("world.yaml", *read("world.yaml", f"{text}---\n{other}"))
+    for cluster in CLUSTERS:
+        items = compile_cluster(spec, cluster, engines=COMMANDS)
+        gateway = only(items, "Service", "leeward-gateway")
+        plain = {port["port"] for port in gateway["spec"]["ports"] if port["targetPort"] == "users"}
+        settings = codec.decode(AgentSettings, only(items, "ConfigMap", "leeward-agent")["data"]["agent.json"])
+        routes = tuple(Route(app=each.name, epoch=1, pods=(), instance=None, primary=None) for each in settings.apps)
+        hosts = routes_of(of_agent(settings), routes)["virtual_hosts"]
+        for item in kind(items, wanted):
+            config = item["spec"].get("healthCheckConfig") or item["spec"]["monitorConfig"]
+            protocol = config.get("type") or config["protocol"]
+            assert (protocol, config["port"] in plain) == ("HTTP", True)
+            headers = {each["name"]: each["value"] for each in config.get("customHeaders", ())}
+            asked = config.get("fullyQualifiedDomainName") or headers["host"]
+            (found,) = (each["name"] for each in hosts if any(fnmatchcase(asked, domain) for domain in each["domains"]))
+            assert found == item["metadata"]["labels"]["app.kubernetes.io/part-of"]

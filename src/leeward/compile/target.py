@@ -41,6 +41,8 @@ DATABASE_SECRETS_DIR = "/etc/leeward/database"
 SERVICES_PORT = 8081
 """Where a gateway is asked for services that clusters of the fleet export."""
 USERS_PORT = 8080
+HTTP_PORT = 80
+"""Where the load balancer of a gateway takes users, and DNS providers their checks."""
 PEERS_PORT = 8443
 POSTGRES_PORT = 5432
 EGRESS_PORT_BASE = 15000

@@ -97,7 +97,8 @@ class Dns(Model):
     """Public names of the applications."""
 
     provider: DnsProvider = DnsProvider.LEEWARD
-    """Leeward's agents answer themselves, or records are written for a provider."""
+    """Leeward's agents answer themselves, or records are written for a provider. Names lead to the gateways, which take
+    users in plain HTTP on port 80: what ends TLS stands before them."""
     zone_id: Text | None = None
     """The zone's name or id at the provider. Left out: the domain with dashes, as route53's HostedZone object or the
     zone of cloud-dns is called."""

@@ -175,9 +175,14 @@ def test_peers_never_make_this_gateway_forward() -> None:
 
 def test_several_applications_are_told_apart_by_host() -> None:
     (config,) = resources(route(), route(EU, app=SHOP), file="rds.users.json")
+    # DNS providers check each region by its own name.
+    regional = {
+        app: [f"{app}-{region}.example.com{port}" for region in (EU, JP, US) for port in ("", ":*")]
+        for app in ("pay", "shop")
+    }
     assert [host["domains"] for host in config["virtual_hosts"]] == [
-        ["payments", "payments.*", "payments:*", "pay.example.com", "pay.example.com:*"],
-        ["shop", "shop.*", "shop:*"],
+        ["payments", "payments.*", "payments:*", "pay.example.com", "pay.example.com:*", *regional["pay"]],
+        ["shop", "shop.*", "shop:*", *regional["shop"]],
     ]
     assert writes("users", route(), route(EU, app=SHOP), app=SHOP)["route"]["cluster"] == "http.eu"
 

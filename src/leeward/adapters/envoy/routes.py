@@ -21,6 +21,7 @@ from leeward.adapters.envoy.clusters import (
 )
 from leeward.adapters.envoy.messages import typed
 from leeward.adapters.envoy.settings import GatewaySettings
+from leeward.core.dns.settings import regional_name
 from leeward.core.values import App, Region
 from leeward.ports.gateway import Route
 
@@ -215,11 +216,15 @@ def host(name: str, domains: list[str], routes: list[dict[str, Any]]) -> dict[st
 
 
 def _domains(settings: GatewaySettings, app: App) -> list[str]:
-    """Return the hosts that are the application's: any when it is alone, else its name and its public name."""
+    """Return the hosts that are the application's: any when it is alone, else its name and its public names."""
     if len(settings.apps) == 1:
         return ["*"]
     (host,) = (each.host for each in settings.apps if each.name == app)
     public = [] if host.startswith(f"{app}.") or host == app else [host, f"{host}:*"]
+    # DNS providers check a region by its own name; a write by that name may go on to another region.
+    for region in sorted({settings.region, *settings.peers}):
+        name = regional_name(host, region)
+        public += [name, f"{name}:*"]
     return [str(app), f"{app}.*", f"{app}:*", *public]
 
 

@@ -33,6 +33,7 @@ from leeward.compile.target import (
     GATEWAY_IDENTITY_DIR,
     GATEWAY_METRICS_PORT,
     GATEWAY_VOLUME,
+    HTTP_PORT,
     IDENTITY_DIR,
     PEERS_PORT,
     QUORUM_QUOTA_BYTES,
@@ -46,7 +47,6 @@ from leeward.compile.target import (
 from leeward.core import codec
 from leeward.core.identities import CA
 from leeward.spec.application import Application
-from leeward.spec.platform import DnsProvider
 from leeward.spec.spec import Spec
 
 NAME = "leeward"
@@ -201,14 +201,17 @@ def _services(
             before_ready=True,
             annotations=published(target, here.agent_url),
         ),
-        _entrance(labels, selector, spec, target, here),
+        _entrance(labels, selector, target, here),
         *(item for each in spec.applications for item in _database_service(spec, each, labels, selector, target)),
         *exported_services(spec, labels, selector),
     ]
 
 
-def _entrance(labels: dict[str, str], selector: dict[str, str], spec: Spec, target: Target, here: Peer) -> KubeObject:
-    """Return the load balancer of the gateway, for users and for peers: a name leads to one address only."""
+def _entrance(labels: dict[str, str], selector: dict[str, str], target: Target, here: Peer) -> KubeObject:
+    """Return the load balancer of the gateway, for users and for peers: a name leads to one address only.
+
+    Users' requests are plain HTTP here. What ends their TLS stands before it.
+    """
     service = k8s.service(
         "leeward-gateway",
         SYSTEM_NAMESPACE,
@@ -218,10 +221,8 @@ def _entrance(labels: dict[str, str], selector: dict[str, str], spec: Spec, targ
         kind="LoadBalancer",
         annotations=published(target, here.gateway_host),
     )
-    if target.pods is None and spec.fleet.spec.dns.provider is not DnsProvider.LEEWARD:
-        service["spec"]["ports"].append({"name": "https", "port": 443, "targetPort": "users"})
-    # No hop in between: what one client may take of the gateway is counted by its address.
-    service["spec"]["externalTrafficPolicy"] = "Local"
+    if target.pods is None:
+        service["spec"]["ports"].append({"name": "http", "port": HTTP_PORT, "targetPort": "users"})
     return service
 
 

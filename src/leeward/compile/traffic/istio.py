@@ -1,7 +1,7 @@
 """Istio: where an application's requests go, what protects its pods, and who may speak to them.
 
-Always true: between pods everything is mutual TLS. The service's own port also takes Leeward's gateway, which
-terminates users' TLS itself and is not part of the mesh; the network policy restricts who reaches it.
+Always true: between pods everything is mutual TLS. The service's own port also takes Leeward's gateway, which is not
+part of the mesh and calls it in plain HTTP; the network policy restricts who reaches it.
 """
 
 from leeward.compile.app.cloudnative_pg import CLUSTER_LABEL, METRICS_PORT, STATUS_PORT

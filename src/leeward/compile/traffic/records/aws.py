@@ -6,7 +6,7 @@ Ids are Amazon's and known once a check is there; so records refer to checks by 
 from leeward.compile.kube.objects import KubeObject, object_of
 from leeward.compile.names import host_of, ttl_s, weight_of
 from leeward.compile.site import Site
-from leeward.compile.target import SYSTEM_NAMESPACE
+from leeward.compile.target import HTTP_PORT, SYSTEM_NAMESPACE
 from leeward.compile.traffic.records.geography import first_of_each_continent, names_at
 from leeward.compile.traffic.records.model import (
     HEALTH_FAILURES,
@@ -97,13 +97,12 @@ def _health_check(site: Site, application: Application) -> KubeObject:
     """Return Route 53's check of this region, by its own name and the service's readiness."""
     app = application.metadata.name
     config = {
-        "type": "HTTPS",
+        "type": "HTTP",
         "fullyQualifiedDomainName": regional_name(site, application, site.region.name),
-        "port": 443,
+        "port": HTTP_PORT,
         "resourcePath": application.spec.service.probes.readiness,
         "requestInterval": HEALTH_PERIOD_S,
         "failureThreshold": HEALTH_FAILURES,
-        "enableSNI": True,
     }
     return object_of(
         GROUP,

@@ -1,8 +1,9 @@
 """Azure's Traffic Manager: a profile with an endpoint for each region, by Azure Service Operator."""
 
 from leeward.compile.kube.objects import KubeObject, object_of
-from leeward.compile.names import ttl_s, weight_of
+from leeward.compile.names import host_of, ttl_s, weight_of
 from leeward.compile.site import Site
+from leeward.compile.target import HTTP_PORT
 from leeward.compile.traffic.records.geography import first_of_each_continent, names_at
 from leeward.compile.traffic.records.model import HEALTH_FAILURES, HEALTH_PERIOD_S, gateway_host
 from leeward.spec.application import Application
@@ -38,8 +39,10 @@ def traffic_manager(site: Site, application: Application) -> list[KubeObject]:
             "trafficRoutingMethod": METHODS[application.spec.traffic.dns],
             "dnsConfig": {"relativeName": app, "ttl": ttl_s(site.spec, application)},
             "monitorConfig": {
-                "protocol": "HTTPS",
-                "port": 443,
+                "protocol": "HTTP",
+                "port": HTTP_PORT,
+                # Otherwise it asks for the gateway's own name, which no application has.
+                "customHeaders": [{"name": "host", "value": host_of(site.spec, application)}],
                 "path": application.spec.service.probes.readiness,
                 "intervalInSeconds": HEALTH_PERIOD_S,
                 "timeoutInSeconds": 5,
