@@ -4,9 +4,7 @@ Without controllers and nodes: objects are admitted, defaulted, stored and watch
 processes end with the block, and with the process that started them, even when that is killed.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leeward.adapters.kubernetes.client import Connection
+from leeward.kit.kernel import die_with_parent
 from tests.kit.certificates import Authority
 from tests.kit.waiting import block_until
 from tests.kubernetes.api import Api
@@ -26,8 +25,6 @@ STOP_S = 10.0
 SERVER_NAME = "kubernetes"
 ADMINISTRATORS = "system:masters"
 TOKEN = "a-token-of-the-tests"
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +124,7 @@ def _running(directory: Path, name: str, arguments: list[str]) -> Iterator[subpr
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
     try:
         yield process
@@ -138,10 +135,6 @@ def _running(directory: Path, name: str, arguments: list[str]) -> Iterator[subpr
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _wait_until_ready(plane: ControlPlane, processes: tuple[subprocess.Popen[bytes], ...]) -> None:

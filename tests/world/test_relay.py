@@ -8,13 +8,21 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from leeward.world.link import QUEUE_MAX, Link
+from leeward.world.link import QUEUE_MAX, Link, Stream
 from leeward.world.namespaces import dialer, listener
 from leeward.world.relay import RelayListener
 from tests.kit.waiting import until
 
 PATIENCE_S = 60.0
 DELAY_S = 0.03
+
+
+class Sink:
+    """An end that keeps what comes."""
+
+    def __init__(self, came: list[bytes]) -> None:
+        self.write = came.append
+
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -84,6 +92,44 @@ async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 async def call(path: Route) -> Streams:
     return await asyncio.open_connection("127.0.0.1", path.port)
+
+
+async def test_a_dial_that_fails_in_whatever_way_is_a_reset() -> None:
+    def no_thread() -> socket.socket:
+        raise RuntimeError("can't start new thread")
+
+    async with path_to(echo) as path:
+        path.listener.dial = no_thread
+        reader, writer = await call(path)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await until(lambda: not path.listener.relays, "the relay is gone")
+
+
+async def test_a_stream_that_cannot_be_pumped_takes_no_turn_from_the_others() -> None:
+    link = Link()
+    link.change(cut=False, delay_s=0.0, rate_bytes_s=1e6)
+    broken, other = (Stream(link) for _ in range(2))
+    came = list[bytes]()
+
+    def refuse(**_: object) -> None:
+        raise RuntimeError("it cannot be pumped")
+
+    other.sink = Sink(came)
+    raised = list[BaseException]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: raised.append(context["exception"]))
+    broken.pump = refuse  # type: ignore[method-assign]
+    link.queue_up(broken)
+    other.establish()
+    other.put(b"x")
+    await until(lambda: came == [b"x"], "the other stream has its turn")
+    link.queue_up(broken)
+    await until(lambda: len(raised) == 2)
+    other.put(b"y")
+    await until(lambda: came == [b"x", b"y"], "and another one")
+    for stream in (broken, other):
+        stream.close()
 
 
 async def test_each_direction_takes_its_delay() -> None:

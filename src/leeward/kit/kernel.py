@@ -1,6 +1,6 @@
-"""What the guard asks of the kernel: namespaces, the parent-death signal, a timer that kills, priority.
+"""System calls that Python's library lacks: namespaces, mounts, the parent-death signal, a timer that kills, priority.
 
-Standard library only: ``init`` runs this before any package is importable.
+Standard library only: PostgreSQL's ``init`` runs this before any package is importable.
 """
 
 import ctypes
@@ -9,11 +9,13 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-_CLONE_NEWNS = 0x00020000
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWPID = 0x20000000
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 _MS_RDONLY = 1
 _MS_NOSUID = 2
 _MS_NODEV = 4
@@ -25,7 +27,7 @@ _AHEAD_NICE = -10
 ORDINARY_USER = 65534
 """Who root becomes inside its user namespace: PostgreSQL refuses uid 0."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class _TimerSpec(ctypes.Structure):
@@ -46,10 +48,11 @@ class _SignalEvent(ctypes.Structure):
     )
 
 
-def _check(result: int) -> None:
+def check(result: int, what: str) -> None:
+    """Raise OSError with the call's reason unless it returned 0. ``what`` completes "cannot ..."."""
     if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        code = ctypes.get_errno()
+        raise OSError(code, f"cannot {what}: {os.strerror(code)}")
 
 
 def boot_clock_s() -> float:
@@ -81,13 +84,30 @@ def run_as_usual() -> None:
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process when the thread that made it ends. Forked children do not inherit it."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
+    """Let the kernel kill this process when the thread that made it ends.
+
+    Forked children do not inherit it, and a change of user clears it.
+    """
+    _control(_PR_SET_PDEATHSIG, int(signal.SIGKILL), "set the parent-death signal")
 
 
 def adopt_orphans() -> None:
     """Become the parent of descendants whose parent dies, so that they can be reaped."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+    _control(_PR_SET_CHILD_SUBREAPER, 1, "become a subreaper")
+
+
+def gain_no_privileges() -> None:
+    """Keep this process and its descendants from gaining privileges, as by programs with the set-user-id bit."""
+    _control(_PR_SET_NO_NEW_PRIVS, 1, "give up gaining privileges")
+
+
+def _control(option: int, value: int, what: str) -> None:
+    check(LIBC.prctl(option, value, 0, 0, 0), what)
+
+
+def unshare(flags: int, what: str) -> None:
+    """Move this process to new namespaces; ``what`` completes "cannot unshare ...". Raises OSError."""
+    check(LIBC.unshare(flags), f"unshare {what}")
 
 
 def enter_user_namespace(*, new_pids: bool, new_mounts: bool = False) -> None:
@@ -98,7 +118,7 @@ def enter_user_namespace(*, new_pids: bool, new_mounts: bool = False) -> None:
     policy refuses.
     """
     user, group = os.geteuid(), os.getegid()
-    _check(_libc.unshare(_CLONE_NEWUSER | (_CLONE_NEWPID if new_pids else 0) | (_CLONE_NEWNS if new_mounts else 0)))
+    unshare(CLONE_NEWUSER | (CLONE_NEWPID if new_pids else 0) | (CLONE_NEWNS if new_mounts else 0), "a user namespace")
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{user or ORDINARY_USER} {user} 1"),
@@ -116,9 +136,9 @@ def hide(path: str) -> None:
     """
     if os.path.isdir(path):
         flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        _check(_libc.mount(b"none", os.fsencode(path), b"tmpfs", flags, b"size=4k,mode=0"))
+        check(LIBC.mount(b"none", os.fsencode(path), b"tmpfs", flags, b"size=4k,mode=0"), f"hide {path}")
     else:
-        _check(_libc.mount(b"/dev/null", os.fsencode(path), None, _MS_BIND, None))
+        check(LIBC.mount(b"/dev/null", os.fsencode(path), None, _MS_BIND, None), f"hide {path}")
 
 
 def namespaces_work() -> bool:
@@ -154,7 +174,7 @@ class KillTimer:
     def __init__(self) -> None:
         self._timer = ctypes.c_void_p()
         event = _SignalEvent(None, int(signal.SIGKILL), _SIGEV_SIGNAL)
-        _check(_libc.timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(self._timer)))
+        check(LIBC.timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(self._timer)), "create a timer")
 
     def arm(self, at_s: float) -> None:
         """Fire at ``at_s``, at once when that is past; replaces what was armed before."""
@@ -167,4 +187,4 @@ class KillTimer:
     def _set(self, at_s: float) -> None:
         seconds = int(at_s)
         spec = _TimerSpec(0, 0, seconds, int((at_s - seconds) * 1e9))
-        _check(_libc.timer_settime(self._timer, _TIMER_ABSTIME, ctypes.byref(spec), None))
+        check(LIBC.timer_settime(self._timer, _TIMER_ABSTIME, ctypes.byref(spec), None), "set a timer")

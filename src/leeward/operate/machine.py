@@ -19,7 +19,7 @@ import psutil
 
 from leeward.base.problem import ProblemsError
 from leeward.base.units import size_text
-from leeward.kit import linux
+from leeward.kit import landlock
 from leeward.world import engines, places
 from leeward.world.model import WorldConfig
 from leeward.world.namespaces import Isolation, probe_isolation
@@ -123,7 +123,7 @@ def _isolation() -> Iterator[Check]:
         )
     else:
         yield Check("Isolation", "namespaces", Outcome.OK, f"user, network and pid: {probe.because}")
-    if linux.can_keep_to_itself():
+    if landlock.can_keep_to_itself():
         yield Check("Isolation", "pods", Outcome.OK, "a pod cannot signal or trace the processes of another one")
     else:
         yield Check(

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from leeward.kit import linux
+from leeward.kit import kernel
 from leeward.world import processes
 from leeward.world.removal import remove
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    linux.adopt_orphans()
+    kernel.adopt_orphans()
     watched, held = os.pipe2(os.O_CLOEXEC)
     status = 1
     try:

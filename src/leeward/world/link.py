@@ -88,13 +88,14 @@ class Link:
         self._free_s = max(self._free_s, time.monotonic()) + count / self.rate_bytes_s
 
     def _next_turn(self) -> None:
-        while self._turns:
-            wait_s = self._free_s - time.monotonic()
-            if wait_s > 0:
-                self._turn = asyncio.get_running_loop().call_later(_ticks(wait_s), self._next_turn)
-                return
-            self._turns.popleft().pump(turn=True)
-        self._turn = None
+        wait_s = 0.0
+        try:
+            while self._turns and (wait_s := self._free_s - time.monotonic()) <= 0:
+                self._turns.popleft().pump(turn=True)
+        finally:
+            # A stream that cannot be pumped takes no turn from the others.
+            again = asyncio.get_running_loop().call_later
+            self._turn = again(_ticks(max(0.0, wait_s)), self._next_turn) if self._turns else None
 
     async def cross(self) -> None:
         """Wait for the delay of one packet sent now; for ever while the link is cut."""

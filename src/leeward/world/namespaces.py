@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from leeward.kit.linux import LIBC, check
+from leeward.kit import kernel
 
 T = TypeVar("T")
 
-CLONE_NEWPID = 0x20000000
-CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP_RUNNING = 0x1 | 0x40
 PROBE_TIMEOUT_S = 30.0
@@ -77,7 +75,7 @@ def new_network() -> int:
     """Create a network with its loopback up. Returns a file descriptor that keeps it alive. Raises OSError."""
 
     def create() -> int:
-        check(LIBC.unshare(CLONE_NEWNET), "unshare a network namespace")
+        kernel.unshare(kernel.CLONE_NEWNET, "a network namespace")
         with socket.socket() as handle:
             fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP_RUNNING))
         return os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -99,7 +97,7 @@ def in_network(network: int | None, action: Callable[[], T]) -> T:
 
 def move_to_network(network: int) -> None:
     """Move the calling thread. Raises OSError."""
-    check(LIBC.setns(network, CLONE_NEWNET), "enter a network namespace")
+    kernel.check(kernel.LIBC.setns(network, kernel.CLONE_NEWNET), "enter a network namespace")
 
 
 def listener(host: str, port: int) -> socket.socket:

@@ -157,6 +157,11 @@ class _Relay:
             await self._listener.back.cross()
             self.caller.reset()
             return
+        except Exception:
+            # As when no thread can be started in the region's network: the caller must not wait for ever.
+            log.exception("failed to dial %s:%d", *self._listener.address)
+            self.caller.reset()
+            return
         self.back.establish()
         await self._listener.back.cross()
         self._established = True

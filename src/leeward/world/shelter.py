@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import leeward
-from leeward.kit.linux import LIBC, check, gain_no_privileges
+from leeward.kit import kernel
 from leeward.world import users
 from leeward.world.model import WorldConfig
 from leeward.world.ownership import DIRECTORY
 
-CLONE_NEWNS = 0x20000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 0x2, 0x4, 0x1000, 0x4000, 0x80000
 WRITTEN = ("volumes", "pods", "logs")
 """The region's own, in its directory."""
@@ -47,7 +46,7 @@ class Shelter:
 
     def enter(self) -> None:
         """Move this process, which is root in its user namespace and has a single thread, inside. Raises OSError."""
-        check(LIBC.unshare(CLONE_NEWNS), "unshare a mount namespace")
+        kernel.unshare(kernel.CLONE_NEWNS, "a mount namespace")
         _mount(None, "/", None, MS_REC | MS_SLAVE)
         # In this namespace, and before a cover hides them.
         sources = [os.open(source, os.O_PATH | os.O_CLOEXEC) for source, _target in self.openings]
@@ -64,7 +63,7 @@ class Shelter:
         else:
             users.become(self.uid, self.gid)
         # Programs with the set-user-id bit would make it root again.
-        gain_no_privileges()
+        kernel.gain_no_privileges()
 
 
 def of_world(config: WorldConfig, outside: Sequence[users.Ids] | None) -> dict[str, Shelter]:
@@ -138,4 +137,4 @@ def _first_closed(path: str, passes: Callable[[str], bool]) -> str | None:
 def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     arguments = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
     data = None if options is None else os.fsencode(options)
-    check(LIBC.mount(*arguments, ctypes.c_ulong(flags), data), f"mount {target}")
+    kernel.check(kernel.LIBC.mount(*arguments, ctypes.c_ulong(flags), data), f"mount {target}")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from leeward.kit import linux
+from leeward.kit import kernel
 from leeward.world import namespaces, users
 from leeward.world.namespaces import Isolation
 from leeward.world.shelter import Shelter
@@ -58,7 +58,7 @@ def start(
     """
     parent = os.pidfd_open(os.getpid())
     try:
-        pid = _fork(0 if isolation is Isolation.SHARED else namespaces.CLONE_NEWPID)
+        pid = _fork(0 if isolation is Isolation.SHARED else kernel.CLONE_NEWPID)
         if pid == 0:
             _become(command, network, shelter, directory, environment, stdout, stderr, parent)
     finally:
@@ -102,7 +102,7 @@ def _become(
             namespaces.move_to_network(network)
         if shelter is not None:
             shelter.enter()
-        linux.die_with_parent()
+        kernel.die_with_parent()
         end_if_orphaned(parent)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((nothing, 0), (stdout, 1), (stderr, 2)):

@@ -10,9 +10,8 @@ import pwd
 import zlib
 from collections.abc import Collection
 
-from leeward.kit.linux import LIBC, check
+from leeward.kit import kernel
 
-CLONE_NEWUSER = 0x10000000
 NOBODY = 65534
 UNUSED_FIRST = 0x70000000
 UNUSED_WORLDS = 0x10000
@@ -61,7 +60,7 @@ def enter_user_namespace(others: Collection[Ids] | None) -> None:
         _enter_as_root(*(f"{min(each)} {min(each)} {max(each) - min(each) + 1}" for each in zip(*others, strict=True)))
         return
     inner_uid, inner_gid = ordinary_user()
-    _unshare()
+    kernel.unshare(kernel.CLONE_NEWUSER, "a user namespace")
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{uid or inner_uid} {uid} 1")
     _write("/proc/self/gid_map", f"{gid if uid else inner_gid} {gid} 1")
@@ -103,7 +102,7 @@ def _enter_as_root(uids: str, gids: str) -> None:
     os.close(ready_read)
     try:
         # Only a process that stays outside may map others than itself.
-        _unshare()
+        kernel.unshare(kernel.CLONE_NEWUSER, "a user namespace")
         os.write(ready_write, b"x")
     finally:
         os.close(ready_write)
@@ -121,10 +120,6 @@ def _known_ids(path: str, wanted: int) -> range:
         return range(wanted, wanted + WORLD_IDS)
     first, count = max(ranges, key=lambda each: each[1])
     return range(max(first, first + count - WORLD_IDS, 1), first + count)
-
-
-def _unshare() -> None:
-    check(LIBC.unshare(CLONE_NEWUSER), "unshare a user namespace")
 
 
 def _write(path: str, text: str) -> None:

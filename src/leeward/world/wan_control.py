@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from leeward.core.codec import from_plain
-from leeward.kit import linux
+from leeward.kit import kernel
 from leeward.world import spawn
 from leeward.world.model import Applied, LinkInfo, WorldConfig
 
@@ -32,7 +32,7 @@ def fork_wan(config: WorldConfig, networks: Mapping[str, int], close: Sequence[i
         os.close(parent)
         return pid, ours
     try:
-        linux.die_with_parent()
+        kernel.die_with_parent()
         spawn.end_if_orphaned(parent)
         ours.close()
         for descriptor in (*close, parent):

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from leeward.adapters.kubernetes.client import KubernetesCluster
-from leeward.kit import linux
+from leeward.kit import landlock
 from leeward.ports.cluster import PODS
 from tests.world.kubernetes.region import NAMESPACE, WAIT_S, Region, log_of, ready, until, workload
 
@@ -73,9 +73,9 @@ async def test_a_pod_reaches_no_process_of_another_one(region: Region, cluster: 
     tried = json.loads(said)
     assert tried["own"] == ALL, "what it started itself is its own"
     # The kernel keeps them apart from Linux 6.12 on.
-    assert tried["other"] == (NOTHING if linux.can_keep_to_itself() else ALL)
+    assert tried["other"] == (NOTHING if landlock.can_keep_to_itself() else ALL)
     # Outside of a world of root this one has capabilities, which pods have not.
-    assert tried["region"]["signal"] == ("PermissionError" if linux.can_keep_to_itself() else "done")
+    assert tried["region"]["signal"] == ("PermissionError" if landlock.can_keep_to_itself() else "done")
     # And they are ended as ever.
     for name in ("victim-0", "pry-0"):
         await cluster.delete(PODS, name, namespace=NAMESPACE, timeout_s=WAIT_S)

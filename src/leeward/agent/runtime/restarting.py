@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import structlog
 
-from leeward.kit import linux
+from leeward.kit import kernel
 from leeward.ports.clock import Clock
 
 STEADY_S = 5.0
@@ -71,7 +71,7 @@ def _start(program: Callable[[], None]) -> int:
     pid = os.fork()
     if pid:
         return pid
-    linux.die_with_parent()
+    kernel.die_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     if os.getppid() != parent:
         sys.exit(1)  # it died before it could take us along

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from leeward.kit import linux
+from leeward.kit import kernel
 from leeward.world.kubernetes import proctree
 
 CONTAINER_VARIABLE = "LEEWARD_CONTAINER"
@@ -74,12 +74,12 @@ class Processes:
 
     def __init__(self) -> None:
         self._children: dict[int, Child] = {}
-        self._apart = linux.can_keep_to_itself()
+        self._apart = landlock.can_keep_to_itself()
 
     def start(self) -> None:
         """Become the parent of orphans and begin to reap."""
         if os.getpid() != 1:
-            linux.adopt_orphans()
+            kernel.adopt_orphans()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def spawn(self, program: Program, output: int) -> Child:
@@ -88,11 +88,11 @@ class Processes:
 
         def bind_to_parent() -> None:
             # The signal fires when the thread that forked ends: always the loop's, the main thread.
-            linux.die_with_parent()
+            kernel.die_with_parent()
             if os.getppid() != parent:
                 os._exit(1)
             if self._apart:
-                linux.keep_to_itself()
+                landlock.keep_to_itself()
 
         popen = subprocess.Popen(
             list(program.arguments),
