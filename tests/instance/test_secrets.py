@@ -37,7 +37,9 @@ async def test_the_server_sees_no_secret_of_its_manager(start_fleet: StartFleet,
         await lead(us)
         assert "wal_level" in await read_by_server(us, str(us.settings.layout.configuration / "postgresql.conf"))
         settings = us.settings
+        logged = us.log.read_text()
         for secret in (settings.identity_dir / "tls.key", settings.password_file, settings.replication_password_file):
             assert secret.read_bytes(), "it is there for its manager"
+            assert not any(line in logged for line in secret.read_text().splitlines() if "-----" not in line), secret
             for way in (str(secret), f"/proc/{manager_of(us)}/root{secret}"):
                 assert (await read_by_server(us, way) == "") is hides, way

@@ -1,6 +1,5 @@
 """The entry point of ``leeward`` and of the kubectl plugin: build the application, run it, map its outcome."""
 
-import logging
 import os
 import sys
 from typing import Annotated
@@ -78,7 +77,13 @@ def main() -> int:
             problem = problem_of(error)
             console.note(str(error)) if problem is None else console.problems([problem])
         else:
-            logging.getLogger("leeward").exception("this is a bug in leeward; please report it")
+            import structlog  # too slow for help
+
+            from leeward.kit import logs
+
+            logs.configure("cli", logs.Form.TEXT)
+            log = structlog.get_logger()
+            log.exception("this is a bug in leeward; please report it")
         return ExitCode.COULD_NOT_RUN
 
 

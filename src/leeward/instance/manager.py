@@ -30,6 +30,7 @@ from leeward.instance.requests import REFUSED, VERSION, LeaseRequest, OrderReque
 from leeward.instance.settings import ManagerSettings, SettingsError, parse
 from leeward.instance.status import Publisher
 from leeward.instance.walrelay.proxy import WalProxy
+from leeward.kit import logs
 from leeward.kit.http.answers import answered
 from leeward.kit.http.bodies import BodyLimits, bounded
 from leeward.kit.http.questions import seconds, shown, whole_number
@@ -208,19 +209,13 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) ->
 
 def main() -> int:
     """Run the program; 2 when it cannot start."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
+    logs.configure("instance-manager")
     if not run_ahead():
         because = "the kernel permits no higher one: on a busy machine PostgreSQL may outlive its lease by some moments"
         log.warning("the lease guard has the priority of an ordinary process", because=because)
     try:
         settings = parse(sys.argv[1:])
+        logs.configure("instance-manager", region=settings.region, application=settings.app)
         if os.geteuid() == 0:
             enter_user_namespace(new_pids=False)
     except SettingsError as error:

@@ -18,7 +18,9 @@ class _Ruleset(ctypes.Structure):
 
 def can_keep_to_itself() -> bool:
     """Return whether the kernel offers what ``keep_to_itself`` needs."""
-    found = kernel.LIBC.syscall(SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(LANDLOCK_VERSION))
+    found = kernel.LIBC.syscall(
+        SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(LANDLOCK_VERSION)
+    )
     return bool(found >= LANDLOCK_SCOPES)
 
 
@@ -35,6 +37,8 @@ def keep_to_itself() -> None:
         kernel.check(handle, "make a Landlock ruleset")
     try:
         kernel.gain_no_privileges()
-        kernel.check(kernel.LIBC.syscall(SYS_LANDLOCK_RESTRICT_SELF, handle, ctypes.c_uint32(0)), "enter a Landlock domain")
+        kernel.check(
+            kernel.LIBC.syscall(SYS_LANDLOCK_RESTRICT_SELF, handle, ctypes.c_uint32(0)), "enter a Landlock domain"
+        )
     finally:
         os.close(handle)

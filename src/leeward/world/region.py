@@ -1,13 +1,14 @@
 """One region's processes: started, watched, killed, frozen, thawed, and started again on the same disks."""
 
 import asyncio
-import logging
 import os
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import IO
+
+import structlog
 
 from leeward.world import freezing, processes, spawn
 from leeward.world.clocks import now
@@ -24,7 +25,7 @@ PASSED_ON = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"
 PASSED_ON_PREFIXES = ("PYTHON", "LEEWARD_")
 """Environment variables passed to a region. Its pods can read them; others may hold the operator's secrets."""
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class RegionProcesses:

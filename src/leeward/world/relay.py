@@ -6,11 +6,12 @@ A ``Link`` (``world.link``) is one direction, shared by all connections; a relay
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
 from collections.abc import Callable
 from typing import cast
+
+import structlog
 
 from leeward.world.link import Link, Mark, Stream
 
@@ -19,7 +20,7 @@ CONNECT_TIMEOUT_S = 130.0
 BACKLOG = 1024
 
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class _Side(asyncio.Protocol):

@@ -11,12 +11,13 @@ files exchanged without the other.
 
 import asyncio
 import datetime
-import logging
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+import structlog
 
 from leeward.core.identities import CA, CERTIFICATE, CLUSTER_CA, INSTANCE_CA, KEY, PEER_CA, PEER_CERTIFICATE, PEER_KEY
 from leeward.ports.cluster import KubeObject
@@ -35,7 +36,7 @@ TRUST = (CA, PEER_CA, INSTANCE_CA, CLUSTER_CA)
 """Files that say whose certificates are accepted."""
 FILE_MAX = 1 << 16
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class Renewal:

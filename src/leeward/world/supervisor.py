@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import resource
 import signal
@@ -20,10 +19,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from leeward.base.problem import Problem, ProblemsError
 from leeward.core.codec import decode, encode, plain
+from leeward.kit import logs
 from leeward.world import namespaces, shelter, users
 from leeward.world.model import RegionInfo, WorldConfig, WorldInfo
 from leeward.world.namespaces import Isolation, IsolationProbe
@@ -33,7 +34,7 @@ from leeward.world.removal import remove
 from leeward.world.shelter import Shelter
 from leeward.world.wan_control import WanControl, fork_wan
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 class Launch:
@@ -319,7 +320,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o077)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logs.configure("supervisor", logs.Form.TEXT)
     config = decode(WorldConfig, Path(options.config).read_text())
     launch = Launch(socket.socket(fileno=options.launch_fd))
     if _run(config, launch, options.janitor_fd, options.lock_fd):

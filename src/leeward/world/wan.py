@@ -11,7 +11,6 @@ the namespaces that an exec would take away.
 
 import asyncio
 import json
-import logging
 import resource
 import socket
 import time
@@ -19,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import structlog
 import uvloop
 
 from leeward.core.codec import plain
@@ -34,7 +34,7 @@ PROBE_EVERY_S = 1.0
 PROBE_LATE_S = 3.0
 """A probe out for longer than this, and longer than expected, means that nothing comes back."""
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 def run(config: WorldConfig, networks: Mapping[str, int], control: socket.socket) -> None:

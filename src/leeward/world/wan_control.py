@@ -2,21 +2,22 @@
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from leeward.core.codec import from_plain
-from leeward.kit import kernel
+from leeward.kit import kernel, logs
 from leeward.world import spawn
 from leeward.world.model import Applied, LinkInfo, WorldConfig
 
 ANSWER_TIMEOUT_S = 5.0
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 def fork_wan(config: WorldConfig, networks: Mapping[str, int], close: Sequence[int]) -> tuple[int, socket.socket]:
@@ -39,10 +40,11 @@ def fork_wan(config: WorldConfig, networks: Mapping[str, int], close: Sequence[i
             os.close(descriptor)
         from leeward.world import wan  # its libraries stay out of the supervisor until they are needed
 
+        logs.configure("wan", logs.Form.TEXT)
         wan.run(config, networks, its)
         os._exit(0)
     finally:
-        logging.exception("the WAN process exited")
+        log.exception("the WAN process exited")
         os._exit(1)
 
 

@@ -39,6 +39,7 @@ from leeward.agent.services.store_keeper import StoreKeeper
 from leeward.core.codec import DecodeError, decode
 from leeward.core.identities import CA
 from leeward.core.settings import AgentSettings
+from leeward.kit import logs
 from leeward.kit.http import tls
 from leeward.kit.http.refusals import Refusals
 from leeward.kit.http.serving import HttpServer
@@ -52,15 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="leeward-agent", description="The agent of one region.")
     parser.add_argument("--config", type=Path, required=True, help="the agent's settings, one JSON document")
     arguments = parser.parse_args()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
+    logs.configure("agent")
     sys.exit(keep_running(lambda: _start(arguments.config), SystemClock(), ThreadedDnsServer.load))
 
 
@@ -71,6 +64,7 @@ def _start(config: Path) -> None:
     except (DecodeError, identities.SharedAuthorityError, OSError, ValueError) as error:
         log.error("cannot start", config=str(config), because=str(error))
         sys.exit(2)
+    logs.configure("agent", region=settings.region)
     with contextlib.suppress(asyncio.CancelledError):
         uvloop.run(_run(settings))
 

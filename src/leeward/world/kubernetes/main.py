@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from leeward.core.identities import CERTIFICATE, KEY
+from leeward.kit import logs
 from leeward.kit.http.tls_files import TlsFiles
 from leeward.ports.cluster import NODES
 from leeward.world.kubernetes import proctree
@@ -36,6 +39,7 @@ from leeward.world.kubernetes.volumes import PRIVATE_DIRECTORY, Directories
 from leeward.world.kubernetes.worker import Node
 
 SHUTDOWN_S = 10.0
+log = structlog.get_logger()
 EXIT_CANNOT_RUN = 2
 
 
@@ -174,10 +178,11 @@ async def _end_strays() -> None:
 def main() -> int:
     """Run; return the exit status."""
     options = parse(sys.argv[1:])
+    logs.configure("kubernetes", logs.Form.TEXT, region=options.region)
     try:
         asyncio.run(serve(options))
     except (ManifestError, OSError) as error:
-        print(f"error[cannot-serve]: {error}", file=sys.stderr)
+        log.error("cannot serve", because=str(error))
         return EXIT_CANNOT_RUN
     return 0
 

@@ -5,13 +5,15 @@ Other changes there are ignored: objects are changed at the API server.
 
 import asyncio
 import json
-import sys
 from pathlib import Path
+
+import structlog
 
 from leeward.ports.cluster import KubeObject
 from leeward.world.kubernetes.errors import ApiError
 from leeward.world.kubernetes.registry import Registry
 
+log = structlog.get_logger()
 FIELD_MANAGER = "leeward"
 LOOK_EVERY_S = 1.0
 Stamp = tuple[tuple[str, int, int], ...]
@@ -42,7 +44,7 @@ class Manifests:
             try:
                 self.look()
             except (ManifestError, OSError) as error:
-                print(f"failed to read manifests: {error}", file=sys.stderr, flush=True)
+                log.warning("failed to read manifests", because=str(error))
 
     def look(self) -> None:
         """Apply what changed since the last look. Raises ManifestError, OSError."""

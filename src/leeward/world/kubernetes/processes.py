@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from leeward.kit import kernel
+from leeward.kit import kernel, landlock
 from leeward.world.kubernetes import proctree
 
 CONTAINER_VARIABLE = "LEEWARD_CONTAINER"
