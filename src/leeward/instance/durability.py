@@ -7,7 +7,6 @@ a function's own settings is in neither.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping
 from typing import LiteralString
 
@@ -15,6 +14,7 @@ import psycopg
 
 from leeward.instance.instance import Instance
 from leeward.instance.status import Publisher
+from leeward.kit.loops import Expected, repeat
 
 PERIOD_S = 5.0
 REMEMBERED_S = 60.0
@@ -53,14 +53,16 @@ def weakened(seen_at_s: Mapping[str, float], found: Iterable[str], now_s: float)
 async def watch(instance: Instance, publisher: Publisher) -> None:
     """Check every few seconds, for ever, and publish the findings in the status."""
     seen_at_s: dict[str, float] = {}
-    while True:
+
+    async def check() -> None:
+        nonlocal seen_at_s
         if instance.server.running:
-            with contextlib.suppress(
-                psycopg.Error, OSError
-            ):  # the reconcile loop reports a PostgreSQL that does not answer
-                found = await instance.session.query(_FOUND)
-                now_s = asyncio.get_running_loop().time()
-                seen_at_s = weakened(seen_at_s, (str(text) for (text,) in found), now_s)
-                publisher.weakened = tuple(sorted(seen_at_s))
-                await instance.publish()
-        await asyncio.sleep(PERIOD_S)
+            found = await instance.session.query(_FOUND)
+            now_s = asyncio.get_running_loop().time()
+            seen_at_s = weakened(seen_at_s, (str(text) for (text,) in found), now_s)
+            publisher.weakened = tuple(sorted(seen_at_s))
+            await instance.publish()
+
+    # The reconcile loop reports a PostgreSQL that does not answer.
+    silent = Expected((psycopg.Error, OSError), None)
+    await repeat("check durability", check, every_s=PERIOD_S, expected=(silent,))

@@ -1,7 +1,6 @@
 """Measures the volume: for the status, and for how much WAL is kept, which follows what is free."""
 
 import asyncio
-import contextlib
 import shutil
 import signal
 
@@ -9,6 +8,7 @@ from leeward.core.values import Disk
 from leeward.instance.instance import Instance
 from leeward.instance.postgres import configuration
 from leeward.instance.status import Publisher
+from leeward.kit.loops import Expected, repeat
 
 PERIOD_S = 5.0
 MOVED = 0.1
@@ -18,13 +18,15 @@ _MIB = 2**20
 
 async def watch(instance: Instance, publisher: Publisher) -> None:
     """Measure every few seconds, for ever."""
-    while True:
-        with contextlib.suppress(OSError):  # also while the directory is being replaced
-            usage = await asyncio.to_thread(shutil.disk_usage, instance.settings.layout.root)
-            publisher.disk = Disk(usage.total, usage.free // _MIB * _MIB)
-            await instance.publish()
-            await _follow(instance)
-        await asyncio.sleep(PERIOD_S)
+
+    async def measure() -> None:
+        usage = await asyncio.to_thread(shutil.disk_usage, instance.settings.layout.root)
+        publisher.disk = Disk(usage.total, usage.free // _MIB * _MIB)
+        await instance.publish()
+        await _follow(instance)
+
+    # Also while the directory is being replaced.
+    await repeat("measure the volume", measure, every_s=PERIOD_S, expected=(Expected((OSError,), None),))
 
 
 async def _follow(instance: Instance) -> None:

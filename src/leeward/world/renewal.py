@@ -9,7 +9,6 @@ Always true: a certificate keeps its names and usages, and is of the authority t
 files exchanged without the other.
 """
 
-import asyncio
 import datetime
 import os
 import stat
@@ -20,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from leeward.core.identities import CA, CERTIFICATE, CLUSTER_CA, INSTANCE_CA, KEY, PEER_CA, PEER_CERTIFICATE, PEER_KEY
+from leeward.kit.loops import Expected, repeat
 from leeward.ports.cluster import KubeObject
 from leeward.world import authorities, identity, manifests
 from leeward.world.authorities import PURPOSES, Authorities
@@ -49,17 +49,15 @@ class Renewal:
     async def run(self) -> None:
         """Check periodically, until cancelled."""
         every_s = min(LOOK_EVERY_S, self._config.certificates_s / LOOKS_PER_LIFE)
-        while True:
-            try:
-                renewed = self.look(datetime.datetime.now(datetime.UTC))
-            except BlockingIOError:
-                renewed = 0
-            except (OSError, ValueError, KeyError) as error:  # a full disk must not take the world down
-                renewed = 0
-                log.error("failed to renew certificates: %s", error)
-            if renewed:
+
+        def renew() -> None:
+            if renewed := self.look(datetime.datetime.now(datetime.UTC)):
                 log.info("renewed %d certificates", renewed)
-            await asyncio.sleep(every_s)
+
+        held = Expected((BlockingIOError,), None)
+        # A full disk must not take the world down.
+        failed = Expected((OSError, ValueError, KeyError), None, "failed to renew certificates", "error")
+        await repeat("renew certificates", renew, every_s=every_s, expected=(held, failed))
 
     def look(self, now: datetime.datetime) -> int:
         """Renew what is due, and return how many certificates that were. Raises OSError, ValueError, KeyError."""

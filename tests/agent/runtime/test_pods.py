@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from leeward.agent.runtime import pods as module
 from leeward.agent.runtime.pods import ClusterPods
@@ -44,5 +45,7 @@ async def test_an_application_that_is_not_there_yet_is_waited_for(
     monkeypatch.setattr(module, "RECONNECT_S", 0.001)
     cluster = Late(refusal, refusal)
     ready = ClusterPods(cast(Cluster, cluster), {SHOP: "shopping"}).ready(SHOP)
-    assert await anext(ready) == (Address("10.0.0.7", 8000),)
+    with capture_logs() as logs:
+        assert await anext(ready) == (Address("10.0.0.7", 8000),)
+    assert [line.get("because", line["event"]) for line in logs] == [str(refusal), "recovered"]
     assert cluster.asked == ["shopping"] * 3

@@ -13,7 +13,8 @@ import pytest
 
 from leeward.core.identities import CERTIFICATE, KEY
 from leeward.kit.http import tls, tls_files
-from leeward.kit.http.tls_files import TlsFiles
+from leeward.kit.http.client_tls import inspector
+from leeward.kit.http.tls_files import TlsFiles, open_server
 from leeward.world import identity
 from tests.kit.certificates import serial, shown
 
@@ -55,6 +56,21 @@ def test_a_context_is_read_again_only_when_a_file_has_changed(files: Path) -> No
     second = following()
     assert second is not first
     assert following() is second
+
+
+async def test_an_open_server_takes_whoever_trusts_it(files: Path) -> None:
+    trusting = ssl.create_default_context(cafile=str(files / EU / "ca.crt"))
+    async with serving(open_server(files / EU)()) as port:
+        assert await shown("127.0.0.1", port, trusting, server_hostname=EU) == serial(files / EU / CERTIFICATE)
+
+
+async def test_an_inspector_sees_a_certificate_that_it_does_not_trust(files: Path) -> None:
+    before = serial(files / EU / CERTIFICATE)
+    async with serving(tls.server(files / EU)()) as port:
+        renewed = inspector(files / US)
+        issue(files)
+        assert await shown("127.0.0.1", port, renewed, server_hostname="anything") == before
+        assert await shown("127.0.0.1", port, inspector(None)) == before
 
 
 async def test_both_ends_shake_hands_with_what_is_there_now(files: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Self
 import aiohttp
 
 from leeward.adapters.kubernetes.transport import Connection, Transport, error_of
+from leeward.kit.loops import Backoff
 from leeward.ports.cluster import (
     BUILT_IN,
     PODS,
@@ -126,7 +127,7 @@ class KubernetesCluster:
         }
         loop = asyncio.get_running_loop()
         heard_at_s = loop.time()
-        pause_s = RECONNECT_FIRST_S
+        backoff, failures = Backoff(RECONNECT_FIRST_S, RECONNECT_MAX_S), 0
         while True:
             try:
                 async with self._transport.request(
@@ -136,7 +137,7 @@ class KubernetesCluster:
                     timeout_s=timeout_s,
                     read_timeout_s=WATCH_S + timeout_s,
                 ) as response:
-                    heard_at_s, pause_s = loop.time(), RECONNECT_FIRST_S
+                    heard_at_s, failures = loop.time(), 0
                     async for line in _lines(response.content):
                         heard_at_s = loop.time()
                         event = json.loads(line)
@@ -148,8 +149,8 @@ class KubernetesCluster:
             except ClusterUnavailableError:
                 if loop.time() - heard_at_s >= timeout_s or self._transport.closed:
                     raise
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, RECONNECT_MAX_S)
+            failures += 1
+            await asyncio.sleep(backoff.pause_s(failures))
 
     async def delete(
         self,

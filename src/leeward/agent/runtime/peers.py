@@ -13,6 +13,7 @@ from leeward.core.settings import RegionSettings
 from leeward.core.store_members import StoreMember
 from leeward.core.values import Promise, Region, Vantage
 from leeward.kit.http.tls_files import TlsFiles
+from leeward.kit.loops import repeat
 
 # Long enough that a connection survives between two uses.
 KEEPALIVE_S = 60.0
@@ -97,13 +98,15 @@ class HttpPeers:
             return response.status, await response.text()
 
     async def _keep_warm(self) -> None:
-        while True:
-            others = [region for region in self._regions if region != self._me]
+        others = [region for region in self._regions if region != self._me]
+
+        async def warm() -> None:
             await asyncio.gather(
                 *(self._call(self._express, "GET", region, "/healthz", None, WARM_TIMEOUT_S) for region in others),
                 return_exceptions=True,
             )
-            await asyncio.sleep(WARM_EVERY_S)
+
+        await repeat("keep connections warm", warm, every_s=WARM_EVERY_S)
 
     async def _call(
         self,

@@ -1,11 +1,10 @@
 """The application's ready pods in this region, from the Endpoints of its Service."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-
-import structlog
+from functools import partial
 
 from leeward.core.values import App
+from leeward.kit.loops import Expected, about, follow
 from leeward.ports.cluster import (
     ENDPOINTS,
     Cluster,
@@ -16,8 +15,6 @@ from leeward.ports.cluster import (
     RejectedError,
 )
 from leeward.ports.gateway import Address
-
-log = structlog.get_logger()
 
 WATCH_TIMEOUT_S = 10.0
 RECONNECT_S = 0.2
@@ -34,23 +31,21 @@ class ClusterPods:
 
     async def ready(self, app: App) -> AsyncIterator[tuple[Address, ...]]:
         """Yield the ready pods at once and whenever they change; goes on over errors."""
-        while True:
-            try:
-                async for event in self._cluster.watch(
-                    ENDPOINTS,
-                    namespace=self._namespaces[app],
-                    field_selector=f"metadata.name={app}",
-                    timeout_s=WATCH_TIMEOUT_S,
-                ):
-                    yield addresses(event.item)
-            except (ClusterUnavailableError, ExpiredError) as error:
-                log.info("pod watch lost; reconnecting", app=app, because=str(error))
-                await asyncio.sleep(RECONNECT_S)
-            except (NotFoundError, RejectedError) as error:
-                log.warning("failed to watch pods", app=app, because=str(error))
-                await asyncio.sleep(ASK_AGAIN_S)
-            else:
-                await asyncio.sleep(RECONNECT_S)
+        watch = partial(
+            self._cluster.watch,
+            ENDPOINTS,
+            namespace=self._namespaces[app],
+            field_selector=f"metadata.name={app}",
+            timeout_s=WATCH_TIMEOUT_S,
+        )
+        expected = (
+            Expected(
+                (ClusterUnavailableError, ExpiredError), about(RECONNECT_S), "pod watch lost; reconnecting", "info"
+            ),
+            Expected((NotFoundError, RejectedError), about(ASK_AGAIN_S), "failed to watch pods"),
+        )
+        async for event in follow("watch pods", watch, about(RECONNECT_S), expected, app=app):
+            yield addresses(event.item)
 
 
 def addresses(endpoints: KubeObject) -> tuple[Address, ...]:

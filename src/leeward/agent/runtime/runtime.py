@@ -23,10 +23,11 @@ from leeward.agent.runtime.supervision import Failed, Newest, Run, attempt, keep
 from leeward.core import keys
 from leeward.core.codec import encode
 from leeward.core.values import App, LastDrill, Promise, Region, Vantage
+from leeward.kit.loops import Expected, about, repeat, retry
 from leeward.ports.clock import Clock
 from leeward.ports.database import Database, InstanceUnavailableError, StaleError
 from leeward.ports.gateway import Address, Carried, Exported, Gateway, GatewayUnavailableError
-from leeward.ports.quorum import CompactedError, Put, Quorum, QuorumUnavailableError, StoreReplacedError
+from leeward.ports.quorum import CompactedError, Put, Quorum, QuorumUnavailableError, Snapshot, StoreReplacedError
 
 log = structlog.get_logger()
 
@@ -35,6 +36,9 @@ SNAPSHOT_TIMEOUT_S = 3.0
 INSTANCE_TIMEOUT_S = 2.0
 GATEWAY_TIMEOUT_S = 2.0
 RECONNECT_S = 0.1
+ROUTES_NOT_APPLIED = Expected((TimeoutError, OSError), about(RECONNECT_S), "failed to update gateway routes")
+STORE_AWAY = Expected((QuorumUnavailableError,), about(RECONNECT_S), "waiting for the quorum store", "info")
+GATEWAY_SILENT = Expected((GatewayUnavailableError,), None, "gateway did not answer")
 # What does not serve the lease waits so long for it, at most.
 HEARTBEAT_WAIT_S = 2.0
 LEASE_WAIT_S = 0.5
@@ -307,15 +311,9 @@ class Runtime:
 
     async def _apply_routes(self, routes: do.ApplyRoutes, services: tuple[Exported, ...] | None) -> None:
         """Repeat until the gateway confirms."""
-        while True:
-            try:
-                await self._gateway.apply(routes.routes, services, timeout_s=GATEWAY_TIMEOUT_S)
-            except (TimeoutError, OSError) as error:
-                log.warning("failed to update gateway routes", because=repr(error))
-                await asyncio.sleep(RECONNECT_S)
-            else:
-                self.post(on.RoutesApplied(routes.number))
-                return
+        apply = partial(self._gateway.apply, routes.routes, services, timeout_s=GATEWAY_TIMEOUT_S)
+        await retry("update gateway routes", apply, (ROUTES_NOT_APPLIED,))
+        self.post(on.RoutesApplied(routes.number))
 
     async def _move_leader(self, to: Region) -> None:
         try:
@@ -330,14 +328,13 @@ class Runtime:
     async def _watch_store(self) -> None:
         prefix = keys.fleet_prefix(self.machine.settings.fleet)
         replaced: str | None = None
+
+        async def read() -> Snapshot:
+            self._read_again.clear()
+            return await self._quorum.snapshot(prefix, timeout_s=SNAPSHOT_TIMEOUT_S)
+
         while True:
-            try:
-                self._read_again.clear()
-                snapshot = await self._quorum.snapshot(prefix, timeout_s=SNAPSHOT_TIMEOUT_S)
-            except QuorumUnavailableError as error:
-                log.info("waiting for the quorum store", because=str(error))
-                await asyncio.sleep(RECONNECT_S)
-                continue
+            snapshot = await retry("read the quorum store", read, (STORE_AWAY,))
             self.post(on.SnapshotTaken(snapshot, replaced))
             replaced = None
             try:
@@ -367,21 +364,26 @@ class Runtime:
 
     async def _try_paths(self) -> None:
         """Use the gateway's paths now and then, until cancelled."""
-        while True:
-            await asyncio.sleep(PATHS_EVERY_S)
+
+        async def use() -> None:
             try:
                 carried = await self._gateway.carried(timeout_s=PATHS_TIMEOUT_S)
-            except GatewayUnavailableError as error:
-                log.warning("gateway did not answer", because=str(error))
-                me = self.machine.me
-                carried = {app: Carried({me: "its gateway does not answer"}) for app in self.machine.apps}
+            except GatewayUnavailableError:
+                silent = Carried({self.machine.me: "its gateway does not answer"})
+                self.post(on.PathsTried(dict.fromkeys(self.machine.apps, silent)))
+                raise
             self.post(on.PathsTried(carried))
+
+        await asyncio.sleep(PATHS_EVERY_S)
+        await repeat("use the gateway's paths", use, every_s=PATHS_EVERY_S, expected=(GATEWAY_SILENT,))
 
     async def _try_users_port(self) -> None:
         """Ask the gateway as a user does, until cancelled."""
-        while True:
+
+        async def ask() -> None:
             self.post(on.GatewayTried(await self._gateway.users_problem(timeout_s=USERS_TIMEOUT_S)))
-            await asyncio.sleep(USERS_EVERY_S)
+
+        await repeat("ask the gateway", ask, every_s=USERS_EVERY_S)
 
     async def _watch_leader(self) -> None:
         while True:

@@ -4,12 +4,13 @@ Not here: the machine. After an exception in it its state cannot be trusted, so 
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import structlog
+
+from leeward.kit.loops import Backoff
 
 log = structlog.get_logger()
 
@@ -43,15 +44,13 @@ async def keep(what: str, run: Run, *, failed: Failed | None = None, **context: 
 
     The pause before doubles with each failure in a row, from RESTART_MIN_S to RESTART_MAX_S, with jitter.
     """
-    pause_s = RESTART_MIN_S
+    backoff, failures = Backoff(RESTART_MIN_S, RESTART_MAX_S), 0
     while True:
         started_s = time.monotonic()
         if await attempt(what, run, failed=failed, **context):
             return
-        if time.monotonic() - started_s > RECOVERED_AFTER_S:
-            pause_s = RESTART_MIN_S
-        await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
-        pause_s = min(2 * pause_s, RESTART_MAX_S)
+        failures = 1 if time.monotonic() - started_s > RECOVERED_AFTER_S else failures + 1
+        await asyncio.sleep(backoff.pause_s(failures))
 
 
 class Newest(Generic[Level]):

@@ -7,7 +7,6 @@ Always true: a server that does not answer keeps what it showed last.
 """
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,11 @@ import structlog
 from cryptography import x509
 
 from leeward.core.certificates import Certificate, look_every_s
-from leeward.core.identities import CA, CERTIFICATE, INSTANCE_CA, KEY, instance_host
+from leeward.core.identities import CA, CERTIFICATE, INSTANCE_CA, instance_host
 from leeward.core.settings import STORE_PEER_PORT, AgentSettings
 from leeward.core.values import Region
+from leeward.kit.http.client_tls import inspector
+from leeward.kit.loops import repeat
 
 log = structlog.get_logger()
 HANDSHAKE_S = 5.0
@@ -76,9 +77,7 @@ class Certificates:
 
     async def run(self) -> None:
         """Look now and then, until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(look_every_s(self.own))
+        await repeat("look at certificates", self.look, every_s=lambda: look_every_s(self.own))
 
     async def look(self) -> None:
         """Look at this region's, and ask the other agents for theirs."""
@@ -102,12 +101,8 @@ class Certificates:
             self._shown[name] = _certificate(name, one)
 
     async def _shake(self, name: str, server: Server) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2", "http/1.1"])
         try:
-            if server.identity is not None:
-                context.load_cert_chain(server.identity / CERTIFICATE, server.identity / KEY)
+            context = inspector(server.identity)
             async with asyncio.timeout(HANDSHAKE_S):
                 _, writer = await asyncio.open_connection(
                     server.host, server.port, ssl=context, server_hostname=server.name

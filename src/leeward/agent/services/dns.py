@@ -5,7 +5,7 @@ it the agent does all the rest: a port that is taken costs the region its DNS an
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +21,7 @@ from leeward.core.dns.settings import DnsSettings, Policy
 from leeward.core.dns.standing import Standing
 from leeward.core.dns.zone import Answer, Question, Situation, Zone
 from leeward.core.values import App, Region
+from leeward.kit.loops import Expected, about, follow, repeat
 from leeward.ports.clock import Clock
 
 log = structlog.get_logger()
@@ -112,14 +113,15 @@ class Naming:
 
     async def _serve(self) -> None:
         host, port = self._settings.listen_host, self._settings.listen_port
-        while True:
-            self.look()
-            try:
-                async with ThreadedDnsServer(host, port, self.answer) as server:
-                    await self._keep_fresh(server)
-            except OSError as error:
-                log.error("DNS server could not bind; retrying", host=host, port=port, because=str(error))
-            await asyncio.sleep(LISTEN_AGAIN_S)
+        refused = Expected((OSError,), about(LISTEN_AGAIN_S), "DNS server could not bind; retrying", "error")
+        listening = follow("serve DNS", self._listen, about(LISTEN_AGAIN_S), (refused,), host=host, port=port)
+        async for server in listening:
+            await self._keep_fresh(server)
+
+    async def _listen(self) -> AsyncIterator[ThreadedDnsServer]:
+        self.look()
+        async with ThreadedDnsServer(self._settings.listen_host, self._settings.listen_port, self.answer) as server:
+            yield server
 
     async def _keep_fresh(self, server: ThreadedDnsServer) -> None:
         version = self._changes.version
@@ -140,10 +142,15 @@ class Naming:
         return min(self._machine.silence_at_s(now_s) - now_s, timers.lease_s)
 
     async def _look_up(self, host: str) -> None:
-        while True:
+        async def look_up() -> None:
             # The last addresses stay in use while the resolver has none.
             found = await lookup.addresses(host) or self._addresses[host]
             if found != self._addresses[host]:
                 self._addresses[host] = found
                 self._changes.publish()
-            await asyncio.sleep(LOOK_UP_EVERY_S if self._addresses[host] else LOOK_UP_AGAIN_S)
+
+        await repeat(
+            "look up a server's addresses",
+            look_up,
+            every_s=lambda: LOOK_UP_EVERY_S if self._addresses[host] else LOOK_UP_AGAIN_S,
+        )

@@ -20,6 +20,7 @@ from leeward.agent.runtime.supervision import Run, keep
 from leeward.core import keys, routing
 from leeward.core.codec import DecodeError, decode, encode
 from leeward.core.values import Region
+from leeward.kit.loops import Expected, about, follow
 from leeward.ports.clock import Clock
 from leeward.ports.cluster import (
     ENDPOINTS,
@@ -134,19 +135,26 @@ class Exporting:
 
     async def _follow(self, resource: Resource, namespace: str) -> None:
         """Keep the copy of one namespace's objects of a kind."""
-        while True:
-            try:
-                async for items in self._listed(resource, namespace):
-                    self._take(resource, namespace, items)
-            except NotFoundError:
-                self._take(resource, namespace, {})
-                await asyncio.sleep(REFUSED_RETRY_S)
-            except RejectedError as error:
-                log.warning("failed to watch exports", kind=resource.kind, namespace=namespace, because=str(error))
-                await asyncio.sleep(REFUSED_RETRY_S)
-            except (ClusterUnavailableError, ExpiredError) as error:
-                log.info("export watch lost; reconnecting", kind=resource.kind, namespace=namespace, because=str(error))
-            await asyncio.sleep(RECONNECT_S)
+        expected = (
+            Expected((NotFoundError,), about(REFUSED_RETRY_S)),
+            Expected((RejectedError,), about(REFUSED_RETRY_S), "failed to watch exports"),
+            Expected(
+                (ClusterUnavailableError, ExpiredError), about(RECONNECT_S), "export watch lost; reconnecting", "info"
+            ),
+        )
+        present = partial(self._present, resource, namespace)
+        again = about(RECONNECT_S)
+        async for items in follow("watch exports", present, again, expected, kind=resource.kind, namespace=namespace):
+            self._take(resource, namespace, items)
+
+    async def _present(self, resource: Resource, namespace: str) -> AsyncIterator[dict[str, KubeObject]]:
+        """Yield what ``_listed`` does; no object, and NotFoundError, where the cluster does not know the kind."""
+        try:
+            async for items in self._listed(resource, namespace):
+                yield items
+        except NotFoundError:
+            yield {}
+            raise
 
     def _take(self, resource: Resource, namespace: str, items: dict[str, KubeObject]) -> None:
         if self._objects.get((resource, namespace)) != items:
@@ -170,18 +178,21 @@ class Exporting:
     async def _listen(self) -> None:
         """Keep the copy of what all regions publish."""
         prefix = keys.all_offers(self._machine.settings.fleet)
-        while True:
-            try:
-                snapshot = await self._quorum.snapshot(prefix, timeout_s=STORE_TIMEOUT_S)
-                self._published = {key: entry.value for key, entry in snapshot.entries.items()}
-                self._changes.publish()
-                async for change in self._quorum.watch(prefix, after=snapshot.revision):
-                    merged = {**self._published, **change.entries}
-                    self._published = {key: value for key, value in merged.items() if value is not None}
-                    self._changes.publish()
-            except (CompactedError, QuorumUnavailableError) as error:
-                log.info("store watch lost; reconnecting", because=repr(error))
-            await asyncio.sleep(RECONNECT_S)
+
+        async def published() -> AsyncIterator[dict[str, str]]:
+            snapshot = await self._quorum.snapshot(prefix, timeout_s=STORE_TIMEOUT_S)
+            entries = {key: entry.value for key, entry in snapshot.entries.items()}
+            yield entries
+            async for change in self._quorum.watch(prefix, after=snapshot.revision):
+                merged = {**entries, **change.entries}
+                entries = {key: value for key, value in merged.items() if value is not None}
+                yield entries
+
+        again = about(RECONNECT_S)
+        lost = Expected((CompactedError, QuorumUnavailableError), again, "store watch lost; reconnecting", "info")
+        async for entries in follow("watch exports of all regions", published, again, (lost,)):
+            self._published = entries
+            self._changes.publish()
 
     # -- doing ------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from leeward.core.settings import StoreSettings
 from leeward.core.store_members import NO_SPACE, StoreMember
 from leeward.core.store_space import Pause, Step
 from leeward.core.values import Region
+from leeward.kit.loops import repeat
 from leeward.ports.clock import Clock
 from leeward.ports.quorum import QuorumUnavailableError
 
@@ -145,11 +146,16 @@ class StoreKeeper:
     # -- room -------------------------------------------------------------------------------------
 
     async def _keep_room(self) -> None:
-        while True:
+        every_s = LOOK_EVERY_S
+
+        async def look() -> None:
+            nonlocal every_s
             await self._measure()
             members = await self._ask()
             await self._act(members)
-            await asyncio.sleep(LOOK_ALARMED_S if store_space.is_alarmed(members) else LOOK_EVERY_S)
+            every_s = LOOK_ALARMED_S if store_space.is_alarmed(members) else LOOK_EVERY_S
+
+        await repeat("keep room in the store", look, every_s=lambda: every_s)
 
     async def _act(self, members: Mapping[Region, StoreMember | None]) -> None:
         now_s = self._clock.now_s()

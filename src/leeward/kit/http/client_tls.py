@@ -1,4 +1,4 @@
-"""The TLS context of a client that ends before its certificates do. Imports little: commands wait for it."""
+"""The TLS contexts of clients that end before their certificates do. Imports little: commands wait for it."""
 
 import ssl
 from pathlib import Path
@@ -17,4 +17,17 @@ def client_context(directory: Path, authority: str = CA, oldest: ssl.TLSVersion 
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(directory / authority))
     context.minimum_version = oldest
     context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
+    return context
+
+
+def inspector(directory: Path | None) -> ssl.SSLContext:
+    """Return the TLS context of a client that only looks at a server's certificate: it accepts any, and sends nothing.
+
+    ``directory``: holds the certificate to show, where the server asks for one. Raises OSError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if directory is not None:
+        context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
     return context

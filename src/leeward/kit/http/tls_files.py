@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leeward.core.identities import CERTIFICATE, KEY
+
 AGAIN_S = 1.0
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -66,3 +68,14 @@ class TlsFiles:
     def _stamp(self) -> Stamp:
         found = [path.stat() for path in self._paths]
         return tuple((each.st_ino, each.st_mtime_ns, each.st_size) for each in found)
+
+
+def open_server(directory: Path) -> TlsFiles:
+    """Return the TLS context of a server for clients that need no certificate, and need not be ours. Raises OSError."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(directory / CERTIFICATE, directory / KEY)
+        return context
+
+    return TlsFiles(make, directory, (CERTIFICATE, KEY))

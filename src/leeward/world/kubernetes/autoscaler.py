@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leeward.base.units import parse_quantity
+from leeward.kit.loops import repeat
 from leeward.ports.cluster import HORIZONTAL_POD_AUTOSCALERS, PODS, KubeObject
 from leeward.world.kubernetes import proctree
 from leeward.world.kubernetes.pods import condition, is_ready
@@ -67,15 +68,16 @@ class Autoscaler:
         self._memories: dict[str, _Memory] = {}
 
     async def run(self) -> None:
-        """Measure and scale, until cancelled. Without an autoscaler in the store it only sleeps."""
-        while True:
-            scalers = self._store.list(HORIZONTAL_POD_AUTOSCALERS)
-            if scalers:
-                now_s = asyncio.get_running_loop().time()
-                used = self._meter.read(list(self._store.list(PODS)), now_s)
-                for item in scalers:
-                    self._scale(item, used, now_s)
-            await asyncio.sleep(SYNC_S)
+        """Measure and scale, until cancelled."""
+        await repeat("scale", self._look, every_s=SYNC_S)
+
+    def _look(self) -> None:
+        scalers = self._store.list(HORIZONTAL_POD_AUTOSCALERS)
+        if scalers:
+            now_s = asyncio.get_running_loop().time()
+            used = self._meter.read(list(self._store.list(PODS)), now_s)
+            for item in scalers:
+                self._scale(item, used, now_s)
 
     def _scale(self, item: KubeObject, used: dict[str, float], now_s: float) -> None:
         try:

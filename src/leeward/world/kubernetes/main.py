@@ -9,19 +9,16 @@ import asyncio
 import os
 import shutil
 import signal
-import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import structlog
 
-from leeward.core.identities import CERTIFICATE, KEY
 from leeward.kit import logs
-from leeward.kit.http.tls_files import TlsFiles
+from leeward.kit.http.tls_files import open_server
 from leeward.ports.cluster import NODES
 from leeward.world.kubernetes import proctree
 from leeward.world.kubernetes.autoscaler import Autoscaler
@@ -98,7 +95,7 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_requested.set)
     token = options.token_file.read_text().strip()
-    tls = TlsFiles(partial(_tls, options.identity), options.identity, (CERTIFICATE, KEY))
+    files = open_server(options.identity)
     registry = Registry(Store())
     manifests = Manifests(options.directory / "manifests", registry)
     manifests.apply()
@@ -106,7 +103,7 @@ async def serve(options: Options) -> None:
     node.processes.start()
     runner = PodRunner(node, options.index)
     server = ApiServer(registry, node.directories.logs, token)
-    await server.start(options.host, options.port, tls.for_each_handshake())
+    await server.start(options.host, options.port, files.for_each_handshake())
     print("ready", flush=True)
     try:
         await _until(stop_requested, registry, runner, manifests)
@@ -115,12 +112,6 @@ async def serve(options: Options) -> None:
         await _end_strays()
         await node.prober.close()
         await server.stop()
-
-
-def _tls(identity: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(identity / CERTIFICATE, identity / KEY)
-    return context
 
 
 async def _until(stop_requested: asyncio.Event, registry: Registry, runner: PodRunner, manifests: Manifests) -> None:

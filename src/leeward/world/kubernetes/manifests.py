@@ -7,13 +7,11 @@ import asyncio
 import json
 from pathlib import Path
 
-import structlog
-
+from leeward.kit.loops import Expected, repeat
 from leeward.ports.cluster import KubeObject
 from leeward.world.kubernetes.errors import ApiError
 from leeward.world.kubernetes.registry import Registry
 
-log = structlog.get_logger()
 FIELD_MANAGER = "leeward"
 LOOK_EVERY_S = 1.0
 Stamp = tuple[tuple[str, int, int], ...]
@@ -39,12 +37,9 @@ class Manifests:
 
     async def follow(self) -> None:
         """Apply Secrets that change, until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                self.look()
-            except (ManifestError, OSError) as error:
-                log.warning("failed to read manifests", because=str(error))
+        await asyncio.sleep(LOOK_EVERY_S)
+        unreadable = Expected((ManifestError, OSError), None, "failed to read manifests")
+        await repeat("read manifests", self.look, every_s=LOOK_EVERY_S, expected=(unreadable,))
 
     def look(self) -> None:
         """Apply what changed since the last look. Raises ManifestError, OSError."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from leeward.kit.loops import repeat
 from leeward.ports.cluster import CONFIG_MAPS, NAMESPACES, PODS, SECRETS, KubeObject
 from leeward.world.kubernetes.errors import ApiError
 from leeward.world.kubernetes.logs import rotate
@@ -56,10 +57,13 @@ class PodRunner:
 
     async def rotate_logs(self) -> None:
         """Keep logs small, until cancelled."""
-        while True:
-            await asyncio.sleep(ROTATE_EVERY_S)
+
+        def look() -> None:
             for path in self._node.directories.logs.glob("*/*/*.log"):
                 rotate(path)
+
+        await asyncio.sleep(ROTATE_EVERY_S)
+        await repeat("rotate logs", look, every_s=ROTATE_EVERY_S)
 
     async def end_all(self, within_s: float) -> None:
         """End every pod: the latest namespace first, in each the stateless before the stateful."""
