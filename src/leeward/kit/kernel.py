@@ -128,6 +128,12 @@ def enter_user_namespace(*, new_pids: bool, new_mounts: bool = False) -> None:
             file.write(text)
 
 
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """Mount. Raises OSError."""
+    arguments = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    check(LIBC.mount(*arguments[:3], ctypes.c_ulong(flags), arguments[3]), f"mount {target}")
+
+
 def hide(path: str) -> None:
     """Mount nothing over a directory, or a file. It takes a mount namespace of the process's own.
 
@@ -136,9 +142,9 @@ def hide(path: str) -> None:
     """
     if os.path.isdir(path):
         flags = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        check(LIBC.mount(b"none", os.fsencode(path), b"tmpfs", flags, b"size=4k,mode=0"), f"hide {path}")
+        mount("none", path, "tmpfs", flags, "size=4k,mode=0")
     else:
-        check(LIBC.mount(b"/dev/null", os.fsencode(path), None, _MS_BIND, None), f"hide {path}")
+        mount("/dev/null", path, None, _MS_BIND)
 
 
 def namespaces_work() -> bool:

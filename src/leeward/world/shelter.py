@@ -9,7 +9,6 @@ The region's directory itself stays root's: whatever its pods do, no name that r
 """
 
 import compileall
-import ctypes
 import os
 import stat
 import sys
@@ -47,15 +46,15 @@ class Shelter:
     def enter(self) -> None:
         """Move this process, which is root in its user namespace and has a single thread, inside. Raises OSError."""
         kernel.unshare(kernel.CLONE_NEWNS, "a mount namespace")
-        _mount(None, "/", None, MS_REC | MS_SLAVE)
+        kernel.mount(None, "/", None, MS_REC | MS_SLAVE)
         # In this namespace, and before a cover hides them.
         sources = [os.open(source, os.O_PATH | os.O_CLOEXEC) for source, _target in self.openings]
         before = os.umask(0o022)
         for cover in self.covers:
-            _mount("tmpfs", cover, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+            kernel.mount("tmpfs", cover, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
         for handle, (_source, target) in zip(sources, self.openings, strict=True):
             os.makedirs(target, exist_ok=True)
-            _mount(f"/proc/self/fd/{handle}", target, None, MS_BIND | MS_REC)
+            kernel.mount(f"/proc/self/fd/{handle}", target, None, MS_BIND | MS_REC)
             os.close(handle)
         os.umask(before)
         if self.own_namespace:
@@ -132,9 +131,3 @@ def _passes(path: str) -> bool:
 def _first_closed(path: str, passes: Callable[[str], bool]) -> str | None:
     """Return the outermost directory on the way to a path that may not be passed."""
     return next((str(parent) for parent in reversed(PurePath(path).parents) if not passes(str(parent))), None)
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    arguments = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
-    data = None if options is None else os.fsencode(options)
-    kernel.check(kernel.LIBC.mount(*arguments, ctypes.c_ulong(flags), data), f"mount {target}")

@@ -18,6 +18,7 @@ import structlog
 
 from leeward.adapters.kubernetes.client import KubernetesCluster
 from leeward.adapters.kubernetes.transport import Connection
+from leeward.kit import logs
 from leeward.ports.cluster import NAMESPACES, NODES, ClusterUnavailableError, NotFoundError, RejectedError
 from leeward.world.clusters import addresses, credentials, node, programs, room
 from leeward.world.clusters.node import Node
@@ -173,6 +174,7 @@ async def serve(config: Node) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    logs.configure("cluster", logs.Form.TEXT)
     found = programs.find()
     if isinstance(found, tuple):
         print(f"a real cluster needs {', '.join(found)}; run: make clusters", file=sys.stderr)
@@ -182,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _prepare(config)
         asyncio.run(serve(config))
     except (OSError, NotReadyError) as error:
-        print(f"cannot run the cluster: {error}", file=sys.stderr)
+        log.error("cannot run the cluster", because=str(error))
         return EXIT_CANNOT_RUN
     return 0
 

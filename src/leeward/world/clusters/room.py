@@ -4,7 +4,6 @@ Always true: nothing of it is left when the region's pid 1 ends, but for the con
 directory.
 """
 
-import ctypes
 import errno
 import os
 import socket
@@ -14,10 +13,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from leeward.kit.linux import LIBC, check
+from leeward.kit import kernel
 from leeward.world.clusters import addresses
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
+CLONE_NEWUTS, CLONE_NEWIPC = 0x4000000, 0x8000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_SLAVE, MS_SHARED = 2, 4, 8, 0x1000, 0x4000, 0x80000, 0x100000
 GROUPS = Path("/sys/fs/cgroup")
 EMPTY = ("/run", "/var/lib")
@@ -34,23 +33,23 @@ def enter(directory: Path, name: str, kept: Sequence[Path]) -> None:
     /run and /var/lib are empty but for ``directory`` and what of ``kept`` is there; /var/log is DIRECTORY/log. Raises
     OSError.
     """
-    check(LIBC.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC), "unshare the region's namespaces")
+    kernel.unshare(kernel.CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC, "the region's namespaces")
     socket.sethostname(name)
-    _mount(None, "/", None, MS_REC | MS_SLAVE)
+    kernel.mount(None, "/", None, MS_REC | MS_SLAVE)
     logs = directory / "log"
     logs.mkdir(exist_ok=True)
     hidden = [each for each in (directory, *kept) if any(each.is_relative_to(empty) for empty in EMPTY)]
     open_before = [(os.open(each, os.O_PATH | os.O_CLOEXEC), each) for each in hidden]
-    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    kernel.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for empty in EMPTY:
-        _mount("tmpfs", empty, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+        kernel.mount("tmpfs", empty, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     for handle, path in open_before:
         path.mkdir(parents=True, exist_ok=True)
-        _mount(f"/proc/self/fd/{handle}", str(path), None, MS_BIND | MS_REC)
+        kernel.mount(f"/proc/self/fd/{handle}", str(path), None, MS_BIND | MS_REC)
         os.close(handle)
-    _mount(str(logs), "/var/log", None, MS_BIND)
+    kernel.mount(str(logs), "/var/log", None, MS_BIND)
     # kubelet passes on what it mounts for a volume into the pods' own namespaces.
-    _mount(None, "/", None, MS_REC | MS_SHARED)
+    kernel.mount(None, "/", None, MS_REC | MS_SHARED)
     for made in ("/run/netns", "/var/lib/cni", "/var/lib/kubelet"):
         Path(made).mkdir(parents=True)
 
@@ -112,9 +111,3 @@ def _run(program: Path, *arguments: str) -> None:
     done = subprocess.run([str(program), *arguments], capture_output=True, text=True, timeout=COMMAND_S, check=False)
     if done.returncode:
         raise OSError(f"{program.name} {' '.join(arguments)}: {done.stderr.strip() or done.returncode}")
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    encoded = [None if each is None else os.fsencode(each) for each in (source, target, kind)]
-    data = None if options is None else options.encode()
-    check(LIBC.mount(*encoded, ctypes.c_ulong(flags), data), f"mount {target}")
