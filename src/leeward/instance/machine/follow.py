@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from leeward.core.values import Order, Region, Rejoin
 from leeward.instance.machine import leave, recovery
-from leeward.instance.machine.pace import CONSISTENCY_S, PATIENCE_S, RETRY_S, SOON_S, STEADY_S
+from leeward.instance.machine.pace import CONSISTENCY_S, FAILING_S, PATIENCE_S, RETRY_S, SOON_S, STEADY_S
 from leeward.instance.machine.steps import Compare, Configure, Copy, Cut, Decision, Kill, ProvideSlots, SetAside
 from leeward.instance.machine.values import Duty, Memory, PendingRejoin, Situation
 
@@ -73,7 +73,7 @@ def _entered(situation: Situation) -> tuple[Situation, Decision | None]:
     """
     seen, situation = situation.seen, recovery.entered(situation)
     assert seen is not None, "it answers in recovery"
-    memory = replace(situation.memory, starting_since_s=None, inconsistent=False)
+    memory = replace(situation.memory, starting_since_s=None, failing_since_s=None, inconsistent=False)
     situation = replace(situation, memory=memory)
     if situation.state.initialised:
         return situation, None
@@ -93,19 +93,29 @@ def _await_consistency(entering: Decision, situation: Situation, upstream: Regio
     be overwritten, as tests/instance/test_namesakes.py met it before histories were compared by epochs.
     """
     memory, now_s = entering.memory, situation.now_s
+    if entering.step is not None:
+        failing_since_s = now_s if memory.failing_since_s is None else memory.failing_since_s
+        memory = replace(memory, starting_since_s=None, failing_since_s=failing_since_s)
+        if now_s - failing_since_s >= FAILING_S:
+            return _give_up(replace(entering, memory=memory))
+        return replace(entering, memory=memory)
     since_s = now_s if memory.starting_since_s is None else memory.starting_since_s
     if memory.inconsistent and situation.streaming_from == upstream:
         # It gets what it lacks.
-        since_s = now_s
+        since_s, memory = now_s, replace(memory, failing_since_s=None)
     memory = replace(memory, starting_since_s=since_s)
     late = now_s - since_s >= CONSISTENCY_S
     if memory.inconsistent and (late or situation.wal_removed):
-        memory = replace(memory, unusable=True, starting_since_s=None)
-        return replace(entering, step=None, memory=memory, problem=_UNUSABLE, again_s=0.0)
+        return _give_up(replace(entering, memory=memory))
     if not late:
         return replace(entering, memory=memory)
     problem = "PostgreSQL cannot become consistent with the local WAL"
     return replace(entering, memory=replace(memory, inconsistent=True, starting_since_s=None), problem=problem)
+
+
+def _give_up(entering: Decision) -> Decision:
+    memory = replace(entering.memory, unusable=True, starting_since_s=None, failing_since_s=None)
+    return replace(entering, step=None, memory=memory, problem=_UNUSABLE, again_s=0.0)
 
 
 def _set_aside(situation: Situation) -> Decision:

@@ -89,7 +89,7 @@ def _done(state: State, memory: Memory, step: Step) -> Learned:
             return state, replace(memory, checkpointed=True)
         case Stop():
             leaving = None if memory.leaving is None else replace(memory.leaving, stopped=True)
-            return state, replace(memory, leaving=leaving, unbroken=False, starting_since_s=None)
+            return state, replace(memory, leaving=leaving, unbroken=False, starting_since_s=None, failing_since_s=None)
         case KeepData():
             return state, replace(memory, leaving=None)
         case _:

@@ -175,6 +175,8 @@ class Memory:
     """A primary once, PostgreSQL has been started as a standby; whether it may stay one is not known yet."""
     starting_since_s: float | None = None
     """Since when PostgreSQL, started in recovery on data without a state, does not answer."""
+    failing_since_s: float | None = None
+    """Since when PostgreSQL, on such data, has been started again and again without an answer."""
     inconsistent: bool = False
     """It does not become consistent with the WAL that is here: it needs the upstream's."""
     unusable: bool = False
