@@ -7,10 +7,9 @@ from aiohttp import web
 
 from leeward.adapters.kubernetes.transport import Connection, Transport
 from leeward.core.identities import CA
-from leeward.kit.http.tls_files import TlsFiles
+from leeward.kit.http.tls_files import open_server
 from leeward.ports.cluster import ClusterUnavailableError
 from leeward.world import identity
-from leeward.world.kubernetes.main import _tls
 
 US = "us"
 
@@ -30,7 +29,7 @@ async def test_an_exchanged_authority_is_accepted_without_a_restart(tmp_path: Pa
     app.router.add_get("/version", version)
     runner = web.AppRunner(app)
     await runner.setup()
-    shown = TlsFiles(lambda: _tls(tmp_path / "server"), tmp_path / "server", ("tls.crt", "tls.key"))
+    shown = open_server(tmp_path / "server")
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=shown.for_each_handshake()).start()
     port = runner.addresses[0][1]
     connection = Connection(
