@@ -194,7 +194,7 @@ class Gateway(Model):
     """Requests a second; twice as many at once after a pause. One more is answered 429. Raise it where thousands of
     users share an address."""
     connections_per_client: Annotated[int, Field(ge=1, le=10_000)] = 2500
-    """Connections of users at once, of 10,000 in all. One more is closed. One in 64 addresses shares them."""
+    """Connections of users at once, of 10,000 in all. One more is closed. One in 32 addresses shares them."""
     proxies: tuple[Cidr, ...] = ()
     """Networks of load balancers in front that end users' connections. Requests from there count for the client that
     is named last in ``X-Forwarded-For``, and their connections are not limited."""

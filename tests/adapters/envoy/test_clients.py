@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 GREEDY, PROXY = "127.10.203.1", "127.10.203.2"
 OTHERS = tuple(f"127.10.203.{last}" for last in range(10, 30))
 NEARLY_ALL = len(OTHERS) * 3 // 4
-"""One in 64 of all addresses shares the greedy client's group."""
+"""One in 32 of all addresses shares the greedy client's group."""
 OVER = 8
 FEW_REQUESTS = Limits(clients=ClientLimits(requests_per_s=5))
 FEW_UNDER_WAY = Limits(client_requests=OVER)

@@ -213,12 +213,14 @@ def test_a_fleet_of_one_region_opens_no_port_to_peers() -> None:
     assert [each["name"] for each in listeners] == ["users", "services", "primary.payments", "egress.payments.us"]
 
 
-def test_bootstrap_watches_the_directory() -> None:
+def test_bootstrap_watches_the_listeners_apart_from_all_that_changes_more_often() -> None:
     dynamic = bootstrap(SETTINGS)["dynamic_resources"]
     assert dynamic["lds_config"]["path_config_source"] == {
         "path": "/var/gateway/lds.json",
-        "watched_directory": {"path": "/var/gateway"},
+        "watched_directory": {"path": "/var/gateway/listeners"},
     }
+    assert dynamic["cds_config"]["path_config_source"]["watched_directory"] == {"path": "/var/gateway"}
+    assert "mkdir -p /var/gateway/listeners" in command(SETTINGS, "/etc/gateway/bootstrap.json")[2]
 
 
 def test_the_administration_is_a_socket_of_the_pod() -> None:

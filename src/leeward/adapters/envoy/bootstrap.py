@@ -10,6 +10,10 @@ from leeward.adapters.envoy.settings import GatewaySettings
 
 LISTENERS_FILE = "lds.json"
 CLUSTERS_FILE = "cds.json"
+_LISTENERS_DIR = "listeners"
+LISTENERS_CHANGED = f"{_LISTENERS_DIR}/changed"
+"""Moved into place after a change of the listeners. They are by far the longest, and Envoy reads whatever it watches a
+directory for again when any file of that directory has changed."""
 
 
 def bootstrap(settings: GatewaySettings) -> dict[str, Any]:
@@ -32,7 +36,11 @@ def bootstrap(settings: GatewaySettings) -> dict[str, Any]:
             }
         ],
         "dynamic_resources": {
-            "lds_config": config_source(settings.config_dir, LISTENERS_FILE),
+            "lds_config": config_source(
+                settings.config_dir,
+                LISTENERS_FILE,
+                watched=f"{settings.config_dir}/{_LISTENERS_DIR}",
+            ),
             "cds_config": config_source(settings.config_dir, CLUSTERS_FILE),
         },
     }
@@ -50,6 +58,7 @@ def command(settings: GatewaySettings, bootstrap_file: str, *, envoy: str = "env
     empty = "; ".join(
         f"{{ echo '{{}}' > {directory}/{name}; }} 2>/dev/null" for name in (LISTENERS_FILE, CLUSTERS_FILE)
     )
-    script = f'mkdir -p {directory} && set -C && {{ {empty}; ulimit -n "$(ulimit -H -n)"; exec "$0" "$@"; }}'
+    watched = f"{directory}/{_LISTENERS_DIR}"
+    script = f'mkdir -p {watched} && set -C && {{ {empty}; ulimit -n "$(ulimit -H -n)"; exec "$0" "$@"; }}'
     options = "--concurrency 1 --disable-hot-restart --drain-time-s 0 --drain-strategy immediate --log-level warn"
     return ("/bin/sh", "-c", script, envoy, "-c", bootstrap_file, *options.split())

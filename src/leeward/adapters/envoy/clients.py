@@ -1,8 +1,9 @@
 """What one client may hold of a gateway: connections, requests under way, requests per second. Pure.
 
 Envoy counts requests per second for each address. It counts connections and requests under way only for each filter
-chain: so a listener has one chain for each group of addresses, and a hash of the address chooses. A client that takes
-all that its group may hold shuts out the other addresses of its group, one in ``Limits.groups``, and nobody else.
+chain: so the users' listener has one chain for each group of addresses, and a hash of the address chooses. A client
+that takes all that its group may hold shuts out the other addresses of its group, one in ``Limits.groups``, and nobody
+else. This region's pods, which ask for exported services, have one chain together.
 """
 
 import ipaddress
@@ -47,15 +48,21 @@ def chains(settings: GatewaySettings, name: str, manager: dict[str, Any], ours: 
     limited = [connection_limit(name, limits.clients.connections), manager]
     result = [{"name": _group(number), "filters": limited} for number in range(limits.groups)]
     if limits.clients.proxies:
-        result.append({"name": PROXIES, "filters": [behind_proxies(manager)]})
+        # The client is the last that a load balancer names.
+        result.append({"name": PROXIES, "filters": [_without_groups(manager, xff_num_trusted_hops=1)]})
     return [*result, {"name": OWN, "filters": [ours]}]
 
 
-def behind_proxies(manager: dict[str, Any]) -> dict[str, Any]:
-    """Return the manager for connections of load balancers: the client is the last that they name."""
+def together(settings: GatewaySettings, name: str, manager: dict[str, Any]) -> dict[str, Any]:
+    """Return the filter chain of a listener whose clients share one number of connections: this region's pods."""
+    return {"filters": [connection_limit(name, settings.limits.clients.connections), _without_groups(manager)]}
+
+
+def _without_groups(manager: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return the manager without the limit that counts for its chain, not for each address."""
     config = manager["typed_config"]
     filters = [each for each in config["http_filters"] if each["name"] != _UNDER_WAY]
-    return {**manager, "typed_config": {**config, "http_filters": filters, "xff_num_trusted_hops": 1}}
+    return {**manager, "typed_config": {**config, "http_filters": filters, **fields}}
 
 
 def matcher(settings: GatewaySettings) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from leeward.adapters.envoy import clients, clusters, usage
-from leeward.adapters.envoy.bootstrap import CLUSTERS_FILE, LISTENERS_FILE
+from leeward.adapters.envoy.bootstrap import CLUSTERS_FILE, LISTENERS_CHANGED, LISTENERS_FILE
 from leeward.adapters.envoy.clusters import abroad
 from leeward.adapters.envoy.render import keep_services, ready_pods, render, version
 from leeward.adapters.envoy.settings import READY_HOST, GatewaySettings
@@ -147,10 +147,17 @@ class EnvoyGateway:
         for name, text in files.items():
             path = self._directory / name
             if not path.is_file() or path.read_text() != text:
-                _replace(path, text)
+                self._put(name, text)
         for path in self._directory.glob("eds.*.json"):
             if path.name not in files and path.name not in kept:
                 path.unlink()
+
+    def _put(self, name: str, text: str) -> None:
+        _replace(self._directory / name, text)
+        if name == LISTENERS_FILE:
+            changed = self._directory / LISTENERS_CHANGED
+            changed.parent.mkdir(exist_ok=True)
+            _replace(changed, "")
 
     async def _confirmed(self, pending: dict[str, str]) -> None:
         """Empty ``pending`` as Envoy confirms. It forgets an update that it once refused, so remind it of the rest."""
@@ -164,7 +171,7 @@ class EnvoyGateway:
             if loop.time() >= remind_s:
                 remind_s = loop.time() + REMIND_S
                 for name, text in pending.items():
-                    _replace(self._directory / name, text)
+                    self._put(name, text)
             await asyncio.sleep(POLL_S)
 
     async def _served(self, files: Mapping[str, str]) -> list[str]:

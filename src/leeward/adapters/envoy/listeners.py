@@ -101,10 +101,11 @@ def _database(
 
 
 def _requests(settings: GatewaySettings, table: str, port: int) -> dict[str, Any]:
-    manager, ours = (
-        _users(settings, table, filters=(_READY, *limits)) for limits in (clients.http_filters(settings, table), ())
-    )
-    listener = _tcp_listener(table, settings, port, clients.chains(settings, table, manager, ours), limited=True)
+    manager = _users(settings, table, (_READY, *clients.http_filters(settings, table)))
+    if table != tables.USERS:
+        return _tcp_listener(table, settings, port, [clients.together(settings, table, manager)], limited=True)
+    chains = clients.chains(settings, table, manager, ours=_users(settings, table, (_READY,)))
+    listener = _tcp_listener(table, settings, port, chains, limited=True)
     return {**listener, "filter_chain_matcher": clients.matcher(settings)}
 
 

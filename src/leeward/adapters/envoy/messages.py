@@ -20,9 +20,9 @@ def seconds(duration_s: float) -> str:
     return f"{duration_s:g}s"
 
 
-def config_source(config_dir: str, name: str) -> dict[str, Any]:
-    """Return a source that Envoy reads again whenever a file is moved into the directory."""
+def config_source(config_dir: str, name: str, *, watched: str | None = None) -> dict[str, Any]:
+    """Return a source that Envoy reads again whenever a file is moved into the directory, or into ``watched``."""
     return {
-        "path_config_source": {"path": f"{config_dir}/{name}", "watched_directory": {"path": config_dir}},
+        "path_config_source": {"path": f"{config_dir}/{name}", "watched_directory": {"path": watched or config_dir}},
         "resource_api_version": "V3",
     }

@@ -41,8 +41,9 @@ class Limits:
     """What one client may hold; one connection more of its group is closed at once, one request more is 429."""
     client_requests: int = 512
     """Requests under way of one group of clients: half of what an application's pods get (``clusters``)."""
-    groups: int = 64
-    """Groups of clients, by a hash of their addresses (``clients``)."""
+    groups: int = 32
+    """Groups of users, by a hash of their addresses (``clients``). Two at least. Each lengthens what Envoy reads at a
+    failover by 4 KB."""
     sessions_max: int = 320
     """Connections to the primary of one application's PostgreSQL by this region's pods: more than PostgreSQL itself
     takes (``max_connections``). One more is closed at once; replication has another port."""
