@@ -15,8 +15,8 @@ from tests.compile.evaluate import kind, only
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = engine_commands()
 USERS, PEERS, AGENT, STORE_PEERS, DNS = 8080, 8443, 7443, 2380, 53
-HTTPS = 443
-"""The users' port under the number that a load balancer which ends TLS has."""
+HTTP = 80
+"""The users' port under the number that browsers and DNS providers' checks use."""
 
 
 @pytest.mark.parametrize(("example", "cluster"), [("hello", "us"), ("payments", "atlas-us"), ("fnp", "fnp-us")])
@@ -28,7 +28,7 @@ def test_load_balancers_publish_neither_metrics_nor_databases(example: str, clus
         if item["spec"].get("type") == "LoadBalancer" and item["metadata"]["namespace"] == "leeward-system"
     ]
     ports = {port["port"] for item in outside for port in item["spec"]["ports"]}
-    assert {USERS, PEERS, AGENT} <= ports <= {USERS, PEERS, AGENT, STORE_PEERS, DNS, HTTPS}
+    assert {USERS, PEERS, AGENT} <= ports <= {USERS, PEERS, AGENT, STORE_PEERS, DNS, HTTP}
 
 
 def test_the_gateway_sees_the_addresses_of_its_clients() -> None:

@@ -223,6 +223,8 @@ def _entrance(labels: dict[str, str], selector: dict[str, str], target: Target, 
     )
     if target.pods is None:
         service["spec"]["ports"].append({"name": "http", "port": HTTP_PORT, "targetPort": "users"})
+    # No hop in between: what one client may take of the gateway is counted by its address.
+    service["spec"]["externalTrafficPolicy"] = "Local"
     return service
 
 
