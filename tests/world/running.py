@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ PATIENCE_S = 120.0
 REQUEST_TIMEOUT_S = 20.0
 CONNECT_TIMEOUT_S = 15
 LONGER = {"rto: 5s": "rto: 60s", "rpo: 5s": "rpo: 20s"}
+STALL_MAX_S = 5.0
+"""The RTO of the file as it is: a patient primary may stand still for longer, and users must not notice that either."""
 NOT_CONNECTED = 75
 T = TypeVar("T")
 _CONNECT = f"""
@@ -263,6 +266,8 @@ class Writer:
         self.acknowledged: set[str] = set()
         self.failed = 0
         """Requests that were not acknowledged."""
+        self.longest_gap_s = 0.0
+        """Between two acknowledged writes, and until the end: a stall that moves no primary shows here."""
         self._world, self._region, self._prefix = world, region, prefix
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
@@ -278,12 +283,14 @@ class Writer:
         self._thread.join()
 
     def _write(self) -> None:
-        number = 0
+        number, last_s = 0, time.monotonic()
         while not self._stop.is_set():
             key = f"{self._prefix}{number:06}"
-            if self._world.pay(self._region, key):
+            paid = self._world.pay(self._region, key)
+            self.longest_gap_s = max(self.longest_gap_s, time.monotonic() - last_s)
+            if paid:
                 self.acknowledged.add(key)
-                number += 1
+                number, last_s = number + 1, time.monotonic()
             else:
                 self.failed += 1
             self._stop.wait(0.02)

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from leeward.core.identities import CERTIFICATE, KEY, PEER_CERTIFICATE, PEER_KEY, instance_host
 from leeward.operate import assemble
-from tests.world.running import Running, Writer, copied, patient
+from tests.world.running import STALL_MAX_S, Running, Writer, copied, patient
 
 pytestmark = [pytest.mark.world, pytest.mark.timeout(600)]
 
@@ -96,6 +96,7 @@ def outlives(world: Running, made_at: datetime.datetime) -> None:
     exported = 'leeward_certificate_expiry_timestamp_seconds{certificate="instance-payments"}'
     world.until(lambda: exported in world.metrics(US), "it is exported when they expire")
     assert writer.acknowledged
+    assert writer.longest_gap_s < STALL_MAX_S
     assert writer.acknowledged <= world.found(US, "renewed")
 
 
