@@ -13,6 +13,7 @@ from leeward.adapters.envoy.settings import Limits
 from leeward.core.settings import ClientLimits
 from tests.adapters.envoy.rig import TIMEOUT_S, US, Node, Stream, node
 from tests.kit.certificates import issue_each
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 GREEDY, PROXY = "127.10.203.1", "127.10.203.2"
@@ -83,17 +84,15 @@ async def test_who_has_too_many_slow_uploads_is_refused_more_and_others_are_serv
     for stream in held:
         stream.writer.write(UPLOAD)
     more = await us.connect(us.settings.users_port, GREEDY)
-    async with asyncio.timeout(TIMEOUT_S):
-        while (answer := await asked(more))[0] == 200:  # not all uploads have arrived
-            pass
+    # Not all uploads have arrived.
+    answer = await until(lambda: asked(more), accept=lambda found: found[0] != 200, within_s=TIMEOUT_S, every_s=0)
     assert (answer[0], answer[1]["retry-after"]) == (429, "1")
     assert await served(us, OTHERS) >= NEARLY_ALL
     assert await counted(us, "envoy_http_adaptive_concurrency_gradient_controller_rq_blocked") >= 1
     for stream in held[: OVER // 2]:
         stream.writer.close()
-    async with asyncio.timeout(TIMEOUT_S):
-        while (await asked(more))[0] == 429:  # an upload that is given up frees its place
-            pass
+    # An upload that is given up frees its place.
+    await until(lambda: asked(more), accept=lambda found: found[0] != 429, within_s=TIMEOUT_S, every_s=0)
 
 
 @pytest.mark.parametrize("us", [pytest.param(FEW_CONNECTIONS, id="8 connections")], indirect=True)

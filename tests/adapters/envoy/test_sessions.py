@@ -12,6 +12,7 @@ from leeward.core.values import App
 from tests.adapters.envoy.conftest import Pair
 from tests.adapters.envoy.rig import EGRESS, EU, PAY, POSTGRES_PORT, TIMEOUT_S, US, Node, node
 from tests.kit.certificates import issue_each
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.engine
 SESSIONS, EGRESS_STREAMS = 6, 3
@@ -72,5 +73,5 @@ async def test_a_session_that_ends_makes_room(pair: Pair) -> None:
         assert await stream.ask("hello") == "us hello"
     assert await answered(pair.us, POSTGRES_PORT) == 0
     held[0].writer.close()
-    while not await answered(pair.us, POSTGRES_PORT):  # the gateway has yet to notice; bounded by the suite's timeout
-        pass
+    # The gateway has yet to notice.
+    await until(lambda: answered(pair.us, POSTGRES_PORT), within_s=TIMEOUT_S, every_s=0)

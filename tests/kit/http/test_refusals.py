@@ -21,6 +21,7 @@ from leeward.kit.http.refusals import INTERVAL_S, LINES_MAX, Refusals
 from leeward.kit.http.serving import HttpServer, ServerLimits
 from leeward.world import identity
 from tests.core.views import APP, EU, US
+from tests.kit.waiting import until
 
 FLEET = "shop"
 BOUND_S = 20
@@ -61,11 +62,9 @@ class Serving:
         writer.close()
 
     async def counted(self, expected: dict[str, int]) -> None:
-        async with asyncio.timeout(BOUND_S):
-            while True:
-                if self.refusals.counts == expected:
-                    return
-                await asyncio.sleep(0.01)
+        await until(
+            lambda: self.refusals.counts, accept=lambda found: found == expected, within_s=BOUND_S, every_s=0.01
+        )
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a pod can do to the processes of another one, although both are one user: see that they are there."""
 
-import asyncio
 import json
 import os
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from leeward.adapters.kubernetes.client import KubernetesCluster
 from leeward.kit import landlock
 from leeward.ports.cluster import PODS
+from tests.kit import waiting
 from tests.world.kubernetes.region import NAMESPACE, WAIT_S, Region, log_of, ready, until, workload
 
 # Root on this machine would be let in by its capabilities; pods of a world have none.
@@ -65,11 +65,7 @@ async def test_a_pod_reaches_no_process_of_another_one(region: Region, cluster: 
     )
     await region.start()
     await until(cluster, PODS, ready(2))
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            if said := await log_of(cluster, "pry-0"):
-                break
-            await asyncio.sleep(0.1)
+    said = await waiting.until(lambda: log_of(cluster, "pry-0"), within_s=WAIT_S, every_s=0.1)
     tried = json.loads(said)
     assert tried["own"] == ALL, "what it started itself is its own"
     # The kernel keeps them apart from Linux 6.12 on.
