@@ -15,7 +15,8 @@ from benchmarks.gateway.measure import (
 from leeward.adapters.envoy.settings import Limits
 from leeward.core.settings import ClientLimits
 
-LIMITS = Limits(clients=ClientLimits(requests_per_s=20, connections=100), client_requests=60)
+FEW_REQUESTS = Limits(clients=ClientLimits(requests_per_s=20))
+FEW_HELD = Limits(clients=ClientLimits(connections=100), client_requests=60)
 
 
 def test_percentiles_are_of_those_that_were_served() -> None:
@@ -28,7 +29,7 @@ def test_percentiles_are_of_those_that_were_served() -> None:
 
 @pytest.mark.engine
 async def test_requests_over_a_limit_are_shed_and_the_honest_are_served() -> None:
-    async with gateway(LIMITS) as us:
+    async with gateway(FEW_REQUESTS) as us:
         found = await measure(one_address, us, 1)
     assert found.shed_per_s > 0
     assert found.within_objective
@@ -40,7 +41,7 @@ async def test_requests_over_a_limit_are_shed_and_the_honest_are_served() -> Non
     [pytest.param(connections_of_one, 100, id="connections"), pytest.param(uploads_of_one, 60, id="uploads")],
 )
 async def test_what_is_held_ends_at_the_limit(case: Case, limit: int) -> None:
-    async with gateway(LIMITS) as us:
+    async with gateway(FEW_HELD) as us:
         found = await measure(case, us, 0)
     assert limit <= found.held <= limit + HONEST
     assert found.refused > 0
