@@ -11,14 +11,11 @@ import inspect
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
-
-import structlog
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 Turn = Callable[[], Awaitable[object] | object]
 
-log = structlog.get_logger()
 CHANCE = random.Random()
 
 
@@ -78,7 +75,7 @@ class Streak:
         self._failures += 1
         if kind.message and kind is not self._kind:
             self._logged = True
-            write = getattr(log, kind.level)
+            write = getattr(_logger(), kind.level)
             write(kind.message, **self._context, because=str(error) or repr(error))
         self._kind = kind
         return None if kind.backoff is None else kind.backoff.pause_s(self._failures, self._chance)
@@ -86,7 +83,7 @@ class Streak:
     def succeeded(self) -> None:
         """End the row."""
         if self._logged:
-            log.info("recovered", task=self._task, failures=self._failures, **self._context)
+            _logger().info("recovered", task=self._task, failures=self._failures, **self._context)
         self._failures, self._kind, self._logged = 0, None, False
 
 
@@ -158,3 +155,10 @@ async def follow(
         except streak.errors as error:
             pause_s = streak.failed(error)
         await asyncio.sleep(again.pause_s(1, chance) if pause_s is None else pause_s)
+
+
+def _logger() -> Any:
+    # Imported when there is something to log: commands use these loops, and wait for what is imported.
+    import structlog
+
+    return structlog.get_logger()
