@@ -231,7 +231,8 @@ def forgotten(**changes: Any) -> Situation:
     ("given", "unusable"),
     [
         pytest.param(forgotten(), False, id="the upstream's WAL is waited for"),
-        pytest.param(forgotten(now_s=90.0 + CONSISTENCY_S), True, id="not for ever"),
+        pytest.param(forgotten(now_s=90.0 + CONSISTENCY_S), False, id="recovery after a crash takes its time"),
+        pytest.param(forgotten(now_s=90.0 + FAILING_S), True, id="not for ever"),
         pytest.param(forgotten(now_s=500.0, streaming_from=EU), False, id="WAL that arrives makes it consistent"),
         pytest.param(forgotten(wal_removed=True), True, id="the upstream lacks that WAL (seed 1101027)"),
     ],
@@ -252,18 +253,20 @@ def test_data_without_a_state_that_postgresql_does_not_start_on_are_set_aside_an
     assert (again.step, again.problem) == (do.SetAside(), "no room to keep the local data")
     state, memory = learn(aside.state, aside.memory, do.SetAside(), do.Kept("orphans/unusable-1.wal"), 1.0)
     assert decide(replace(aside, state=state, memory=memory)).step == do.Copy(EU)
-    state, memory = learn(state, memory, do.Copy(EU), do.Copied(1), 2.0)
-    rejoined = decide(
-        situation(FOLLOW, state=state, memory=replace(memory, trusted=(1, EU)), duty=DUTY, streaming_from=EU)
-    ).memory.rejoined
-    assert rejoined is not None
-    assert "kept in orphans/unusable-1.wal" in rejoined.because
+    for known in (memory, Memory()):  # the manager may be started again before the copy is complete
+        copied, after = learn(state, known, do.Copy(EU), do.Copied(1), 2.0)
+        assert copied.set_aside == ""
+        rejoined = decide(
+            situation(FOLLOW, state=copied, memory=replace(after, trusted=(1, EU)), duty=DUTY, streaming_from=EU)
+        ).memory.rejoined
+        assert rejoined is not None
+        assert "kept in orphans/unusable-1.wal" in rejoined.because
 
 
 def test_data_without_a_state_that_end_whenever_they_are_started_are_given_up() -> None:
     """PostgreSQL exits each time, so between two looks it does not run."""
     given = replace(forgotten(memory=Memory(), running=False, duty=Duty()), now_s=100.0)
-    for _ in range(200):
+    for _ in range(1000):
         decision = decide(given)
         if decision.memory.unusable:
             break
@@ -294,6 +297,32 @@ def test_a_rewind_that_changed_nothing_leaves_the_data_as_good_as_it_was() -> No
     spared = decide(replace(detached, rewind_unchanged=True))
     assert spared.step == do.Start(Duty(), recovery=True)
     assert not spared.state.incomplete
+
+
+def test_a_rewind_that_failed_is_not_tried_again_but_replaced_by_a_copy() -> None:
+    """pg_rewind may fail for good, as when the WAL before the fork was recycled; the copy leaves the data until then."""
+    leaving = replace(LEAVING, orphans_saved=True, stopped=True)
+    given = situation(FOLLOW, memory=Memory(leaving=leaving), running=False)
+    first = decide(given)
+    assert first.step == do.Rewind(leaving.upstream)
+    state, memory = learn(first.state, first.memory, do.Rewind(leaving.upstream), do.Failed("no such record"), 1.0)
+    again = replace(given, state=state, memory=replace(memory, leaving=leaving), rewind_unchanged=True)
+    assert decide(again).step == do.Copy(leaving.upstream)
+    later = replace(FOLLOW, epoch=FOLLOW.epoch + 1)
+    other = replace(again, state=replace(state, order=later, epoch=later.epoch))
+    assert decide(other).step == do.Rewind(leaving.upstream), "another epoch's history may be another"
+
+
+def test_what_was_judged_of_the_data_under_one_order_does_not_bind_the_next_one() -> None:
+    """PostgreSQL may start under it, and then the data is not to be given up."""
+    judged = Memory(unusable=True, inconsistent=True, starting_since_s=1.0, failing_since_s=2.0)
+    state = replace(situation(FOLLOW).state, initialised=False)
+    _, memory = accept(
+        state, judged, DETACH, Basis(revision=state.revision, accepted=state.accepted, incarnation=""), ""
+    )
+    assert memory == replace(judged, unusable=False, inconsistent=False, starting_since_s=None, failing_since_s=None)
+    began = situation(FOLLOW, memory=Memory(unusable=True))
+    assert decide(began).step != do.SetAside(), "with a state the data is known to be whole"
 
 
 def test_a_primary_that_commits_nothing_is_not_writable() -> None:

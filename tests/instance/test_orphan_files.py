@@ -13,7 +13,13 @@ from leeward.core.values import App, Orphans, Region, Unread
 from leeward.instance.machine.lineage import Lineage
 from leeward.instance.machine.values import Observation
 from leeward.instance.orphans import save
-from leeward.instance.orphans.evidence import data_to_keep, keep_evidence, set_aside
+from leeward.instance.orphans.evidence import (
+    data_to_keep,
+    fits_aside,
+    keep_evidence,
+    set_data_aside,
+    set_wal_aside,
+)
 from leeward.instance.orphans.retry import is_transient
 from leeward.instance.orphans.tables import Catalogue, Column, FullError, Lines, Reader, Table, statement
 from leeward.instance.orphans.wal import Changes, Dump
@@ -115,22 +121,26 @@ def test_data_that_were_put_aside_before_stay(layout: Layout) -> None:
 
 
 def test_data_that_postgresql_does_not_start_on_are_moved_where_there_is_room(layout: Layout) -> None:
-    for number in (1, 2):
+    for number in (1, 2, 3):
         (layout.data / "pg_wal").mkdir(parents=True, exist_ok=True)
-        assert set_aside(layout) == str(layout.orphans / f"unusable-{number}.pgdata")
+        assert fits_aside(layout)
+        assert set_data_aside(layout) == str(layout.orphans / f"unusable-{number}.pgdata")
         assert not layout.data.exists()
+        if number == 2:  # the operator removes what is not needed any more
+            shutil.rmtree(layout.orphans / "unusable-1.pgdata")
 
 
 def test_without_room_for_such_data_the_wal_is_kept(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     (layout.data / "base").write_bytes(b"rows" * 1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(3_000_000, 0, 3_000_000))
     (layout.orphans / "unusable.partial").mkdir()
-    assert set_aside(layout) == str(layout.orphans / "unusable-1.wal")
+    assert not fits_aside(layout)
+    assert set_wal_aside(layout) == str(layout.orphans / "unusable-1.wal")
     assert {path.name for path in (layout.orphans / "unusable-1.wal").iterdir()} == {"A", "B"}
     assert (layout.data / "base").exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1_000_000, 0, 1_000_000))
     with pytest.raises(OSError, match="no room to keep the local data"):
-        set_aside(layout)
+        set_wal_aside(layout)
 
 
 class Silent(Session):

@@ -7,7 +7,7 @@ import pytest
 
 from leeward.core.values import App, Region
 from leeward.instance.postgres.data import DataDirectory
-from leeward.instance.postgres.server import CommandError
+from leeward.instance.postgres.server import CommandError, run
 from leeward.instance.settings import Endpoint, Layout, ManagerSettings
 from tests.kit.waiting import until
 
@@ -79,3 +79,13 @@ async def test_a_rewind_that_ends_says_what_it_copied(data: DataDirectory, tmp_p
     pg_rewind(tmp_path, COMPARES, BEGINS, 'printf "3072/3072 kB (100%%) copied" >&2')
     assert await data.rewind_to(EU) == 3072 * 1024
     assert (data.rewind_unchanged, data.rewind_interrupted, data.in_recovery) == (False, False, True)
+
+
+async def test_what_a_program_left_running_is_awaited_when_it_is_killed(tmp_path: Path) -> None:
+    """In a pid namespace of its own pg_rewind ends after the process that is killed, and may still write."""
+    command = ("/bin/sh", "-c", "(sleep 1; echo need to copy >&2) & sleep 60")
+    with (tmp_path / "said").open("w+b") as said:
+        with pytest.raises(TimeoutError):
+            await run(command, isolated=False, tied=False, timeout_s=0.1, errors_to=said)
+        said.seek(0)
+        assert said.read() == b"need to copy\n"

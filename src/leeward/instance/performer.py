@@ -10,7 +10,7 @@ from leeward.core.codec import DecodeError
 from leeward.core.values import Region
 from leeward.instance.instance import POLL_S, Instance
 from leeward.instance.machine import steps as do
-from leeward.instance.orphans.evidence import data_to_keep, set_aside
+from leeward.instance.orphans.evidence import data_to_keep, fits_aside, set_data_aside, set_wal_aside
 from leeward.instance.orphans.save import save, saved
 from leeward.instance.postgres.lineage import ask
 from leeward.instance.postgres.server import CommandError
@@ -178,8 +178,12 @@ class Performer:
         return do.OrphansSaved(kept.transactions, kept.unread_tables, first, keep_data=aside is not None)
 
     async def _set_aside(self) -> do.Kept:
+        layout = self._instance.settings.layout
         with self._instance.stage("set data aside"):
-            return do.Kept(await asyncio.to_thread(set_aside, self._instance.settings.layout))
+            if await asyncio.to_thread(fits_aside, layout):
+                # Not in a thread, which would go on when a newer order starts PostgreSQL on this directory.
+                return do.Kept(set_data_aside(layout))
+            return do.Kept(await asyncio.to_thread(set_wal_aside, layout))
 
     def _keep_data(self, epoch: int | None) -> None:
         layout = self._instance.settings.layout

@@ -50,6 +50,10 @@ def accept(state: State, memory: Memory, order: Order, basis: Basis, incarnation
         ended=None,
         compare_after_s=0.0,
         replay_idle_since=None,
+        starting_since_s=None,
+        failing_since_s=None,
+        inconsistent=False,
+        unusable=False,
     )
     state = replace(
         state,

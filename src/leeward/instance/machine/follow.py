@@ -35,7 +35,7 @@ def decide(situation: Situation, order: Order) -> Decision:
         return _copy(replace(situation, memory=replace(memory, pending_rejoin=back)), upstream)
     if not situation.has_data or situation.state.incomplete or source not in (None, upstream):
         return _copy(situation, upstream)
-    if memory.unusable:
+    if memory.unusable and not situation.state.initialised:
         return _set_aside(situation)
     entering = _enter(situation, order, upstream)
     if entering is not None:
@@ -105,9 +105,9 @@ def _await_consistency(entering: Decision, situation: Situation, upstream: Regio
         since_s, memory = now_s, replace(memory, failing_since_s=None)
     memory = replace(memory, starting_since_s=since_s)
     late = now_s - since_s >= CONSISTENCY_S
-    if memory.inconsistent and (late or situation.wal_removed):
+    if memory.inconsistent and (now_s - since_s >= FAILING_S or situation.wal_removed):
         return _give_up(replace(entering, memory=memory))
-    if not late:
+    if not late or memory.inconsistent:
         return replace(entering, memory=memory)
     problem = "PostgreSQL cannot become consistent with the local WAL"
     return replace(entering, memory=replace(memory, inconsistent=True, starting_since_s=None), problem=problem)

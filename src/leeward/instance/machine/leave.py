@@ -30,7 +30,7 @@ def decide(situation: Situation, order: Order, leaving: Leaving) -> Decision:
         return replace(leave, activity="stopping to rejoin", step=Stop(REJOIN_STOP_TIMEOUT_S))
     if leaving.keep_data:
         return replace(leave, activity="keeping the whole data directory", step=KeepData(leaving.orphans_epoch))
-    if leaving.verdict.rewindable:
+    if leaving.verdict.rewindable and memory.rewind_failed != (order.epoch, upstream):
         return replace(
             leave,
             activity=f"rewinding to {upstream}",

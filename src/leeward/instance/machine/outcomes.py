@@ -59,8 +59,8 @@ def learn(state: State, memory: Memory, step: Step, outcome: Outcome, now_s: flo
                 )
             return state, replace(memory, leaving=leaving, pending_rejoin=back, problem=None)
         case Kept():
-            back = PendingRejoin(f"PostgreSQL did not start on the local data, which is kept in {outcome.path}")
-            state = replace(state, initialised=True, incomplete=True)
+            back = _without_local_data(outcome.path)
+            state = replace(state, initialised=True, incomplete=True, set_aside=outcome.path)
             return state, replace(memory, unusable=False, inconsistent=False, pending_rejoin=back, problem=None)
         case Copied():
             return _copied(state, memory, step, outcome)
@@ -106,8 +106,8 @@ def _failed(state: State, memory: Memory, step: Step, outcome: Failed, now_s: fl
             return state, replace(memory, restart_closed=True)
         case ReadEnd():
             return state, replace(memory, ended=None)
-        case Rewind():
-            return state, replace(memory, leaving=None)
+        case Rewind(upstream=upstream):
+            return state, replace(memory, leaving=None, rewind_failed=(state.epoch, upstream))
         case _:
             return state, memory
 
@@ -116,12 +116,25 @@ def _copied(state: State, memory: Memory, step: Step, outcome: Copied) -> Learne
     assert isinstance(step, Rewind | Copy), "only these transfer data"
     method = RejoinMethod.REWIND if isinstance(step, Rewind) else RejoinMethod.COPY
     back = memory.pending_rejoin
+    if back is None and state.set_aside:
+        # The manager was started again since.
+        back = _without_local_data(state.set_aside)
     if back is not None:
         back = replace(back, method=method, copied_bytes=outcome.copied_bytes)
     state = replace(
-        state, initialised=True, incomplete=False, copied_from=step.upstream, writable_epoch=None, stopped_wal=None
+        state,
+        initialised=True,
+        incomplete=False,
+        copied_from=step.upstream,
+        writable_epoch=None,
+        stopped_wal=None,
+        set_aside="",
     )
-    return state, replace(memory, leaving=None, pending_rejoin=back, problem=None)
+    return state, replace(memory, leaving=None, rewind_failed=None, pending_rejoin=back, problem=None)
+
+
+def _without_local_data(kept: str) -> PendingRejoin:
+    return PendingRejoin(f"PostgreSQL did not start on the local data, which is kept in {kept}")
 
 
 def _compared(state: State, memory: Memory, step: Step, outcome: Compared, now_s: float) -> Learned:

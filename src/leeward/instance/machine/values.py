@@ -97,6 +97,8 @@ class State:
     """A rewind began, or the data was given up: the data directory can only be replaced."""
     copied_from: Region | None = None
     """Fresh from a copy or a rewind: consistent only once it has streamed from this region."""
+    set_aside: str = ""
+    """Where data is that PostgreSQL did not start on, until another copy replaced it; empty: nowhere."""
     upstreams: tuple[Region, ...] = ()
     """Every region that has been an upstream: a slot that is named after one is its own, also once the region left."""
     stopped_wal: WalPosition | None = None
@@ -179,6 +181,8 @@ class Memory:
     """Since when PostgreSQL, on such data, has been started again and again without an answer."""
     inconsistent: bool = False
     """It does not become consistent with the WAL that is here: it needs the upstream's."""
+    rewind_failed: tuple[int, Region] | None = None
+    """Epoch and upstream of a rewind that failed before it changed anything: another try would fail as well."""
     unusable: bool = False
     """PostgreSQL does not start on data without a state, neither alone nor with the upstream's WAL."""
     idle_since_s: float | None = None

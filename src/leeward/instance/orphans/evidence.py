@@ -45,25 +45,35 @@ def keep_evidence(layout: Layout, epoch: int, segments: tuple[str, ...]) -> str:
     return str(target)
 
 
-def set_aside(layout: Layout) -> str:
-    """Keep data that PostgreSQL does not start on, before it is replaced; return the path.
+def fits_aside(layout: Layout) -> bool:
+    """Return whether as much as the data again stays free beside the copy that replaces it. Raises OSError."""
+    return shutil.disk_usage(layout.root).free >= 2 * _size_bytes(layout.data)
 
-    The whole data directory is moved where as much again stays free beside the copy that replaces it; otherwise its WAL
-    is copied. May be interrupted and repeated. Raises OSError where there is no room for that.
+
+def set_data_aside(layout: Layout) -> str:
+    """Move data that PostgreSQL does not start on, in one step; return its path. Raises OSError.
+
+    Nothing may start PostgreSQL meanwhile: call it where nothing else runs.
     """
     layout.orphans.mkdir(mode=0o700, exist_ok=True)
-    number = 1 + len(list(layout.orphans.glob("unusable-*")))
+    kept = _next(layout, "pgdata")
+    os.rename(layout.data, kept)
+    sync_directory(layout.orphans)
+    return str(kept)
+
+
+def set_wal_aside(layout: Layout) -> str:
+    """Copy the WAL of data that PostgreSQL does not start on, before it is replaced; return the path.
+
+    May be interrupted and repeated. Raises OSError where there is no room for that.
+    """
+    layout.orphans.mkdir(mode=0o700, exist_ok=True)
     free_bytes = shutil.disk_usage(layout.root).free
-    whole = layout.orphans / f"unusable-{number}.pgdata"
-    if free_bytes >= 2 * _size_bytes(layout.data):
-        os.rename(layout.data, whole)
-        sync_directory(layout.orphans)
-        return str(whole)
     wal = layout.data / "pg_wal"
     size_bytes = _size_bytes(wal)
     if size_bytes > free_bytes // 4:
         raise OSError(f"no room to keep the local data: {size_bytes} bytes of WAL, and {free_bytes} bytes are free")
-    kept, partial = layout.orphans / f"unusable-{number}.wal", layout.orphans / "unusable.partial"
+    kept, partial = _next(layout, "wal"), layout.orphans / "unusable.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
     for path in sorted(each for each in wal.iterdir() if each.is_file()):
@@ -73,6 +83,12 @@ def set_aside(layout: Layout) -> str:
     partial.rename(kept)
     sync_directory(layout.orphans)
     return str(kept)
+
+
+def _next(layout: Layout, suffix: str) -> Path:
+    """Return a path that no earlier data has, also when the operator removed some of it."""
+    numbers = (path.stem.rpartition("-")[2] for path in layout.orphans.glob("unusable-*"))
+    return layout.orphans / f"unusable-{1 + max(map(int, filter(str.isdigit, numbers)), default=0)}.{suffix}"
 
 
 def _size_bytes(directory: Path) -> int:

@@ -17,7 +17,7 @@ from leeward.instance.postgres.configuration import OWN_DATABASE, SUPERUSER
 from leeward.instance.postgres.connection import as_superuser
 from leeward.instance.postgres.lineage import parse_history
 from leeward.instance.postgres.pinned import options
-from leeward.instance.postgres.server import CommandError, Server, run
+from leeward.instance.postgres.server import CommandError, Server, StillRunningError, run
 from leeward.instance.postgres.waldump import SEGMENT_BYTES, record_command
 from leeward.instance.settings import Endpoint, ManagerSettings
 from leeward.instance.state import sync_directory
@@ -135,6 +135,8 @@ class DataDirectory:
             sync_directory(rewinding.parent)
             try:
                 output = await self._rewind(self._settings.upstreams[upstream], said)
+            except StillRunningError:
+                raise
             except BaseException:
                 said.seek(0)
                 if _REWIND_BEGINS not in said.read().decode(errors="replace"):

@@ -15,9 +15,16 @@ import psutil
 from leeward.instance.postgres.private import make_private
 from leeward.instance.settings import SOURCE, ManagerSettings
 
+_END_S = 10.0
+_CHUNK_BYTES = 65536
+
 
 class CommandError(Exception):
     """One of PostgreSQL's programs failed; the text is its last output."""
+
+
+class StillRunningError(CommandError):
+    """One of PostgreSQL's programs was killed and has not ended."""
 
 
 def _wrapped(command: Sequence[str], *, isolated: bool, hidden: Sequence[Path] = ()) -> list[str]:
@@ -66,14 +73,29 @@ async def run(
             if errors_to is not None:
                 errors_to.seek(0)
                 errors = errors_to.read()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    except BaseException:
+        await _end(process)
+        raise
     if process.returncode not in accept:
         last_words = errors.decode(errors="replace").strip().splitlines()[-3:]
         raise CommandError(f"{Path(command[0]).name}: {'; '.join(last_words) or process.returncode}")
     return (output + errors if errors_too else output).decode(errors="replace")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a program and wait until nothing of it runs. Raises StillRunningError after 10 s.
+
+    The one in a pid namespace of its own ends after the process that we wait for; its output is open until then.
+    """
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+    try:
+        async with asyncio.timeout(_END_S):
+            while process.stdout is not None and await process.stdout.read(_CHUNK_BYTES):
+                pass
+    except TimeoutError as error:
+        raise StillRunningError("a program of PostgreSQL does not end") from error
 
 
 class Server:
