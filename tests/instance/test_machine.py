@@ -300,7 +300,7 @@ def test_a_rewind_that_changed_nothing_leaves_the_data_as_good_as_it_was() -> No
 
 
 def test_a_rewind_that_failed_is_not_tried_again_but_replaced_by_a_copy() -> None:
-    """pg_rewind may fail for good, as when the WAL before the fork was recycled; the copy leaves the data until then."""
+    """pg_rewind may fail for good, as when WAL before the fork was recycled; a copy replaces nothing until it ends."""
     leaving = replace(LEAVING, orphans_saved=True, stopped=True)
     given = situation(FOLLOW, memory=Memory(leaving=leaving), running=False)
     first = decide(given)
@@ -317,9 +317,8 @@ def test_what_was_judged_of_the_data_under_one_order_does_not_bind_the_next_one(
     """PostgreSQL may start under it, and then the data is not to be given up."""
     judged = Memory(unusable=True, inconsistent=True, starting_since_s=1.0, failing_since_s=2.0)
     state = replace(situation(FOLLOW).state, initialised=False)
-    _, memory = accept(
-        state, judged, DETACH, Basis(revision=state.revision, accepted=state.accepted, incarnation=""), ""
-    )
+    basis = Basis(revision=state.revision, accepted=state.accepted, incarnation="")
+    _, memory = accept(state, judged, DETACH, basis, "")
     assert memory == replace(judged, unusable=False, inconsistent=False, starting_since_s=None, failing_since_s=None)
     began = situation(FOLLOW, memory=Memory(unusable=True))
     assert decide(began).step != do.SetAside(), "with a state the data is known to be whole"

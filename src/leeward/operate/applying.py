@@ -16,6 +16,7 @@ from leeward.core.conditions.values import Status, Type
 from leeward.operate import rollout, steering
 from leeward.operate.agents import Agents, Answer, newest
 from leeward.operate.apply_plan import Plan, identity_of, plan
+from leeward.operate.exclusive import alone
 from leeward.operate.outcome import OperationError, Outcome, Progress
 from leeward.operate.situation import ApplicationRow, situation
 from leeward.operate.worlds import WorldFleet, region_of
@@ -42,16 +43,17 @@ async def apply(fleet: WorldFleet, progress: Progress, timeout_s: float) -> bool
 
     Raises OperationError, ProblemsError.
     """
-    spec, plans = plans_of(fleet)
-    if not any(each.added or each.changed or each.removed for each in plans):
-        return False
-    waiting = ["no agent answers"]
-    try:
-        async with asyncio.timeout(timeout_s), fleet.all_agents() as agents:
-            await _Rollout(fleet, spec, agents, progress, waiting).run(plans)
-    except TimeoutError:
-        raise OperationError(_late(timeout_s, waiting[0]), outcome=Outcome.TIMED_OUT) from None
-    return True
+    with alone(fleet.control.directory, "nothing was applied"):
+        spec, plans = plans_of(fleet)
+        if not any(each.added or each.changed or each.removed for each in plans):
+            return False
+        waiting = ["no agent answers"]
+        try:
+            async with asyncio.timeout(timeout_s), fleet.all_agents() as agents:
+                await _Rollout(fleet, spec, agents, progress, waiting).run(plans)
+        except TimeoutError:
+            raise OperationError(_late(timeout_s, waiting[0]), outcome=Outcome.TIMED_OUT) from None
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from leeward.compile.target import SYSTEM_NAMESPACE
 from leeward.core.codec import decode
 from leeward.core.conditions.values import Status, Type
 from leeward.operate.agents import Answer
+from leeward.operate.exclusive import alone
 from leeward.operate.outcome import OperationError, Outcome, Progress
 from leeward.operate.worlds import WorldFleet
 from leeward.ports.cluster import PODS, ClusterUnavailableError, NotFoundError, RejectedError
@@ -43,10 +44,11 @@ async def rotate(fleet: WorldFleet, purposes: tuple[str, ...], progress: Progres
     folder = directory / authorities.DIRECTORY
     rotation = _Rotation(progress, fleet, config, folder)
     try:
-        async with asyncio.timeout(timeout_s):
-            authorities.announce(folder, info.fleet, purposes, datetime.datetime.now(datetime.UTC))
-            done = sorted(authorities.stages(authorities.read(folder)))
-            await rotation.run()
+        with alone(directory, "no authority was exchanged"):
+            async with asyncio.timeout(timeout_s):
+                authorities.announce(folder, info.fleet, purposes, datetime.datetime.now(datetime.UTC))
+                done = sorted(authorities.stages(authorities.read(folder)))
+                await rotation.run()
     except TimeoutError:
         raise OperationError(_late(rotation.because, timeout_s), outcome=Outcome.TIMED_OUT) from None
     return done
@@ -89,7 +91,9 @@ class _Rotation:
         for region in self._info.regions:
             await self._well()
             self._progress.progress(f"restarting the member of the quorum store in {region.name}")
-            before = await self._restarts(region)
+            while (before := await self._restarts(region)) < 0:
+                self._wait_for(f"the member of {region.name} is not ready")
+                await asyncio.sleep(POLL_S)
             # It hands its leadership over before it ends.
             await self._fleet.control.signal(region.name, NAME, signal.SIGTERM)
             while await self._restarts(region) <= before:

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtensionOID, NameOID
 from structlog.testing import capture_logs
 
 from leeward.core.identities import CA
@@ -218,3 +222,14 @@ def test_a_flood_from_many_addresses_fills_neither_log_nor_memory() -> None:
 def test_what_is_no_certificate_is_called_unreadable(presented: bytes) -> None:
     assert names_of(presented) == {"subject": "unreadable"}
     assert names_of(None) == {}
+
+
+def test_a_certificate_with_names_of_a_kind_that_is_not_supported_is_called_unreadable() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stranger")])
+    x400 = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3004a3023000"))
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    made = builder.add_extension(x400, critical=False).sign(key, hashes.SHA256())
+    assert names_of(made.public_bytes(serialization.Encoding.DER)) == {"subject": "unreadable"}

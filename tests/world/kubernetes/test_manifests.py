@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from leeward.ports.cluster import CONFIG_MAPS, SECRETS, KubeObject
+from leeward.world.kubernetes.errors import ApiError
 from leeward.world.kubernetes.manifests import ManifestError, Manifests
 from leeward.world.kubernetes.registry import Registry
 from leeward.world.kubernetes.store import Store
@@ -76,3 +77,18 @@ def test_what_cannot_be_read_changes_nothing_until_it_can(region: Region) -> Non
     region.write(secret("second"), setting("first"))
     region.manifests.look()
     assert region.held == ("second", "first")
+
+
+def test_a_secret_that_was_refused_is_tried_again(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else would: the file does not change any more."""
+    region.write(secret("new"), setting("old"))
+    with monkeypatch.context() as full:
+        full.setattr(region.registry, "apply_manifest", _refuse)
+        with pytest.raises(ManifestError, match="no room"):
+            region.manifests.look()
+    region.manifests.look()
+    assert region.held[0] == "new"
+
+
+def _refuse(_item: KubeObject, *, manager: str) -> None:
+    raise ApiError(507, "Invalid", f"no room for {manager}")

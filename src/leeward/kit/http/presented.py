@@ -8,6 +8,7 @@ from cryptography.x509.oid import NameOID
 
 from leeward.kit.http.questions import shown
 
+_UNREADABLE = (ValueError, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
 NAMES_MAX = 4
 """How many names of a kind are shown."""
 
@@ -20,7 +21,7 @@ def names_of(certificate: bytes | None) -> dict[str, str]:
         found = x509.load_der_x509_certificate(certificate)
         uris = ", ".join(map(shown, _uris(found)[:NAMES_MAX]))
         names = {"subject": _common(found.subject), "issuer": _common(found.issuer), "uris": uris}
-    except ValueError:
+    except _UNREADABLE:
         return {"subject": "unreadable"}
     return {key: value for key, value in names.items() if value}
 

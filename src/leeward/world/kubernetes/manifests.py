@@ -5,6 +5,7 @@ Other changes there are ignored: objects are changed at the API server.
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from leeward.kit.loops import Expected, repeat
@@ -46,16 +47,26 @@ class Manifests:
         if self._stamp() == self._read_at:
             return
         before = self._secrets
-        self._read()
-        refused: list[str] = []
+        try:
+            self._read()
+            self._apply_others(before)
+        except (ManifestError, OSError):
+            self._read_at = ()  # the next look tries again
+            raise
+
+    def _apply_others(self, before: Sequence[KubeObject]) -> None:
+        """Apply each Secret that is not among these. Raises ManifestError for all that are refused."""
+        refused: list[tuple[KubeObject, ManifestError]] = []
         for item in self._secrets:
             if item not in before:
                 try:
                     self._apply(item)
                 except ManifestError as error:
-                    refused.append(str(error))
+                    refused.append((item, error))
         if refused:
-            raise ManifestError("; ".join(refused))
+            items = [item for item, _ in refused]
+            self._secrets = [item for item in self._secrets if item not in items]
+            raise ManifestError("; ".join(str(error) for _, error in refused))
 
     def _read(self) -> list[KubeObject]:
         # Before the files: what is written meanwhile is seen by the next look.
