@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import datetime
+import gc
 import ssl
+from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,9 @@ BOUND_S = 20
 LIMITS = replace(ServerLimits(), handshake_s=1.0)
 GARBAGE = Refused(Reason.NOT_TLS, "wrong version number")
 LONG_AGO = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
+
+
+PROBES = 20
 
 
 @dataclass
@@ -180,6 +185,23 @@ async def test_a_probe_of_the_port_and_an_accepted_client_are_not_refused(servin
         await serving.shake(serving.context(None))
         await serving.counted({Reason.NO_CERTIFICATE: 1})
     assert only(logs)["reason"] == Reason.NO_CERTIFICATE
+
+
+async def test_probes_of_the_port_leave_no_buffers_behind(serving: Serving) -> None:
+    """Each has 256 KiB, and objects are collected by their number, not by their size."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(PROBES):
+            _, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+            writer.close()
+        await until(_handshakes, "no handshake is left", accept=lambda found: found == 0, within_s=BOUND_S)
+    finally:
+        gc.enable()
+
+
+def _handshakes() -> int:
+    return sum(isinstance(each, sslproto.SSLProtocol) for each in gc.get_objects())
 
 
 def lines(refuse: Callable[[], None]) -> list[Any]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import traceback
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -157,15 +158,16 @@ class HttpServer:
                 ssl_handshake_timeout=self._limits.handshake_s,
                 ssl_shutdown_timeout=self._limits.shutdown_s,
             )
-        except RefusedHandshakeError as error:
-            self._refusals.note(connection.client, error.refused, loop.time())
-            return
-        except ConnectionAbortedError:
-            slow = Refused(Reason.TOO_SLOW, f"no handshake within {self._limits.handshake_s:g} s")
-            self._refusals.note(connection.client, slow, loop.time())
-            return
-        except OSError:
-            # The client went away, as a probe of the port does.
+        except OSError as error:
+            # A traceback that refers to itself keeps 256 KiB of buffer for each probe of the port, until all garbage is
+            # collected (cpython 109534).
+            traceback.clear_frames(error.__traceback__)
+            if isinstance(error, RefusedHandshakeError):
+                self._refusals.note(connection.client, error.refused, loop.time())
+            elif isinstance(error, ConnectionAbortedError):
+                slow = Refused(Reason.TOO_SLOW, f"no handshake within {self._limits.handshake_s:g} s")
+                self._refusals.note(connection.client, slow, loop.time())
+            # Otherwise the client went away, as a probe of the port does.
             return
         connection.transport = transport
         self._established[protocol] = connection
