@@ -11,7 +11,7 @@ from leeward.instance.machine.acceptance import StaleOrderError, accept, check
 from leeward.instance.machine.decide import decide
 from leeward.instance.machine.lineage import Diverged
 from leeward.instance.machine.outcomes import learn
-from leeward.instance.machine.pace import CONSISTENCY_S, FAILING_S, PATIENCE_S, WRITE_STALL_S
+from leeward.instance.machine.pace import ATTACHED_S, CONSISTENCY_S, FAILING_S, PATIENCE_S, WRITE_STALL_S
 from leeward.instance.machine.values import Duty, Leaving, Memory, PendingRejoin, Proof, Situation, State
 from tests.instance.situations import ANY_ONE, AP, EU, PRIMARY, US, leading, lineage, order, seen, situation
 
@@ -232,7 +232,7 @@ def forgotten(**changes: Any) -> Situation:
     [
         pytest.param(forgotten(), False, id="the upstream's WAL is waited for"),
         pytest.param(forgotten(now_s=90.0 + CONSISTENCY_S), False, id="recovery after a crash takes its time"),
-        pytest.param(forgotten(now_s=90.0 + FAILING_S), True, id="not for ever"),
+        pytest.param(forgotten(now_s=90.0 + ATTACHED_S), True, id="not for ever"),
         pytest.param(forgotten(now_s=500.0, streaming_from=EU), False, id="WAL that arrives makes it consistent"),
         pytest.param(forgotten(wal_removed=True), True, id="the upstream lacks that WAL (seed 1101027)"),
     ],

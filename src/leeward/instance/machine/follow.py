@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from leeward.core.values import Order, Region, Rejoin
 from leeward.instance.machine import leave, recovery
-from leeward.instance.machine.pace import CONSISTENCY_S, FAILING_S, PATIENCE_S, RETRY_S, SOON_S, STEADY_S
+from leeward.instance.machine.pace import ATTACHED_S, CONSISTENCY_S, FAILING_S, PATIENCE_S, RETRY_S, SOON_S, STEADY_S
 from leeward.instance.machine.steps import Compare, Configure, Copy, Cut, Decision, Kill, ProvideSlots, SetAside
 from leeward.instance.machine.values import Duty, Memory, PendingRejoin, Situation
 
@@ -105,7 +105,7 @@ def _await_consistency(entering: Decision, situation: Situation, upstream: Regio
         since_s, memory = now_s, replace(memory, failing_since_s=None)
     memory = replace(memory, starting_since_s=since_s)
     late = now_s - since_s >= CONSISTENCY_S
-    if memory.inconsistent and (now_s - since_s >= FAILING_S or situation.wal_removed):
+    if memory.inconsistent and (now_s - since_s >= ATTACHED_S or situation.wal_removed):
         return _give_up(replace(entering, memory=memory))
     if not late or memory.inconsistent:
         return replace(entering, memory=memory)

@@ -21,9 +21,10 @@ PATIENCE_S = 1.0
 """A standby that has not streamed for this long compares histories: streaming may be impossible."""
 CONSISTENCY_S = 20.0
 """Data without a state that is not consistent after this long may be a copy that lacks WAL of its source."""
-FAILING_S = 300.0
-"""Data without a state on which PostgreSQL ends whenever it is started for this long is unusable. So is data that is
-attached for this long, not consistent, and gets no WAL: recovery after a crash may take minutes."""
+FAILING_S = 40.0
+"""Data without a state on which PostgreSQL ends whenever it is started for this long is unusable."""
+ATTACHED_S = 300.0
+"""So is data that is attached for so long, not consistent, and gets no WAL: recovery after a crash may take minutes."""
 WRITE_STALL_S = 2.0
 """A primary that has not committed a write for this long does not count as accepting writes."""
 LEASE_MIN_S = 0.05
