@@ -24,6 +24,9 @@ class Chance(random.Random):
         return b
 
 
+BOUND_S = 30.0
+
+
 @dataclass
 class Script:
     """What each turn does; the last one cancels the loop."""
@@ -134,12 +137,15 @@ async def test_a_turn_that_hangs_is_cut() -> None:
 
 
 async def test_cancellation_ends_a_turn_and_a_pause_at_once() -> None:
-    turns: tuple[Callable[[], Awaitable[object]], ...] = (asyncio.Event().wait, Script(["a"]).turn)
+    script = Script(["before the pause", "after the pause", "later", "later"])
+    turns: tuple[Callable[[], Awaitable[object]], ...] = (asyncio.Event().wait, script.turn)
     for turn in turns:
         task = asyncio.create_task(repeat("ask", turn, every_s=3600.0, timeout_s=3600.0))
         await asyncio.sleep(0)
         task.cancel()
-        await until_cancelled(task)
+        async with asyncio.timeout(BOUND_S):
+            await until_cancelled(task)
+    assert script.outcomes[0] == "after the pause", "no turn follows a pause that was cancelled"
 
 
 async def test_an_attempt_is_repeated_until_it_succeeds(paused_s: list[float]) -> None:

@@ -2,8 +2,8 @@
 
 Envoy counts requests per second for each address. It counts connections and requests under way only for each filter
 chain: so the users' listener has one chain for each group of addresses, and a hash of the address chooses. A client
-that takes all that its group may hold shuts out the other addresses of its group, one in ``Limits.groups``, and nobody
-else. This region's pods, which ask for exported services, have one chain together.
+that takes all that its group may hold shuts out the other addresses of its group, one in ``Limits.groups``, and no
+other client. This region's pods, which ask for exported services, have one chain together.
 """
 
 import ipaddress
